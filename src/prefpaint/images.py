@@ -1,0 +1,124 @@
+"""Folders of PNG images that are filled item by item and survive a kill."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.state import whole_file
+
+MARKER = "fingerprint.txt"
+
+
+class ImageFolder(Mapping[str, np.ndarray]):
+    """Read-only view of a folder of PNG files; images are decoded one at a time, on access.
+
+    Keys are file names without the ending; values are (H, W, 3) uint8, (H, W) uint16 for 16-bit files (depth
+    maps), or (H, W) uint8 in {0, 1} for masks (files hold 0 and 255).
+
+    Args:
+        path: the folder.
+        masks: whether the files are masks.
+    """
+
+    def __init__(self, path: Path, masks: bool = False) -> None:
+        self.path, self.masks = Path(path), masks
+
+    def file(self, key: str) -> Path:
+        """Where an image lies, whether or not it exists."""
+        return self.path / f"{key}.png"
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        path = self.file(key)
+        if not path.exists():
+            raise KeyError(key)
+        try:
+            with Image.open(path) as image:
+                if self.masks:
+                    return (np.asarray(image.convert("L")) >= 128).astype(np.uint8)
+                if image.mode == "I;16":
+                    return np.asarray(image, dtype=np.uint16)
+                return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise PrefPaintError(f"{path}: is damaged ({error}); remove it and run its pipeline again") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(path.stem for path in self.path.glob("*.png") if not path.name.startswith(".")))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.file(key).exists()
+
+    def stack(self, keys: Iterable[str]) -> np.ndarray:
+        """Several images of one size as (N, H, W, 3) or (N, H, W) uint8.
+
+        Raises:
+            PrefPaintError: an image is missing.
+        """
+        try:
+            return np.stack([self[key] for key in keys])
+        except KeyError as error:
+            raise PrefPaintError(f"{self.file(error.args[0])}: is missing; run its pipeline again") from error
+
+    def size(self, key: str) -> tuple[int, int]:
+        """Width and height of an image in pixels, without decoding it."""
+        with Image.open(self.file(key)) as image:
+            return image.size
+
+    def checksum(self, key: str) -> str:
+        """SHA-256 of the file's bytes, hexadecimal."""
+        return sha256(self.file(key).read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ImageWork:
+    """Images to be made, lazily: the dataset that saves them asks only for those it lacks.
+
+    Attributes:
+        fingerprint: of everything the images depend on; when it differs, earlier images are thrown away.
+        keys: of all images.
+        produce: given the keys still missing, yields (key, image) in any order, images as in `ImageFolder`.
+    """
+
+    fingerprint: str
+    keys: Sequence[str]
+    produce: Callable[[Sequence[str]], Iterable[tuple[str, np.ndarray]]]
+
+
+def complete_folder(folder: ImageFolder, work: ImageWork) -> None:
+    """Make the images of `work` that the folder lacks; leave exactly those of `work` in it.
+
+    A killed call leaves whole images only; the next one goes on with the rest.
+
+    Raises:
+        PrefPaintError: the disk is full.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    marker = folder.path / MARKER
+    fits = marker.exists() and marker.read_text().strip() == work.fingerprint
+    wanted = set(work.keys)
+    for path in folder.path.iterdir():
+        stale = path.name.startswith(".") or (path.suffix == ".png" and (not fits or path.stem not in wanted))
+        if stale:
+            path.unlink()
+    if not fits:
+        with whole_file(marker) as temporary:
+            temporary.write_text(work.fingerprint + "\n")
+    missing = [key for key in work.keys if key not in folder]
+    if missing:
+        for key, image in work.produce(missing):
+            write_image(folder.file(key), image)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8, (H, W) uint16, or an (H, W) uint8 mask in {0, 1}, as PNG, whole or not at all."""
+    is_mask = image.ndim == 2 and image.dtype == np.uint8
+    picture = Image.fromarray(image * np.uint8(255) if is_mask else image)
+    with whole_file(path) as temporary:
+        picture.save(temporary, format="PNG")

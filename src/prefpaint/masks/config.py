@@ -1,0 +1,63 @@
+"""Which prompts are made: how many, with which holes."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from prefpaint.config import Config
+
+Pattern = Literal["outpaint_square", "outpaint_strip", "warp"]
+PromptSplit = Literal["train", "validation", "test", "seen", "unseen"]
+
+
+class MaskConfig(Config):
+    """Geometry of the three patterns; the defaults are the paper's."""
+
+    square_area: tuple[float, float] = Field((0.15, 0.25), description="Kept share of the area.")
+    strip_width: tuple[float, float] = Field((0.35, 0.40), description="Kept share of the width.")
+    yaw: float = Field(0.3, gt=0, lt=1.5, description="Extreme yaw of the 3×3 view grid, radians.")
+    pitch: float = Field(0.15, gt=0, lt=1.5, description="Extreme pitch of the 3×3 view grid, radians.")
+    field_of_view: float = Field(
+        0.9, gt=0.1, lt=3.0, description="Horizontal angle the pinhole camera sees across one crop, radians."
+    )
+    depth_checkpoint: str = Field(
+        "",
+        description="transformers depth-estimation checkpoint, folder or hub id. Empty: measured depth where a "
+        "photograph has it, else a smooth pseudo-depth.",
+    )
+    least_hole: float = Field(
+        0.04, ge=0, lt=1, description="A warp that opens a smaller share of the image is drawn again."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "MaskConfig":
+        for name in ("square_area", "strip_width"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high < 1:
+                raise ValueError(f"{name} needs 0 < smallest <= largest < 1")
+        return self
+
+
+class MasksConfig(Config):
+    """The `masks` pipeline: prompts per split and pattern."""
+
+    seed: int = Field(0, ge=0)
+    geometry: MaskConfig = MaskConfig()
+    patterns: dict[Pattern, float] = Field(
+        {"outpaint_square": 0.25, "outpaint_strip": 0.25, "warp": 0.5},
+        description="Share of each pattern in every split.",
+    )
+    prompts: dict[PromptSplit, int] = Field(
+        {"train": 512, "validation": 96, "test": 128, "seen": 128, "unseen": 128},
+        description="Prompts per split. train, validation and test get candidates and ratings; seen (train "
+        "regions, new crops and masks) and unseen (test regions) are kept for evaluation alone.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "MasksConfig":
+        if not self.patterns or min(self.patterns.values()) < 0 or abs(sum(self.patterns.values()) - 1) > 1e-6:
+            raise ValueError("patterns needs shares of at least 0 that add up to 1")
+        missing = {"train", "validation", "test", "seen", "unseen"} - set(self.prompts)
+        if missing or min(self.prompts.values()) < 1:
+            raise ValueError("prompts needs at least 1 for each of train, validation, test, seen, unseen")
+        return self

@@ -1,0 +1,89 @@
+"""Prompts (incomplete images): a crop of a photograph and a mask."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prefpaint.config import derive_seed
+from prefpaint.masks.config import MaskConfig, Pattern
+from prefpaint.masks.outpainting import square_mask, strip_mask
+from prefpaint.masks.warp import orbit_pose, view_grid, warp_view
+
+# A view may open no hole (flat depth, the middle view); after this many draws the largest is taken.
+WARP_TRIES = 8
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One incomplete image.
+
+    Attributes:
+        image: (size, size, 3) uint8. Outpainting keeps the whole original here; a warp has 0 in its holes.
+        mask: (size, size) uint8, 1 where pixels are missing.
+        parameters: how the mask was drawn, JSON-ready.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    parameters: dict[str, Any]
+
+
+def make_prompt(crop: np.ndarray, depth: np.ndarray, pattern: Pattern, config: MaskConfig, seed: int) -> Prompt:
+    """Open a hole in a crop.
+
+    Args:
+        crop: (size, size, 3) uint8.
+        depth: (size, size) float, positive; used by `warp` alone.
+        pattern: how.
+        config: geometry.
+        seed: of all draws.
+    """
+    rng = np.random.default_rng(seed)
+    size = crop.shape[0]
+    if pattern == "warp":
+        return _warp_prompt(crop, depth, config, rng)
+    mask = (
+        square_mask(size, config.square_area, rng)
+        if pattern == "outpaint_square"
+        else strip_mask(size, config.strip_width, rng)
+    )
+    rows, columns = np.nonzero(mask == 0)
+    kept = {"left": columns.min(), "top": rows.min(), "right": columns.max() + 1, "bottom": rows.max() + 1}
+    return Prompt(crop, mask, {key: int(value) for key, value in kept.items()})
+
+
+def _warp_prompt(crop: np.ndarray, depth: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> Prompt:
+    size = crop.shape[0]
+    focal = size / 2 / np.tan(config.field_of_view / 2)
+    centre = slice(size // 4, size - size // 4)
+    pivot = float(np.median(depth[centre, centre]))
+    views = [view for view in view_grid(config.yaw, config.pitch) if view != (0.0, 0.0)]
+    best: Prompt | None = None
+    for index in rng.permutation(len(views))[:WARP_TRIES]:
+        yaw, pitch = views[index]
+        image, mask = warp_view(crop, depth, orbit_pose(yaw, pitch, pivot), focal)
+        if best is None or mask.mean() > best.mask.mean():
+            best = Prompt(image, mask, {"yaw": round(yaw, 4), "pitch": round(pitch, 4)})
+        if mask.mean() >= config.least_hole:
+            break
+    assert best is not None
+    return best
+
+
+def prompt_patterns(count: int, shares: dict[Pattern, float], seed: int) -> list[Pattern]:
+    """A seeded order of patterns in which each has its share, by largest remainder.
+
+    Args:
+        count: prompts in the split.
+        shares: per pattern, adding up to 1.
+        seed: of the order.
+    """
+    exact = {pattern: share * count for pattern, share in shares.items()}
+    numbers = {pattern: int(value) for pattern, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda p: exact[p] - numbers[p], reverse=True)
+    for pattern in by_remainder[: count - sum(numbers.values())]:
+        numbers[pattern] += 1
+    patterns = [pattern for pattern, number in numbers.items() for _ in range(number)]
+    order = np.random.default_rng(derive_seed("patterns", seed)).permutation(count)
+    return [patterns[i] for i in order]

@@ -1,0 +1,139 @@
+"""A collection of photographs: decoded once into a folder, then listed with the regions each split may use."""
+
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prefpaint.config import derive_seed, fingerprint
+from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageFolder, ImageWork
+from prefpaint.photographs.config import PhotographsConfig
+from prefpaint.photographs.crops import regions_of
+from prefpaint.photographs.sources import (
+    EMBEDDED_NAMES,
+    embedded_photographs,
+    image_files,
+    read_image,
+)
+from prefpaint.progress import Progress
+
+REGION_COLUMNS = [
+    "photograph",
+    "key",
+    "source",
+    "width",
+    "height",
+    "disparity",
+    "sha256",
+    "split",
+    "left",
+    "top",
+    "right",
+    "bottom",
+]
+
+
+def photograph_key(name: str) -> str:
+    """A file name without ending for a photograph's name, the same on every system and unique."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")
+    return plain if plain == name else f"{plain[:80]}_{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def photograph_names(config: PhotographsConfig) -> list[str]:
+    """Names of all photographs of a collection, readable or not, in order."""
+    if config.folder is None:
+        return list(EMBEDDED_NAMES)
+    return [path.relative_to(config.folder).as_posix() for path in image_files(config.folder)]
+
+
+def photograph_work(config: PhotographsConfig) -> ImageWork:
+    """The decoded photographs, one PNG each.
+
+    Files that cannot be read are left out, or stop the work if the configuration says so.
+    """
+    names = photograph_names(config)
+    keys = {photograph_key(name): name for name in names}
+    if config.folder is None:
+        stamp: Any = names
+    else:
+        stats = [(name, (config.folder / name).stat()) for name in names]
+        stamp = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+    def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        if config.folder is None:
+            wanted = {keys[key]: key for key in missing}
+            for photograph in embedded_photographs():
+                if photograph.name in wanted:
+                    yield wanted[photograph.name], photograph.image
+            return
+        with Progress("read photographs", len(missing)) as progress:
+            for key in missing:
+                try:
+                    image = np.asarray(read_image(config.folder / keys[key], config.longest_side))
+                except PrefPaintError:
+                    if config.on_unreadable == "stop":
+                        raise
+                else:
+                    yield key, image
+                progress.step()
+
+    return ImageWork(fingerprint(stamp, config.longest_side), list(keys), produce)
+
+
+def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """List a decoded collection.
+
+    Args:
+        config: what `photograph_work` was made with.
+        photographs: the folder it filled.
+
+    Returns:
+        One row per photograph and split that may use it (columns `REGION_COLUMNS`; `disparity` says whether
+        depth was measured), and a report with the files that were left out and why.
+
+    Raises:
+        PrefPaintError: no photograph could be read, or too few for three splits.
+    """
+    skipped = []
+    present: list[str] = []
+    for name in photograph_names(config):
+        if photograph_key(name) in photographs:
+            present.append(name)
+        elif config.folder is not None:
+            skipped.append({"name": name, "reason": _why_unreadable(config.folder / name, config.longest_side)})
+    if not present:
+        raise PrefPaintError(
+            f"photographs.folder: none of the {len(skipped)} image files in {config.folder} can be read, the first "
+            f"because of this: {skipped[0]['reason']}"
+        )
+    measured = measured_disparities(config)
+    seed = derive_seed("photographs", config.source)
+    rows: list[tuple[Any, ...]] = []
+    for index, name in enumerate(present):
+        key = photograph_key(name)
+        width, height = photographs.size(key)
+        regions = regions_of(width, height, index, len(present), config, seed)
+        checksum = photographs.checksum(key)
+        about = (name, key, config.source, width, height, name in measured, checksum)
+        rows += [(*about, split, box.left, box.top, box.right, box.bottom) for split, box in regions.items()]
+    return pd.DataFrame(rows, columns=REGION_COLUMNS), {"photographs": len(present), "skipped": skipped}
+
+
+def _why_unreadable(path: Path, longest_side: int) -> str:
+    try:
+        read_image(path, longest_side)
+    except PrefPaintError as error:
+        return str(error)
+    return f"{path}: was added after the photographs were read; run `kedro run --pipeline=masks` again"
+
+
+def measured_disparities(config: PhotographsConfig) -> dict[str, np.ndarray]:
+    """Disparity maps, by photograph, of the photographs that have one; see `Photograph.disparity`."""
+    if config.folder is not None:
+        return {}
+    return {p.name: p.disparity for p in embedded_photographs() if p.disparity is not None}

@@ -1,0 +1,56 @@
+"""Where photographs come from and how they are divided."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from prefpaint.config import Config
+
+
+class PhotographsConfig(Config):
+    """Source and split of the photographs that prompts are cut from."""
+
+    folder: Path | None = Field(
+        None,
+        description="Your own folder of images (searched recursively). Empty: the seven colour photographs "
+        "that the scikit-image and scikit-learn wheels carry.",
+    )
+    source: str = Field(
+        "embedded",
+        min_length=1,
+        description="Name of this collection. Scores are normalised per (source, pattern).",
+    )
+    on_unreadable: Literal["skip", "stop"] = Field(
+        "skip", description="An image that cannot be read: list it by name and go on, or stop the run."
+    )
+    size: int = Field(
+        64,
+        ge=16,
+        multiple_of=8,
+        description="Side of the square images everything works on, in pixels. Cost grows with its square.",
+    )
+    split: dict[Literal["train", "validation", "test"], float] = Field(
+        {"train": 0.66, "validation": 0.12, "test": 0.22},
+        description="Shares of the pixels. A folder is divided by photograph; the few embedded ones are each "
+        "cut into three regions. Either way no pixel belongs to two splits.",
+    )
+    crop_side: tuple[int, int] = Field(
+        (80, 160),
+        description="Smallest and largest side of the square crops, in photograph pixels, before they are "
+        "resized to `size`. [0, 0]: the largest centred square of each photograph.",
+    )
+    longest_side: int = Field(
+        1024,
+        ge=64,
+        description="Larger photographs are reduced to this before anything is cut from them; costs disk.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "PhotographsConfig":
+        if abs(sum(self.split.values()) - 1) > 1e-6 or min(self.split.values()) <= 0 or len(self.split) != 3:
+            raise ValueError("split needs a positive share for train, validation and test, adding up to 1")
+        low, high = self.crop_side
+        if (low, high) != (0, 0) and not 8 <= low <= high:
+            raise ValueError("crop_side needs 8 <= smallest <= largest, or [0, 0] for centred squares")
+        return self

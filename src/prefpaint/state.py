@@ -1,0 +1,91 @@
+"""Files that appear whole or not at all, and training states made of them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from prefpaint.errors import PrefPaintError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that becomes `path` when the block ends without an error.
+
+    Raises:
+        PrefPaintError: the disk is full or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise _not_written(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder: what the block puts into the temporary one replaces `path` as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    old = temporary.with_name(temporary.name + ".old")
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise _not_written(path, error) from error
+    finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _not_written(path: Path, error: Exception) -> PrefPaintError:
+    """safetensors reports a full disk as an error of its own kind."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return PrefPaintError(f"{path}: cannot be written ({reason}); nothing was changed")
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write tensors, numbers, strings and containers of them, whole or not at all."""
+    import torch
+
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # torch's zip writer stumbles over its own error after the operating system's.
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """What `save_state` wrote, or None where there is nothing yet. Never runs code from the file.
+
+    Raises:
+        PrefPaintError: the file is not such a state.
+    """
+    import pickle
+
+    import torch
+
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise PrefPaintError(f"{path}: is no training state of this program; remove it to start afresh") from error
+    return dict(state)
