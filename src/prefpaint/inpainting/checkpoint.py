@@ -1,0 +1,96 @@
+"""Reading and writing diffusers inpainting checkpoints."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import diffusers
+import torch
+import transformers
+from diffusers import StableDiffusionInpaintPipeline
+from safetensors import SafetensorError
+
+from prefpaint.errors import PrefPaintError
+
+# The file that tells diffusers or transformers what a component is.
+CONFIG_FILES = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
+WEIGHT_ENDINGS = ("*.safetensors", "*.bin")
+NEEDS_WEIGHTS = ("unet", "vae", "text_encoder")
+
+# A bar per component and file; downloads have bars of their own.
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise for the first file that the folder's own index promises and that is not there.
+
+    diffusers' own messages for these cases name a class or a hub address instead of the file.
+    """
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise PrefPaintError(f"{index}: is missing; give a folder written by diffusers' save_pretrained")
+    try:
+        listed = json.loads(index.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PrefPaintError(f"{index}: is damaged ({error}); copy the checkpoint again") from error
+    components = [
+        name for name, origin in listed.items() if isinstance(origin, list) and origin[0] and name != "safety_checker"
+    ]
+    for name in components:
+        part = folder / name
+        if not any((part / file).is_file() for file in CONFIG_FILES):
+            raise PrefPaintError(f"{part}: its configuration file is missing; copy the checkpoint again")
+        if name in NEEDS_WEIGHTS and not any(next(part.glob(ending), None) for ending in WEIGHT_ENDINGS):
+            raise PrefPaintError(f"{part}: its weights (*.safetensors) are missing; copy the checkpoint again")
+        for shards in part.glob("*.index.json"):
+            for file in sorted(set(json.loads(shards.read_text(encoding="utf-8"))["weight_map"].values())):
+                if not (part / file).is_file():
+                    raise PrefPaintError(f"{part / file}: is missing; copy the checkpoint again")
+
+
+def load_pipeline(checkpoint: str | Path) -> StableDiffusionInpaintPipeline:
+    """Load a checkpoint in float32 on the CPU, without its safety checker.
+
+    Args:
+        checkpoint: a local folder (`Path`, or a string that is one) or a hub id.
+
+    Raises:
+        PrefPaintError: it is missing, incomplete, damaged, or no Stable Diffusion inpainting checkpoint.
+    """
+    local = isinstance(checkpoint, Path) or Path(checkpoint).is_dir()
+    if local:
+        _check_folder(Path(checkpoint))
+    try:
+        return StableDiffusionInpaintPipeline.from_pretrained(
+            str(checkpoint), dtype=torch.float32, safety_checker=None, local_files_only=local
+        )
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PrefPaintError(f"{checkpoint}: cannot be loaded as an inpainting checkpoint ({reason})") from error
+
+
+def save_pipeline(pipe: Any, folder: Path, dtype: Literal["float32", "float16"] = "float32") -> None:
+    """Write a pipeline as diffusers does, weights as safetensors.
+
+    Args:
+        pipe: any diffusers pipeline; it is left in float32.
+        folder: written into.
+        dtype: of the weights in the files.
+    """
+    try:
+        pipe.to("cpu", getattr(torch, dtype), silence_dtype_warnings=True)
+        pipe.save_pretrained(folder, safe_serialization=True)
+    finally:
+        pipe.to("cpu", torch.float32)
+
+
+def weights_digest(pipe: Any) -> str:
+    """SHA-256 over all weights that sampling uses, hexadecimal; tells whether two pipelines paint the same."""
+    digest = sha256()
+    for name in NEEDS_WEIGHTS:
+        for key, value in sorted(getattr(pipe, name).state_dict().items()):
+            digest.update(f"{name}.{key} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,97 @@
+"""One stochastic DDIM step and its log-probability (Song et al. 2021, equations 12 and 16; DDPO, equation 4)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The numbers of a DDIM chain, taken from a diffusers scheduler.
+
+    Attributes:
+        timesteps: (T,) int64, descending.
+        alpha: (T,) float64, ᾱ at each timestep.
+        alpha_previous: (T,) float64, ᾱ at the timestep after it in the chain.
+        sigma: (T,) float64, standard deviation of each step; 0 where the step is deterministic.
+        prediction: what the network predicts, `epsilon`, `v_prediction` or `sample`.
+    """
+
+    timesteps: Tensor
+    alpha: Tensor
+    alpha_previous: Tensor
+    sigma: Tensor
+    prediction: str
+
+    @property
+    def stochastic(self) -> list[int]:
+        """Indices of the steps that have a density, those with σ > 0."""
+        return [index for index, sigma in enumerate(self.sigma.tolist()) if sigma > 0]
+
+
+def make_schedule(scheduler: object, steps: int, eta: float) -> Schedule:
+    """The DDIM chain of `steps` steps over a diffusers scheduler's noise schedule.
+
+    Args:
+        scheduler: any diffusers scheduler; its configuration is read as DDIM's, as
+            `DDIMScheduler.from_config` does, and it is left untouched.
+        steps: length of the chain.
+        eta: 0 deterministic, 1 the variance of DDPM.
+    """
+    from diffusers import DDIMScheduler
+
+    ddim = DDIMScheduler.from_config(scheduler.config)  # type: ignore[attr-defined]
+    ddim.set_timesteps(steps)
+    timesteps = ddim.timesteps.cpu().long()
+    previous = timesteps - ddim.config.num_train_timesteps // steps
+    table = ddim.alphas_cumprod.double().cpu()
+    final = float(ddim.final_alpha_cumprod)
+    alpha = table[timesteps]
+    alpha_previous = torch.tensor([float(table[p]) if p >= 0 else final for p in previous.tolist()], dtype=torch.float64)
+    variance = (1 - alpha_previous) / (1 - alpha) * (1 - alpha / alpha_previous)
+    sigma = eta * variance.clamp(min=0).sqrt()
+    return Schedule(timesteps, alpha, alpha_previous, sigma, str(ddim.config.prediction_type))
+
+
+def ddim_mean(schedule: Schedule, index: int, sample: Tensor, predicted: Tensor) -> Tensor:
+    """Mean of x_{t-1} given x_t and the network's prediction; all (N, C, h, w).
+
+    x̂₀ and ε̂ follow from the prediction type; mean = √ᾱ' x̂₀ + √(1 − ᾱ' − σ²) ε̂ (DDIM, equation 12).
+    """
+    alpha, previous = float(schedule.alpha[index]), float(schedule.alpha_previous[index])
+    sigma = float(schedule.sigma[index])
+    signal, noise = math.sqrt(alpha), math.sqrt(1 - alpha)
+    if schedule.prediction == "epsilon":
+        epsilon = predicted
+        clean = (sample - noise * predicted) / signal
+    elif schedule.prediction == "v_prediction":
+        clean = signal * sample - noise * predicted
+        epsilon = signal * predicted + noise * sample
+    else:
+        clean = predicted
+        epsilon = (sample - signal * predicted) / noise
+    return math.sqrt(previous) * clean + math.sqrt(max(1 - previous - sigma**2, 0.0)) * epsilon
+
+
+def log_probability(value: Tensor, mean: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:
+    """Log-density of a diagonal Gaussian, averaged over latent elements.
+
+    The mean and not the sum, as published: the sum over thousands of elements overflows exp() in the
+    ratio.
+
+    Args:
+        value: (N, C, h, w).
+        mean: (N, C, h, w); gradients flow through it.
+        sigma: standard deviation, positive.
+        weight: (N, 1, h, w), non-negative; averages over weighted elements only (the hole). None: over all.
+
+    Returns:
+        (N,).
+    """
+    density = -((value.detach() - mean) ** 2) / (2 * sigma**2) - math.log(sigma) - 0.5 * math.log(2 * math.pi)
+    if weight is None:
+        return density.mean(dim=(1, 2, 3))
+    total = weight.sum(dim=(1, 2, 3)) * density.shape[1]
+    return (density * weight).sum(dim=(1, 2, 3)) / total.clamp(min=1e-8)

@@ -1,0 +1,75 @@
+"""The stochastic DDIM step against the published code's numbers and against diffusers."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from prefpaint.inpainting.ddim import ddim_mean, log_probability, make_schedule
+
+VECTORS = Path(__file__).parents[1] / "data" / "ddim_10.npz"
+
+
+def published_scheduler(**changes: object) -> DDIMScheduler:
+    settings = {
+        "num_train_timesteps": 1000,
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+    }
+    return DDIMScheduler(**(settings | changes))
+
+
+def test_step_and_log_probability_match_the_published_code() -> None:
+    vectors = np.load(VECTORS)
+    schedule = make_schedule(published_scheduler(), steps=10, eta=1.0)
+    assert schedule.timesteps.tolist() == vectors["timesteps"].tolist()
+    for index in range(10):
+        sample, predicted, noise, previous = (
+            torch.from_numpy(vectors[name][index]) for name in ("sample", "noise_pred", "noise", "prev_sample")
+        )
+        sigma = float(schedule.sigma[index])
+        mean = ddim_mean(schedule, index, sample, predicted)
+        # float32 on values up to about 10: six digits.
+        np.testing.assert_allclose(mean, vectors["prev_mean"][index], atol=1e-5)
+        np.testing.assert_allclose(mean + sigma * noise, previous, atol=1e-5)
+        np.testing.assert_allclose(
+            log_probability(previous, mean, sigma), vectors["log_prob_mean"][index], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_mean_is_that_of_diffusers(prediction: str, eta: float) -> None:
+    scheduler = published_scheduler(prediction_type=prediction)
+    scheduler.set_timesteps(7)
+    schedule = make_schedule(scheduler, 7, eta)
+    sample, predicted = torch.randn(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    for index, time in enumerate(scheduler.timesteps):
+        zero = torch.zeros_like(sample)
+        theirs = scheduler.step(predicted, int(time), sample, eta=eta, variance_noise=zero).prev_sample
+        # Two orders of float32 operations; at ᾱ near 0 their division by √ᾱ costs a digit.
+        torch.testing.assert_close(ddim_mean(schedule, index, sample, predicted), theirs, atol=2e-4, rtol=1e-4)
+
+
+def test_last_step_without_noise_has_no_density() -> None:
+    schedule = make_schedule(published_scheduler(set_alpha_to_one=True, steps_offset=0), 10, 1.0)
+    assert schedule.sigma[-1] == 0
+    assert schedule.stochastic == list(range(9))
+    assert make_schedule(published_scheduler(), 10, 0.0).stochastic == []
+
+
+def test_log_probability_by_hand() -> None:
+    value, mean = torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 3.0]]]])
+    constant = -math.log(2.0) - 0.5 * math.log(2 * math.pi)
+    # Squared errors 1 and 9 over 2σ² = 8: a mean of −0.625 over both, −0.125 over the first alone.
+    assert log_probability(value, mean, 2.0).item() == pytest.approx(constant - 0.625, abs=1e-6)
+    first = torch.tensor([[[[1.0, 0.0]]]])
+    assert log_probability(value, mean, 2.0, first).item() == pytest.approx(constant - 0.125, abs=1e-6)

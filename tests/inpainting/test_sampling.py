@@ -1,0 +1,109 @@
+"""Sampling against the stock pipeline, and the laws of seeds and batches."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.sampling import Inpainter, load_inpainter, paste_known
+from prefpaint.inpainting.small_model import build_small_pipeline
+from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
+
+STEPS = 4
+
+
+@pytest.fixture
+def pipe() -> Any:
+    return build_small_pipeline(TINY_MODEL, SIZE, seed=1)
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    ids, images, masks = tiny_prompts(tmp_path, 5)
+    return images.stack(ids), masks.stack(ids)
+
+
+def test_images_are_those_of_the_stock_pipeline(pipe: Any, prompts: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = prompts
+    ours = Inpainter(pipe, SamplingConfig(steps=STEPS, batch=5)).sample(images, masks, [10, 11, 12, 13, 14])
+    pipe.set_progress_bar_config(disable=True)
+    for index in range(5):
+        stock = pipe(
+            prompt="",
+            image=Image.fromarray(images[index]),
+            mask_image=Image.fromarray(masks[index] * 255),
+            height=SIZE,
+            width=SIZE,
+            num_inference_steps=STEPS,
+            eta=1.0,
+            guidance_scale=7.5,
+            generator=torch.Generator().manual_seed(10 + index),
+            output_type="np",
+        ).images
+        expected = paste_known((stock * 255).round().astype(np.uint8), images[index : index + 1], masks[index][None])
+        # One grey level: rounding of float32 sums in another order.
+        assert np.abs(expected[0].astype(int) - ours[index]).max() <= 1
+
+
+def test_an_image_depends_on_its_own_seed_alone(pipe: Any, prompts: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = prompts
+    inpainter = Inpainter(pipe, SamplingConfig(steps=STEPS, batch=4))
+    together = inpainter.sample(images, masks, [1, 2, 3, 4, 5])
+    apart = inpainter.sample(images[[4, 1]], masks[[4, 1]], [5, 2])
+    np.testing.assert_array_equal(apart, together[[4, 1]])
+    assert not np.array_equal(together[0], inpainter.sample(images[:1], masks[:1], [9])[0])
+
+
+def test_known_pixels_are_kept(pipe: Any, prompts: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = prompts
+    painted = Inpainter(pipe, SamplingConfig(steps=STEPS)).sample(images, masks, range(5))
+    known = masks == 0
+    np.testing.assert_array_equal(painted[known], images[known])
+    assert not np.array_equal(painted[~known], images[~known])
+
+
+def test_hidden_pixels_are_not_seen(pipe: Any, prompts: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = prompts
+    hidden = np.where(masks[..., None] > 0, 255 - images, images)
+    inpainter = Inpainter(pipe, SamplingConfig(steps=STEPS))
+    np.testing.assert_array_equal(
+        inpainter.sample(images, masks, range(5)), inpainter.sample(hidden, masks, range(5))
+    )
+
+
+def test_equal_conditions_need_one_pass_and_give_the_same_latents(
+    pipe: Any, prompts: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, masks = prompts
+    inpainter = Inpainter(pipe, SamplingConfig(steps=STEPS, guidance=7.0))
+    assert not inpainter.guided
+    counted: list[int] = []
+    pipe.unet.register_forward_pre_hook(lambda module, arguments: counted.append(len(arguments[0])))
+    short = inpainter.rollout(images, masks, range(5))
+    assert counted == [5] * STEPS
+    inpainter.guided = True
+    long = inpainter.rollout(images, masks, range(5))
+    assert counted[STEPS:] == [10] * STEPS
+    # (1 − g) f + g f = f up to float32 rounding, amplified by g and by the steps.
+    torch.testing.assert_close(short.latents, long.latents, atol=1e-4, rtol=1e-4)
+
+
+def test_unequal_prompts_are_guided(pipe: Any) -> None:
+    assert Inpainter(pipe, SamplingConfig(text_prompt="a cat", guidance=7.0)).guided
+    assert not Inpainter(pipe, SamplingConfig(text_prompt="a cat", guidance=1.0)).guided
+
+
+def test_a_text_to_image_checkpoint_is_refused(pipe: Any) -> None:
+    pipe.unet.register_to_config(in_channels=4)
+    with pytest.raises(PrefPaintError, match="4 input channels"):
+        Inpainter(pipe, SamplingConfig())
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PrefPaintError, match="nowhere"):
+        load_inpainter(tmp_path / "nowhere", SamplingConfig())

@@ -1,0 +1,30 @@
+"""Small real objects that several tests build on."""
+
+from pathlib import Path
+
+import numpy as np
+
+from prefpaint.images import ImageFolder, write_image
+from prefpaint.inpainting.config import SmallModelConfig
+
+TINY_MODEL = SmallModelConfig(
+    vae_channels=(8, 8, 8), unet_channels=(8, 16), unet_attention=(False, True), attention_heads=2, text_width=8
+)
+SIZE = 32
+
+
+def tiny_prompts(folder: Path, count: int, seed: int = 0) -> tuple[list[str], ImageFolder, ImageFolder]:
+    """Prompts of smooth random colour with a square hole, written as PNG files."""
+    rng = np.random.default_rng(seed)
+    images, masks = ImageFolder(folder / "images"), ImageFolder(folder / "masks", masks=True)
+    ids = [f"train_{index:05d}" for index in range(count)]
+    ramp = np.linspace(0, 1, SIZE)
+    for name in ids:
+        a, b, c = rng.uniform(0, 255, (3, 3))
+        image = a + (b - a) * ramp[:, None, None] + (c - a) * ramp[None, :, None] + rng.normal(0, 8, (SIZE, SIZE, 3))
+        top, left = rng.integers(4, 12, 2)
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        mask[top : top + 16, left : left + 16] = 1
+        write_image(images.file(name), np.clip(image, 0, 255).astype(np.uint8))
+        write_image(masks.file(name), mask)
+    return ids, images, masks
