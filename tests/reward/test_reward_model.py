@@ -1,0 +1,171 @@
+"""The reward model: loss, features, training, saving; the published backbone on a small real CLIP tower."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageFolder, write_image
+from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig, HeadConfig, RewardConfig
+from prefpaint.reward.model import RewardModel, to_tensors
+from prefpaint.reward.training import RatedImages, centre_within, pair_accuracy, reward_loss, train_reward
+
+HEAD = HeadConfig(width=32, heads=2, feedforward=32, hidden=32, embedding=16)
+BACKBONE = ContrastBackboneConfig(input_size=64, taps=(0, 1))
+
+
+def rated(folder: Path, prompts: int, seed: int) -> RatedImages:
+    """Three fills of each prompt on a checkered ground; the score is how textured the fill is."""
+    rng = np.random.default_rng(seed)
+    images, masks = ImageFolder(folder / "images"), ImageFolder(folder / "masks", masks=True)
+    ids, prompt_ids, scores = [], [], []
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = 1
+    for prompt in range(prompts):
+        ground = rng.integers(0, 256, (32, 32, 3)).astype(float)
+        write_image(masks.file(f"p{prompt}"), mask)
+        for index in range(3):
+            strength = rng.uniform(0, 1)
+            fill = 128 + strength * (rng.integers(0, 256, (32, 32, 3)) - 128)
+            write_image(images.file(f"p{prompt}_{index}"), np.where(mask[..., None] > 0, fill, ground).astype(np.uint8))
+            ids.append(f"p{prompt}_{index}")
+            prompt_ids.append(f"p{prompt}")
+            scores.append(strength)
+    values = np.asarray(scores, np.float32)
+    return RatedImages(images, masks, ids, prompt_ids, (values - values.mean()) / values.std())
+
+
+def test_centring_by_hand() -> None:
+    centred = centre_within(torch.tensor([1.0, 3.0, 10.0]), torch.tensor([0, 0, 1]))
+    assert centred.tolist() == [-1.0, 1.0, 0.0]
+
+
+def test_loss_by_hand() -> None:
+    reward, score = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0])
+    group = torch.tensor([0, 0])
+    # MSE 5 over variance 2; centred rewards ∓1 against 0: MSE 1 over variance 0.5.
+    assert reward_loss(reward, score, group, 0.0, (2.0, 0.5)).item() == pytest.approx(2.5)
+    assert reward_loss(reward, score, group, 1.0, (2.0, 0.5)).item() == pytest.approx(2.0)
+    assert reward_loss(reward, score, group, 0.5, (2.0, 0.5)).item() == pytest.approx(2.25)
+
+
+def test_pair_accuracy_by_hand() -> None:
+    truth = np.array([1.0, 2.0, 3.0, 5.0, 5.0, 9.0])
+    ids = ["a", "a", "a", "b", "b", "c"]
+    assert pair_accuracy(truth, truth, ids) == 1.0
+    assert pair_accuracy(-truth, truth, ids) == 0.0
+    # Pairs of a: right, right, tied; the tie of b and the lone c do not count.
+    assert pair_accuracy(np.array([1.0, 2.0, 2.0, 0.0, 9.0, 0.0]), truth, ids) == pytest.approx(2.5 / 3)
+    assert np.isnan(pair_accuracy(truth[5:], truth[5:], ids[5:]))
+
+
+def test_training_learns_and_is_reproducible(tmp_path: Path) -> None:
+    train, held_out = rated(tmp_path / "train", 60, 0), rated(tmp_path / "validation", 30, 1)
+    config = RewardConfig(backbone=BACKBONE, head=HEAD, epochs=12, batch=8, lr=2e-3)
+    model, history = train_reward(train, held_out, config)
+    again, _ = train_reward(train, held_out, config)
+    for name, value in model.head.state_dict().items():
+        assert torch.equal(value, again.head.state_dict()[name]), name
+    assert max(row["validation_pair_accuracy"] for row in history) > 0.9
+    rewards, z = model.score(*held_out.load(range(90)))
+    assert rewards.shape == (90,) and z.shape == (90, 16)
+    # reward = ⟨z, ψ⟩; float32 sums of 16 products.
+    np.testing.assert_allclose(z @ model.head.psi.weight[0].detach().numpy(), rewards, atol=1e-5)
+
+
+def test_scoring_has_no_dropout_and_no_batch_effect(tmp_path: Path) -> None:
+    data = rated(tmp_path, 5, 0)
+    model = RewardModel(BACKBONE, HEAD)
+    model.train()
+    images, masks = data.load(range(15))
+    first, _ = model.score(images, masks)
+    second, _ = model.score(images, masks, batch=4)
+    # Batches of another size may sum in another order.
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    data = rated(tmp_path / "data", 3, 0)
+    model = RewardModel(BACKBONE, HEAD).eval()
+    model.save_pretrained(tmp_path / "reward")
+    images, masks = data.load(range(9))
+    np.testing.assert_array_equal(
+        model.score(images, masks)[0], RewardModel.from_pretrained(tmp_path / "reward").score(images, masks)[0]
+    )
+    (tmp_path / "reward" / "config.json").write_text(json.dumps({"backbone": {"kind": "contrast"}, "head": {}}))
+    with pytest.raises(PrefPaintError, match="no reward model"):
+        RewardModel.from_pretrained(tmp_path / "reward")
+    (tmp_path / "reward" / "model.safetensors").unlink()
+    with pytest.raises(PrefPaintError, match="model.safetensors: is missing"):
+        RewardModel.from_pretrained(tmp_path / "reward")
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+        projection_dim=16,
+    )
+    CLIPVisionModelWithProjection(config).save_pretrained(tmp_path / "clip")
+    return tmp_path / "clip"
+
+
+def test_published_architecture_on_a_small_clip(clip_folder: Path, tmp_path: Path) -> None:
+    backbone = ClipBackboneConfig(checkpoint=str(clip_folder), frozen=0.5)
+    published = HeadConfig(width=32, heads=2, feedforward=32, hidden=32, embedding=16, activation=False)
+    train, held_out = rated(tmp_path / "train", 12, 0), rated(tmp_path / "validation", 6, 1)
+    fresh = RewardModel(backbone, published)
+    assert fresh.backbone.width == 32
+    layers = fresh.backbone.tower.vision_model.encoder.layers
+    assert [next(layer.parameters()).requires_grad for layer in layers] == [False, False, True, True]
+    config = RewardConfig(backbone=backbone, head=published, epochs=2, batch=4, lr=1e-3)
+    model, _ = train_reward(train, held_out, config)
+    before, after = fresh.backbone.state_dict(), model.backbone.state_dict()
+    moved = {name.split(".layers.")[1][0] for name in before if ".layers." in name and not torch.equal(before[name], after[name])}
+    assert moved == {"2", "3"}
+    model.save_pretrained(tmp_path / "reward")
+    images, masks = held_out.load(range(18))
+    np.testing.assert_array_equal(
+        model.score(images, masks)[0], RewardModel.from_pretrained(tmp_path / "reward").score(images, masks)[0]
+    )
+
+
+def test_clip_sees_what_the_pil_processor_shows(clip_folder: Path, tmp_path: Path) -> None:
+    from PIL import Image
+    from transformers import CLIPImageProcessorPil
+
+    data = rated(tmp_path / "data", 2, 0)
+    images, masks = data.load(range(6))
+    model = RewardModel(ClipBackboneConfig(checkpoint=str(clip_folder)), HeadConfig(width=32, heads=2)).eval()
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    tower = model.backbone.tower
+    with torch.no_grad():
+        ours = model.backbone(*to_tensors(images, masks, torch.device("cpu")))
+        pictures = [Image.fromarray(image) for image in images]
+        theirs = tower(**processor(pictures, return_tensors="pt")).image_embeds
+    # Both quantise to grey levels; a level of 1/255 in few pixels is what may differ.
+    torch.testing.assert_close(ours[:, :16], theirs, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [([1.0], "at least 2"), ([1.0, np.nan], "p0_1 has no finite score"), ([2.0, 2.0], "the same score")],
+)
+def test_useless_scores_are_refused(tmp_path: Path, scores: list[float], message: str) -> None:
+    data = rated(tmp_path, 1, 0)
+    count = len(scores)
+    bad = RatedImages(
+        data.candidates, data.masks, data.candidate_ids[:count], data.prompt_ids[:count], np.asarray(scores, np.float32)
+    )
+    with pytest.raises(PrefPaintError, match=message):
+        train_reward(bad, data, RewardConfig(backbone=BACKBONE, head=HEAD))
