@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from prefpaint.alignment.trainer import weights_digest
 from prefpaint.inpainting import pretraining
+from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import PretrainConfig
 from prefpaint.inpainting.pretraining import TrainingRegion, draw_example, pretrain
 from prefpaint.photographs.crops import Box
@@ -64,7 +64,7 @@ def test_a_killed_run_ends_in_the_same_weights(
             pretrain(regions, SIZE, CONFIG, tmp_path / "killed")
     resumed = pretrain(regions, SIZE, CONFIG, tmp_path / "killed")
     for part in ("vae", "unet"):
-        assert weights_digest(getattr(resumed, part)) == weights_digest(getattr(whole, part))
+        assert module_digest(getattr(resumed, part)) == module_digest(getattr(whole, part))
 
 
 def test_the_autoencoder_learns(regions: list[TrainingRegion], tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_autoencoder_learns(regions: list[TrainingRegion], tmp_path: Path) -
 
 def test_digest_sees_every_weight() -> None:
     layer = torch.nn.Linear(3, 2)
-    before = weights_digest(layer)
+    before = module_digest(layer)
     with torch.no_grad():
         layer.bias[1] += 1e-7
-    assert weights_digest(layer) != before
+    assert module_digest(layer) != before

@@ -10,7 +10,7 @@ from PIL import Image
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.sampling import Inpainter, load_inpainter, paste_known
+from prefpaint.inpainting.sampling import Inpainter, paste_known
 from prefpaint.inpainting.small_model import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
@@ -102,8 +102,3 @@ def test_a_text_to_image_checkpoint_is_refused(pipe: Any) -> None:
     pipe.unet.register_to_config(in_channels=4)
     with pytest.raises(PrefPaintError, match="4 input channels"):
         Inpainter(pipe, SamplingConfig())
-
-
-def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PrefPaintError, match="nowhere"):
-        load_inpainter(tmp_path / "nowhere", SamplingConfig())

@@ -5,7 +5,6 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from prefpaint.alignment.objectives import batch_advantages, gaussian_kl, group_
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
+from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.ddim import ddim_mean, log_probability
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 from prefpaint.progress import Progress
@@ -73,15 +73,6 @@ class _Batch:
     gamma: Tensor
 
 
-def weights_digest(module: nn.Module) -> str:
-    """A digest of all weights, so that a resumed run notices another model."""
-    digest = sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
-
-
 class Aligner:
     """DDPO on an inpainter's UNet.
 
@@ -123,7 +114,7 @@ class Aligner:
         Returns:
             One row of figures per iteration.
         """
-        name = fingerprint(self.config, list(self.prompts.ids), key, weights_digest(self.base))
+        name = fingerprint(self.config, list(self.prompts.ids), key, module_digest(self.base))
         folder = workspace / name
         for other in workspace.iterdir():
             if other.is_dir() and other != folder:

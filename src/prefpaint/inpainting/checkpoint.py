@@ -86,11 +86,16 @@ def save_pipeline(pipe: Any, folder: Path, dtype: Literal["float32", "float16"] 
         pipe.to("cpu", torch.float32)
 
 
-def weights_digest(pipe: Any) -> str:
-    """SHA-256 over all weights that sampling uses, hexadecimal; tells whether two pipelines paint the same."""
+def module_digest(module: Any) -> str:
+    """SHA-256 over the names, shapes, types and values of a torch module's weights, hexadecimal."""
     digest = sha256()
-    for name in NEEDS_WEIGHTS:
-        for key, value in sorted(getattr(pipe, name).state_dict().items()):
-            digest.update(f"{name}.{key} {tuple(value.shape)} {value.dtype}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(f"{key} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def weights_digest(pipe: Any) -> str:
+    """The same over all weights that sampling uses; tells whether two pipelines paint the same."""
+    parts = [module_digest(getattr(pipe, name)) for name in NEEDS_WEIGHTS]
+    return sha256(" ".join(parts).encode()).hexdigest()

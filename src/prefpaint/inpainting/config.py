@@ -37,7 +37,7 @@ class PretrainConfig(Config):
     vae_cycles: int = Field(2, ge=1, description="Times the learning rate falls to 0 over the autoencoder's steps.")
     vae_batch: int = Field(16, ge=1)
     vae_lr: float = Field(2e-3, gt=0)
-    unet_steps: int = Field(4500, ge=1, description="UNet steps; 0.4 s each on two cores.")
+    unet_steps: int = Field(3600, ge=1, description="UNet steps; 0.4 s each on two cores.")
     unet_batch: int = Field(64, ge=1)
     unet_lr: float = Field(1e-3, gt=0)
     pool: int = Field(8192, ge=64, description="Crops encoded at a time: the UNet trains on their latents.")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ class Inpainter:
             ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         )
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        pipe.to(self.device, self.dtype)
+        pipe.to(self.device, self.dtype, silence_dtype_warnings=True)
         for module in (pipe.unet, pipe.vae):
             module.to(memory_format=torch.channels_last).eval()
         self.schedule: Schedule = make_schedule(pipe.scheduler, config.steps, config.eta)
@@ -198,20 +197,3 @@ class Inpainter:
             result = self.rollout(images[rows], masks[rows], [seeds[row] for row in rows])
             done.append(result.images[: len(images) - start])
         return np.concatenate(done)
-
-
-def load_inpainter(checkpoint: str | Path, config: SamplingConfig, device: str = "auto") -> Inpainter:
-    """Load a diffusers inpainting checkpoint from a folder or the hub.
-
-    Raises:
-        PrefPaintError: it cannot be loaded or is no inpainting checkpoint.
-    """
-    from diffusers import StableDiffusionInpaintPipeline
-
-    try:
-        pipe = StableDiffusionInpaintPipeline.from_pretrained(
-            str(checkpoint), torch_dtype=torch.float32, safety_checker=None, local_files_only=Path(checkpoint).is_dir()
-        )
-    except (OSError, ValueError) as error:
-        raise PrefPaintError(f"{checkpoint}: cannot be loaded as an inpainting checkpoint ({error})") from error
-    return Inpainter(pipe, config, device)

@@ -1,0 +1,68 @@
+"""What `make demo` must have left behind in a clone: `check_demo.py <clone>`."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from diffusers import AutoPipelineForInpainting
+from PIL import Image
+
+import prefpaint
+
+MEGABYTE = 1_000_000
+
+
+def check_metrics(folder: Path) -> None:
+    """Every win rate and accuracy is a share, and they are there."""
+    metrics = json.loads((folder / "evaluate_metrics.json").read_text())
+    rates = {name: value for name, value in metrics.items() if "win_rate" in name}
+    assert rates, "evaluate_metrics.json: no win rate"
+    assert all(0 <= value <= 1 for value in rates.values()), rates
+    for name in ("preferences", "reward", "bound", "align"):
+        values = json.loads((folder / f"{name}_metrics.json").read_text())
+        assert values and all(np.isfinite(value) for value in values.values()), name
+
+
+def check_report(page: Path) -> None:
+    """One file that needs no other."""
+    text = page.read_text(encoding="utf-8")
+    assert text.lstrip().lower().startswith("<!doctype html"), page
+    assert "data:image/png;base64," in text and len(text) < 20 * MEGABYTE, page
+    assert 'src="http' not in text and 'href="http' not in text.replace('href="https://arxiv.org', ""), page
+
+
+def check_model(folder: Path) -> None:
+    """Stock diffusers loads it and paints the same picture twice from one seed."""
+    import torch
+
+    pipe = AutoPipelineForInpainting.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    image = Image.fromarray(np.full((size, size, 3), 90, np.uint8))
+    mask = Image.fromarray(np.triu(np.full((size, size), 255, np.uint8)))
+    painted = [
+        np.asarray(
+            pipe(
+                prompt="",
+                image=image,
+                mask_image=mask,
+                height=size,
+                width=size,
+                num_inference_steps=4,
+                guidance_scale=1.0,
+                generator=torch.Generator().manual_seed(0),
+            ).images[0]
+        )
+        for _ in range(2)
+    ]
+    assert np.array_equal(*painted), "the same seed gave two pictures"
+
+
+if __name__ == "__main__":
+    clone = Path(sys.argv[1]).resolve()
+    assert clone in Path(prefpaint.__file__).resolve().parents, "the demo did not run the clone's own code"
+    check_metrics(clone / "data/08_reporting")
+    check_report(clone / "data/08_reporting/report.html")
+    check_model(clone / "data/06_models/aligned")
+    print("the demo's results are in order")

@@ -1,0 +1,37 @@
+# Two commands: `make demo` and `make test`. Each makes the environment it needs.
+
+VENV ?= .venv
+PYTHON := $(shell command -v python3.11 || command -v python3)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Nothing phones home (src/prefpaint/__init__.py says the same for every other way of starting).
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export KEDRO_DISABLE_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test clean
+
+demo: $(STAMP)
+	$(BIN)/kedro run
+	@echo
+	@echo "Report:        $(CURDIR)/data/08_reporting/report.html"
+	@echo "Aligned model: $(CURDIR)/data/06_models/aligned"
+
+test: $(STAMP)
+	$(BIN)/ruff format --check src tests .ci
+	$(BIN)/ruff check src tests .ci
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+# Everything that a run makes; the environment and the base checkpoint stay.
+clean:
+	find data -mindepth 2 -maxdepth 2 ! -name .gitkeep ! -path data/01_raw/* ! -path data/06_models/base -exec rm -rf {} +

@@ -1,0 +1,17 @@
+"""Kedro datasets: whole files, image folders, model folders, workspaces."""
+
+from prefpaint.datasets.files import FigureDataset, JSONDataset, TableDataset, TextDataset
+from prefpaint.datasets.images import ImageFolderDataset
+from prefpaint.datasets.models import DiffusersPipelineDataset, PretrainedDataset
+from prefpaint.datasets.workspace import WorkspaceDataset
+
+__all__ = [
+    "DiffusersPipelineDataset",
+    "FigureDataset",
+    "ImageFolderDataset",
+    "JSONDataset",
+    "PretrainedDataset",
+    "TableDataset",
+    "TextDataset",
+    "WorkspaceDataset",
+]

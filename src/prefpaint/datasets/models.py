@@ -1,0 +1,100 @@
+"""Model folders, replaced as a whole."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from kedro.utils import load_obj
+
+from prefpaint.datasets.base import PathDataset
+from prefpaint.errors import PrefPaintError
+from prefpaint.state import whole_folder
+
+
+class DiffusersPipelineDataset(PathDataset):
+    """A diffusers inpainting checkpoint: a folder, or for loading alone a hub id.
+
+    Loads as a `StableDiffusionInpaintPipeline` in float32 on the CPU; saves any diffusers pipeline.
+
+    Args:
+        filepath: the folder.
+        hub_id: instead of `filepath`: an id on the Hugging Face hub.
+        dtype: of the saved weights; float16 halves the files.
+        metadata: for plugins such as Kedro-Viz; ignored here.
+    """
+
+    def __init__(
+        self,
+        filepath: str = "",
+        hub_id: str = "",
+        dtype: Literal["float32", "float16"] = "float32",
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if bool(filepath) == bool(hub_id):
+            raise ValueError("give either filepath (a folder) or hub_id")
+        super().__init__(filepath, metadata)
+        self._hub_id, self._dtype = hub_id, dtype
+
+    def load(self) -> Any:
+        """Load the checkpoint.
+
+        Raises:
+            PrefPaintError: it is missing, incomplete, damaged, or no inpainting checkpoint.
+        """
+        from prefpaint.inpainting.checkpoint import load_pipeline
+
+        return load_pipeline(self._hub_id or self._filepath)
+
+    def save(self, data: Any) -> None:
+        """Write the checkpoint as safetensors.
+
+        Raises:
+            PrefPaintError: the disk is full; an earlier folder stays as it was.
+        """
+        from prefpaint.inpainting.checkpoint import save_pipeline
+
+        if self._hub_id:
+            raise PrefPaintError(f"{self._hub_id}: a hub checkpoint cannot be saved to; give a filepath")
+        with whole_folder(self._filepath) as temporary:
+            save_pipeline(data, temporary, self._dtype)
+
+    def _exists(self) -> bool:
+        return bool(self._hub_id) or (self._filepath / "model_index.json").exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"hub_id": self._hub_id} if self._hub_id else super()._describe()
+
+
+class PretrainedDataset(PathDataset):
+    """A model with `save_pretrained(folder)` and `from_pretrained(folder)`.
+
+    Args:
+        filepath: the folder.
+        model: dotted path of the model's class, imported when the dataset is used.
+        metadata: for plugins such as Kedro-Viz; ignored here.
+    """
+
+    def __init__(self, filepath: str, model: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath, metadata)
+        self._model = model
+
+    def load(self) -> Any:
+        """Load the model.
+
+        Raises:
+            PrefPaintError: the folder is missing.
+        """
+        if not self._exists():
+            raise PrefPaintError(f"{self._filepath}: is missing; run its pipeline or `dvc pull`")
+        return load_obj(self._model).from_pretrained(self._filepath)
+
+    def save(self, data: Any) -> None:
+        """Write the model.
+
+        Raises:
+            PrefPaintError: the disk is full; an earlier folder stays as it was.
+        """
+        with whole_folder(self._filepath) as temporary:
+            data.save_pretrained(Path(temporary))
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "model": self._model}

@@ -1,0 +1,76 @@
+"""Parameters checked against their models, every mistake said in one sentence that names the right keys."""
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from prefpaint.errors import PrefPaintError
+
+
+def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> None:
+    """Raise for the first parameter that does not fit.
+
+    Args:
+        raw: top-level keys and values as the YAML files of one environment give them, merged.
+        models: the model of each key.
+
+    Raises:
+        PrefPaintError: a key is missing, belongs to nothing, or its value is not allowed.
+    """
+    for key in raw:
+        if key not in models:
+            raise PrefPaintError(f"parameter {key}: belongs to no pipeline; {_suggest(key, list(models))}")
+    for key, model in models.items():
+        if key not in raw:
+            raise PrefPaintError(f"parameter {key}: is missing; put it into conf/base/parameters_{key}.yml")
+        try:
+            model.model_validate(raw[key])
+        except ValidationError as error:
+            raise PrefPaintError(_sentence(key, model, error)) from error
+
+
+def _sentence(key: str, model: type[BaseModel], error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False):
+        place = problem["loc"]
+        dotted = ".".join(str(part) for part in (key, *place))
+        if problem["type"] == "extra_forbidden":
+            problems.append(f"{dotted}: is no parameter; {_suggest(str(place[-1]), _known(model, place[:-1]))}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"
+            problems.append(f"{dotted}: {message[0].lower()}{message[1:]}{given}")
+    return "parameter " + "; parameter ".join(problems)
+
+
+def _suggest(wrong: str, known: list[str]) -> str:
+    close = get_close_matches(wrong, known, n=1)
+    return (f"did you mean {close[0]}? " if close else "") + f"allowed are {', '.join(known)}"
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every pydantic model inside a type annotation."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+        return
+    for inner in typing.get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields at a place inside a model.
+
+    A place is pydantic's: field names, list positions, and tags of discriminated unions.
+    """
+    here = [model]
+    for part in place:
+        fields = [m.model_fields[part] for m in here if isinstance(part, str) and part in m.model_fields]
+        inside = [found for field in fields for found in _models_in(field.annotation)]
+        tagged = [m for m in here if any(field.default == part for field in m.model_fields.values())]
+        here = inside or tagged or here
+    return list(dict.fromkeys(name for m in here for name in m.model_fields))

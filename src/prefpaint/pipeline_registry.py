@@ -1,0 +1,35 @@
+"""All pipelines by name."""
+
+from kedro.pipeline import Pipeline
+
+from prefpaint.pipelines.align import pipeline as align
+from prefpaint.pipelines.bound import pipeline as bound
+from prefpaint.pipelines.candidates import pipeline as candidates
+from prefpaint.pipelines.evaluate import pipeline as evaluate
+from prefpaint.pipelines.masks import pipeline as masks
+from prefpaint.pipelines.preferences import pipeline as preferences
+from prefpaint.pipelines.pretrain import pipeline as pretrain
+from prefpaint.pipelines.reward import pipeline as reward
+from prefpaint.pipelines.seeds import pipeline as seeds
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """The stages in their order, all of them together, and two that are run by name alone.
+
+    `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds.
+    """
+    stages = {
+        "masks": masks.create_pipeline(),
+        "candidates": candidates.create_pipeline(),
+        "preferences": preferences.create_pipeline(),
+        "reward": reward.create_pipeline(),
+        "bound": bound.create_pipeline(),
+        "align": align.create_pipeline(),
+        "evaluate": evaluate.create_pipeline(),
+    }
+    return {
+        **stages,
+        "__default__": sum(stages.values(), Pipeline([])),
+        "pretrain": pretrain.create_pipeline(),
+        "seeds": seeds.create_pipeline(),
+    }

@@ -1,0 +1,1 @@
+"""Align the base model to the trusted reward."""

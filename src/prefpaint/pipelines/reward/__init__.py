@@ -1,0 +1,1 @@
+"""Train the reward model on scores and score every candidate."""

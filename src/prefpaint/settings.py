@@ -1,0 +1,15 @@
+"""Kedro project settings."""
+
+from kedro.config import OmegaConfigLoader
+
+from prefpaint.hooks import InputsExist, NodeTimes, ParametersFit
+
+HOOKS = (ParametersFit(), InputsExist(), NodeTimes())
+
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # Without this an environment that changes one number would have to repeat the whole top-level key.
+    "merge_strategy": {"parameters": "soft"},
+}

@@ -1,0 +1,114 @@
+"""Any image file becomes upright 8-bit RGB, or one sentence says why not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.photographs.sources import EMBEDDED_NAMES, embedded_photographs, image_files, read_image
+
+SIDE = 20
+
+
+def saved(folder: Path, image: Image.Image, name: str = "x.png", **options: object) -> np.ndarray:
+    image.save(folder / name, **options)
+    return np.asarray(read_image(folder / name, 1024))
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    pixels = np.zeros((SIDE, 2 * SIDE, 3), np.uint8)
+    pixels[:, :SIDE] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: the stored left is the upright top
+    read = saved(tmp_path, Image.fromarray(pixels), exif=exif)
+    assert read.shape == (2 * SIDE, SIDE, 3)
+    assert (read[:SIDE] == 255).all() and (read[SIDE:] == 0).all()
+
+
+def test_transparency_is_laid_over_mid_grey(tmp_path: Path) -> None:
+    pixels = np.full((SIDE, SIDE, 4), 200, np.uint8)
+    pixels[..., 3] = 0
+    pixels[0, 0, 3] = 255
+    read = saved(tmp_path, Image.fromarray(pixels))
+    assert (read[1:] == 128).all() and (read[0, 0] == 200).all()
+
+
+def test_transparency_of_a_palette(tmp_path: Path) -> None:
+    image = Image.new("P", (SIDE, SIDE), 1)
+    image.putpalette([0, 0, 0, 250, 0, 0])
+    image.putpixel((0, 0), 0)
+    read = saved(tmp_path, image, transparency=0)
+    assert read[0, 0].tolist() == [128] * 3 and read[5, 5].tolist() == [250, 0, 0]
+
+
+def test_16_bit_grey_is_scaled_by_its_range(tmp_path: Path) -> None:
+    read = saved(tmp_path, Image.fromarray(np.full((SIDE, SIDE), 257 * 100, np.uint16)))
+    assert read.shape == (SIDE, SIDE, 3) and (read == 100).all()
+
+
+def test_grey_and_cmyk(tmp_path: Path) -> None:
+    assert (saved(tmp_path, Image.new("L", (SIDE, SIDE), 77)) == 77).all()
+    # No ink on white paper, all black ink.
+    assert (saved(tmp_path, Image.new("CMYK", (SIDE, SIDE), (0, 0, 0, 0)), "x.tif") == 255).all()
+    assert (saved(tmp_path, Image.new("CMYK", (SIDE, SIDE), (0, 0, 0, 255)), "x.tif") == 0).all()
+
+
+def test_large_images_are_reduced(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png", 100).size == (100, 67)
+
+
+def test_a_30_000_pixel_wide_image_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (30_000, 600), (1, 2, 3)).save(tmp_path / "wide.png")
+    image = read_image(tmp_path / "wide.png", 1024)
+    assert image.size == (1024, 20) and image.getpixel((500, 10)) == (1, 2, 3)
+
+
+def broken(folder: Path, kind: str) -> Path:
+    """A file that cannot be used."""
+    path = folder / "x.png"
+    if kind == "text":
+        path.write_text("this is no image")
+    elif kind == "truncated":
+        path = folder / "x.jpg"
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:1000])
+    elif kind == "1x1":
+        Image.new("RGB", (1, 1)).save(path)
+    else:
+        Image.new("RGB", (30_000, 17)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("text", "cannot be read as an image"),
+        ("truncated", "cannot be read as an image"),
+        ("1x1", "1x1 pixels is too small"),
+        ("sliver", "too narrow to use"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence_with_the_file(tmp_path: Path, kind: str, reason: str) -> None:
+    path = broken(tmp_path, kind)
+    with pytest.raises(PrefPaintError, match=reason) as caught:
+        read_image(path, 1024)
+    assert path.name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_image_files_are_found_in_subfolders_in_order(tmp_path: Path) -> None:
+    for name in ("b/2.JPG", "a.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)] == ["a.png", "b/2.JPG"]
+
+
+def test_embedded_photographs_need_no_download() -> None:
+    photographs = list(embedded_photographs())
+    assert tuple(photograph.name for photograph in photographs) == EMBEDDED_NAMES
+    assert all(p.image.dtype == np.uint8 and p.image.shape[2] == 3 for p in photographs)
+    measured = [p for p in photographs if p.disparity is not None]
+    assert [p.name for p in measured] == ["motorcycle"]
+    assert measured[0].disparity is not None and measured[0].disparity.shape == measured[0].image.shape[:2]

@@ -1,0 +1,73 @@
+"""Every parameter of every environment fits its model; mistakes are named with the right keys."""
+
+from typing import Any
+
+import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
+from kedro.validation import TypeExtractor
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.parameters import check_parameters
+from prefpaint.pipeline_registry import register_pipelines
+from prefpaint.settings import CONFIG_LOADER_ARGS
+from tests.conftest import REPOSITORY
+
+MODELS = TypeExtractor(register_pipelines()).extract_types_from_pipelines()
+ENVIRONMENTS = sorted(path.name for path in (REPOSITORY / "conf").iterdir() if path.is_dir() and path.name != "local")
+
+
+def parameters(environment: str) -> dict[str, Any]:
+    loader = OmegaConfigLoader(str(REPOSITORY / "conf"), env=environment, **CONFIG_LOADER_ARGS)
+    return dict(loader["parameters"])
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_fits(environment: str) -> None:
+    check_parameters(parameters(environment), MODELS)
+
+
+def test_every_pipeline_has_a_parameters_file_of_its_own() -> None:
+    files = {path.stem.removeprefix("parameters_") for path in (REPOSITORY / "conf/base").glob("parameters_*.yml")}
+    assert files == set(register_pipelines()) - {"__default__"}
+
+
+def test_every_typed_parameter_is_a_pydantic_model() -> None:
+    used = {name for p in register_pipelines().values() for name in p.inputs() if name.startswith("params:")}
+    assert used == {f"params:{key}" for key in MODELS}
+
+
+def test_paper_changes_single_numbers_and_keeps_the_rest() -> None:
+    base, paper = parameters("base"), parameters("paper")
+    assert paper["masks"]["geometry"]["depth_checkpoint"] and not base["masks"]["geometry"]["depth_checkpoint"]
+    assert paper["masks"]["geometry"]["yaw"] == base["masks"]["geometry"]["yaw"] == 0.3
+    assert (paper["sampling"]["steps"], paper["sampling"]["eta"]) == (50, 1.0)
+    assert sum(paper["masks"]["prompts"][split] for split in ("train", "validation", "test")) == 17_000
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("masks: {geometry: {yawn: 1}}", ["masks.geometry.yawn", "did you mean yaw?", "square_area"]),
+        ("mask: {}", ["parameter mask:", "did you mean masks?"]),
+        ("reward: {backbone: {kind: contrast, tapes: [1]}}", ["tapes", "did you mean taps?", "input_size"]),
+        ("preferences: {simulated: {raters: [{name: a, nose: 1}]}}", ["raters.0.nose", "noise"]),
+        ("sampling: {steps: many}", ["sampling.steps", "valid integer", "'many'"]),
+        ("photographs: {split: {train: 1, validation: 1, test: 1}}", ["photographs", "adding up to 1"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_the_right_keys(change: str, expected: list[str]) -> None:
+    raw = parameters("base") | yaml.safe_load(change)
+    with pytest.raises(PrefPaintError) as caught:
+        check_parameters(raw, MODELS)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in expected:
+        assert part in message
+
+
+def test_a_missing_key_names_its_file() -> None:
+    raw = parameters("base")
+    del raw["align"]
+    with pytest.raises(PrefPaintError, match="parameter align: is missing"):
+        check_parameters(raw, MODELS)

@@ -1,0 +1,41 @@
+"""Pipelines register quickly and without the heavy libraries."""
+
+import json
+import resource
+import subprocess
+import sys
+
+from tests.conftest import REPOSITORY, Project
+
+STAGES = ["masks", "candidates", "preferences", "reward", "bound", "align", "evaluate"]
+
+
+def test_registering_imports_no_heavy_library() -> None:
+    code = (
+        "import json, sys; from prefpaint.pipeline_registry import register_pipelines; register_pipelines();"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    heavy = {"torch", "great_expectations", "diffusers", "transformers", "matplotlib", "sklearn", "skimage"}
+    assert not heavy & set(json.loads(done.stdout))
+
+
+def test_registry_list_takes_less_than_four_seconds(project: Project) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = project.run("registry", "list")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time: what a stopwatch shows where nothing else runs.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4
+    assert set(STAGES) <= {line.removeprefix("- ") for line in done.stdout.splitlines()}
+
+
+def test_default_runs_the_stages_in_their_order() -> None:
+    from prefpaint.pipeline_registry import register_pipelines
+
+    registered = register_pipelines()
+    made: set[str] = set()
+    for stage in STAGES:
+        later = set().union(*(registered[name].all_outputs() for name in STAGES)) - made
+        assert not registered[stage].inputs() & later, stage
+        made |= registered[stage].all_outputs()
+    assert registered["__default__"].all_outputs() == made
