@@ -1,0 +1,91 @@
+"""Simulated raters judge what can be seen."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from prefpaint.preferences.appearance import appearance
+from prefpaint.preferences.simulated import noiseless_ratings, noiseless_score, simulate_ratings
+from prefpaint.preferences.taste import SimulatedConfig, SimulatedRater, Taste
+
+
+@pytest.fixture
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Six textured pictures with a gradient, and a square hole in each."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(60, 190, 64)
+    images = ramp[None, :, None, None] + rng.normal(0, 12, (6, 64, 64, 1)) + rng.uniform(-30, 30, (6, 1, 1, 3))
+    masks = np.zeros((6, 64, 64), np.uint8)
+    masks[:, 16:48, 20:52] = 1
+    return np.clip(images, 0, 255).astype(np.uint8), masks
+
+
+def fill(images: np.ndarray, masks: np.ndarray, filling: np.ndarray) -> np.ndarray:
+    return np.where(masks[..., None] > 0, filling, images).astype(np.uint8)
+
+
+def test_every_flaw_costs(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = pictures
+    perfect = noiseless_score(images, masks, Taste())
+    blurred = fill(images, masks, ndimage.gaussian_filter(images, (0, 4, 4, 0)))
+    darker = fill(images, masks, images * 0.6)
+    foreign = fill(images, masks, 255 - images)
+    noisy = fill(images, masks, np.clip(images + np.random.default_rng(1).normal(0, 50, images.shape), 0, 255))
+    for worse in (blurred, darker, foreign, noisy):
+        assert (noiseless_score(worse, masks, Taste()) < perfect).all()
+    assert ((perfect >= 0) & (perfect <= 7)).all()
+
+
+def test_flaws_are_the_ones_meant(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = pictures
+    before = appearance(images, masks)
+    blurred = appearance(fill(images, masks, ndimage.gaussian_filter(images, (0, 4, 4, 0))), masks)
+    darker = appearance(fill(images, masks, np.clip(images - 60.0, 0, 255)), masks)
+    assert (blurred.log_energy < before.log_energy - 1).all()
+    assert (darker.seam > before.seam + 0.3).all()
+    # Sixty grey levels less in each channel: a colour step of about √3 · 60 / 255.
+    np.testing.assert_allclose((darker.colour - before.colour).mean(), np.sqrt(3) * 60 / 255, atol=0.1)
+    np.testing.assert_allclose((darker.log_energy - before.log_energy), 0, atol=0.2)
+
+
+def test_energy_ratio_by_hand() -> None:
+    """Stripes of height 40 in the hole, of height 20 outside: four times the energy along the width."""
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    image[:, :, ::2] = 20
+    mask = np.zeros((1, 32, 32), np.uint8)
+    mask[:, :, :16] = 1
+    image[:, :, :16] *= 2
+    # The floor of 3 · (1.5/255)² is a hundredth of the smaller energy.
+    assert float(appearance(image, mask).log_energy[0]) == pytest.approx(np.log(4), abs=0.03)
+
+
+def test_calm_taste_prefers_calm_fills(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = pictures
+    calm = fill(images, masks, ndimage.gaussian_filter(images, (0, 1.5, 1.5, 0)))
+    natural, quiet = Taste(), Taste(preferred_log_energy=-3.0)
+    assert (noiseless_score(calm, masks, natural) < noiseless_score(images, masks, natural)).all()
+    assert (noiseless_score(calm, masks, quiet) > noiseless_score(images, masks, quiet)).all()
+
+
+def test_ratings_are_whole_reproducible_and_independent_of_the_batch(
+    pictures: tuple[np.ndarray, np.ndarray],
+) -> None:
+    images, masks = pictures
+    ids = [f"train_00000_{i}" for i in range(6)]
+    table = simulate_ratings(images, masks, ids, SimulatedConfig())
+    assert len(table) == 18 and set(table["rater"]) == {"simulated_1", "simulated_2", "simulated_3"}
+    for criterion in ("structure", "texture", "overall"):
+        assert table[criterion].between(0, 7).all() and table[criterion].dtype.kind == "i"
+    later = simulate_ratings(images[3:], masks[3:], ids[3:], SimulatedConfig())
+    np.testing.assert_array_equal(table.iloc[9:].to_numpy(), later.to_numpy())
+
+
+def test_bias_and_noise_are_as_written(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = pictures
+    many = np.repeat(images[:1], 400, 0), np.repeat(masks[:1], 400, 0)
+    honest = noiseless_ratings(images[:1], masks[:1], Taste())[0, 2]
+    config = SimulatedConfig(raters=(SimulatedRater(name="r", bias=-1.5, noise=0.8),))
+    given = simulate_ratings(*many, [str(i) for i in range(400)], config)["overall"]
+    # Standard errors 0.04 and 0.03; rounding adds a variance of 1/12 and at most 0.05 of bias.
+    assert given.mean() == pytest.approx(honest - 1.5, abs=0.2)
+    assert given.std() == pytest.approx(np.sqrt(0.8**2 + 1 / 12), abs=0.12)
