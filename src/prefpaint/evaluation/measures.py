@@ -1,0 +1,169 @@
+"""From judged samples to the numbers of the comparison: one tidy table, and the same as flat metrics."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from prefpaint.config import derive_seed
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS
+from prefpaint.evaluation.statistics import (
+    Estimate,
+    best_of,
+    bootstrap_mean,
+    order_accuracy,
+    sample_variance,
+    win_rate_equal,
+    win_rate_independent,
+    win_rate_later,
+)
+
+DIGITS = 6
+ALL = "all"
+# Judged beside the two scores: what changed in the pictures, and whether trust still holds.
+DESCRIPTIVE = (*FLAWS, "hole_spread", "hole_psnr", "width")
+COLUMNS = ("split", "pattern", "judge", "quantity", "comparison", "best_of", "prompts", "value", "low", "high")
+
+Samples = dict[tuple[str, str], np.ndarray]
+
+
+def _samples(evaluation: pd.DataFrame, column: str) -> Samples:
+    """(method, noise set) → (P, n), prompts in one order."""
+    ordered = evaluation.sort_values(["prompt_id", "sample"])
+    prompts = ordered["prompt_id"].nunique()
+    return {
+        (method, noise_set): ordered.loc[(ordered["method"] == method) & (ordered["noise_set"] == noise_set), column]
+        .to_numpy(np.float64)
+        .reshape(prompts, -1)
+        for method in METHODS
+        for noise_set in NOISE_SETS
+    }
+
+
+def win_rates(judged: Samples, chosen_by: Samples, size: int) -> dict[str, np.ndarray]:
+    """Win rates per prompt against a single base sample, each (P,).
+
+    Both noise sets serve both models, so that a lucky set favours neither.
+
+    Args:
+        judged: the judge's scores.
+        chosen_by: the scores by which the best of `size` is chosen.
+        size: S.
+
+    Returns:
+        independent: aligned against base, other noise; equal: aligned against base, same noise; base_base:
+        base against base, other noise: at S = 1 near one half, else what mere choice among S gains.
+    """
+    best = {key: best_of(judged[key], chosen_by[key], size) for key in judged}
+    crossed = list(zip(NOISE_SETS, reversed(NOISE_SETS), strict=True))
+
+    def against_base(method: str) -> np.ndarray:
+        rates = [win_rate_independent(best[method, ours], judged["base", theirs]) for ours, theirs in crossed]
+        return np.mean(rates, axis=0)
+
+    return {
+        "independent": against_base("aligned"),
+        "equal": np.mean([win_rate_equal(best["aligned", each], judged["base", each]) for each in NOISE_SETS], axis=0),
+        # Single samples of one model, compared in both directions, would give one half whatever they are.
+        "base_base": against_base("base")
+        if size > 1
+        else win_rate_later(np.concatenate([judged["base", each] for each in NOISE_SETS], 1)),
+    }
+
+
+def _compare(
+    evaluation: pd.DataFrame, config: EvaluateConfig, judges: list[str], brief: bool
+) -> list[dict[str, object]]:
+    """Rows for one set of prompts; `brief` keeps what a small set can bear."""
+    seed = derive_seed("bootstrap", config.seed)
+    rows: list[dict[str, object]] = []
+
+    def add(judge: str, quantity: str, comparison: str, per_prompt: np.ndarray, size: int | None = None) -> None:
+        estimate: Estimate = bootstrap_mean(per_prompt, config.resamples, seed)
+        rows.append(
+            {
+                "judge": judge,
+                "quantity": quantity,
+                "comparison": comparison,
+                "best_of": size,
+                "prompts": estimate.prompts,
+                "value": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
+        )
+
+    reward = _samples(evaluation, "reward")
+    for judge in judges:
+        judged = _samples(evaluation, judge)
+        pooled = {method: np.concatenate([judged[method, each] for each in NOISE_SETS], 1) for method in METHODS}
+        for size in config.best_of:
+            for comparison, per_prompt in win_rates(judged, reward, size).items():
+                if not brief or (size == 1 and comparison == "independent"):
+                    add(judge, "win_rate", comparison, per_prompt, size)
+        add(judge, "difference", "aligned_base", pooled["aligned"].mean(1) - pooled["base"].mean(1))
+        if brief:
+            continue
+        for method in METHODS:
+            add(judge, "mean", method, pooled[method].mean(1))
+            add(judge, "variance", method, sample_variance(pooled[method]))
+            if judge == "noiseless":
+                chosen = np.concatenate([reward[method, each] for each in NOISE_SETS], 1)
+                add("reward", "order_accuracy", method, order_accuracy(chosen, pooled[method]))
+    for column in () if brief else DESCRIPTIVE:
+        values = {
+            method: evaluation[evaluation["method"] == method].groupby("prompt_id")[column].mean() for method in METHODS
+        }
+        if np.isfinite(values["base"]).any():
+            for method in METHODS:
+                add(column, "mean", method, values[method].to_numpy())
+            add(column, "difference", "aligned_base", (values["aligned"] - values["base"]).to_numpy())
+    return rows
+
+
+def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """Everything that is reported about base and aligned model.
+
+    Args:
+        evaluation: of `samples.judge_samples`.
+        config: S, bootstrap, splits.
+
+    Returns:
+        One row per number: split; pattern ("all" or one); judge (noiseless and reward for scores, else the
+        column that is averaged); quantity (win_rate, mean, difference, variance between samples,
+        order_accuracy of the reward within prompts); comparison; best_of (win rates only); prompts; value
+        with its 95 % interval low, high. Judge noiseless exists only with simulated raters.
+    """
+    judges = [judge for judge in ("noiseless", "reward") if evaluation[judge].notna().all()]
+    rows = []
+    for split in config.splits:
+        of_split = evaluation[evaluation["split"] == split]
+        patterns = sorted(of_split["pattern"].unique())
+        sets = [(ALL, of_split)] + [(pattern, of_split[of_split["pattern"] == pattern]) for pattern in patterns]
+        for pattern, part in sets:
+            rows += [
+                {"split": split, "pattern": pattern, **row} for row in _compare(part, config, judges, pattern != ALL)
+            ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"best_of": "Int64"})
+
+
+def flat_metrics(table: pd.DataFrame) -> dict[str, float | int]:
+    """The table as flat metrics, e.g. seen_noiseless_win_rate_independent_s1, ..._low, ..._high.
+
+    Numbers of one pattern carry its name after the split; {split}_prompts counts prompts.
+    """
+    metrics: dict[str, float | int] = {}
+    for row in table.itertuples():
+        scope = row.split if row.pattern == ALL else f"{row.split}_{row.pattern}"
+        key = f"{scope}_{row.judge}_{row.quantity}"
+        if row.comparison != "aligned_base":
+            key += f"_{row.comparison}"
+        if not pd.isna(row.best_of):
+            key += f"_s{row.best_of}"
+        for suffix, number in (("", row.value), ("_low", row.low), ("_high", row.high)):
+            if math.isfinite(number):
+                metrics[key + suffix] = round(float(number), DIGITS)
+        if row.judge == "reward" and row.quantity == "difference":
+            metrics[f"{scope}_prompts"] = int(row.prompts)
+    return metrics

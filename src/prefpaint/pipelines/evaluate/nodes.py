@@ -1,0 +1,119 @@
+"""Nodes of the `evaluate` pipeline; the work is done in `evaluation`."""
+
+from typing import Any
+
+import pandas as pd
+
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.images import ImageFolder, ImageWork
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.preferences.config import PreferencesConfig
+
+
+def paint_comparison(
+    base: Any,
+    aligned: Any,
+    prompts: pd.DataFrame,
+    images: ImageFolder,
+    masks: ImageFolder,
+    sampling: SamplingConfig,
+    config: EvaluateConfig,
+) -> ImageWork:
+    """Samples of both models on the evaluation prompts, from equal and from independent noise."""
+    from prefpaint.evaluation.samples import evaluation_work
+
+    return evaluation_work({"base": base, "aligned": aligned}, prompts, images, masks, sampling, config)
+
+
+def judge_comparison(
+    painted: ImageFolder,
+    prompts: pd.DataFrame,
+    images: ImageFolder,
+    masks: ImageFolder,
+    reward: Any,
+    trust: Any,
+    preferences: PreferencesConfig,
+    config: EvaluateConfig,
+) -> pd.DataFrame:
+    """Reward, trust width and, with simulated raters, the noiseless score of every sample."""
+    import torch
+
+    from prefpaint.evaluation.samples import judge_samples, plan_samples
+
+    reward.to("cuda" if torch.cuda.is_available() else "cpu")
+    taste = preferences.simulated.taste if preferences.ratings_file is None else None
+    return judge_samples(plan_samples(prompts, config), painted, images, masks, reward, trust, taste)
+
+
+def measure_comparison(evaluation: pd.DataFrame, config: EvaluateConfig) -> tuple[pd.DataFrame, dict[str, float | int]]:
+    """Win rates, means and intervals, as a table and as flat metrics."""
+    from prefpaint.evaluation.measures import flat_metrics, measure
+
+    table = measure(evaluation, config)
+    return table, flat_metrics(table)
+
+
+def draw_comparison(table: pd.DataFrame, evaluation: pd.DataFrame) -> Any:
+    """Win rates with intervals."""
+    from prefpaint.evaluation.figures import draw_win_rates
+
+    return draw_win_rates(table, evaluation)
+
+
+def draw_gallery(
+    evaluation: pd.DataFrame, painted: ImageFolder, images: ImageFolder, masks: ImageFolder, config: EvaluateConfig
+) -> Any:
+    """Prompt, original, base and aligned side by side."""
+    from prefpaint.evaluation import figures
+
+    return figures.draw_gallery(figures.choose_rows(evaluation, painted, images, masks, config.gallery))
+
+
+def write_report(
+    table: pd.DataFrame,
+    evaluation: pd.DataFrame,
+    painted: ImageFolder,
+    images: ImageFolder,
+    masks: ImageFolder,
+    preferences_metrics: dict[str, Any],
+    reward_metrics: dict[str, Any],
+    bound_metrics: dict[str, Any],
+    align_metrics: dict[str, Any],
+    evaluate_metrics: dict[str, Any],
+    masks_preview: bytes,
+    candidates_preview: bytes,
+    preferences_figure: bytes,
+    reward_figure: bytes,
+    bound_figure: bytes,
+    align_figure: bytes,
+    evaluate_figure: bytes,
+    preferences: PreferencesConfig,
+    config: EvaluateConfig,
+) -> str:
+    """One self-contained HTML page."""
+    from prefpaint.evaluation.figures import choose_rows
+    from prefpaint.evaluation.report import Report, render_report
+
+    return render_report(
+        Report(
+            simulated=preferences.ratings_file is None,
+            table=table,
+            gallery=choose_rows(evaluation, painted, images, masks, config.gallery),
+            metrics={
+                "evaluate_metrics": evaluate_metrics,
+                "reward_metrics": reward_metrics,
+                "bound_metrics": bound_metrics,
+                "align_metrics": align_metrics,
+                "preferences_metrics": preferences_metrics,
+            },
+            figures={
+                "masks_preview": masks_preview,
+                "candidates_preview": candidates_preview,
+                "preferences_figure": preferences_figure,
+                "reward_figure": reward_figure,
+                "bound_figure": bound_figure,
+                "align_figure": align_figure,
+                "evaluate_figure": evaluate_figure,
+            },
+        )
+    )

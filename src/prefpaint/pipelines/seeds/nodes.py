@@ -1,0 +1,52 @@
+"""Nodes of the `seeds` pipeline; the work is done in `evaluation.repeats`."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.seeds_config import SeedsConfig
+from prefpaint.images import ImageFolder
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.reward.config import BoundConfig, RewardConfig
+
+
+def repeat_training(
+    base_model: Any,
+    prompts: pd.DataFrame,
+    scores: pd.DataFrame,
+    prompt_images: ImageFolder,
+    prompt_masks: ImageFolder,
+    candidate_images: ImageFolder,
+    evaluate_metrics: dict[str, Any],
+    workspace: Path,
+    preferences: PreferencesConfig,
+    sampling: SamplingConfig,
+    reward: RewardConfig,
+    bound: BoundConfig,
+    align: AlignConfig,
+    evaluate: EvaluateConfig,
+    config: SeedsConfig,
+) -> tuple[pd.DataFrame, str]:
+    """Reward, alignment and evaluation again for each further seed and for the oracle."""
+    from prefpaint.evaluation import repeats
+
+    project = repeats.Project(
+        base=base_model,
+        prompts=prompts,
+        scores=scores,
+        prompt_images=prompt_images,
+        prompt_masks=prompt_masks,
+        candidate_images=candidate_images,
+        taste=preferences.simulated.taste if preferences.ratings_file is None else None,
+        sampling=sampling,
+        reward=reward,
+        bound=bound,
+        align=align,
+        evaluate=evaluate,
+    )
+    table = repeats.repeat_training(project, evaluate_metrics, config, workspace)
+    return table, repeats.seeds_markdown(table, evaluate.splits)

@@ -1,0 +1,149 @@
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.measures import ALL, flat_metrics, measure
+from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, hole_psnr, hole_spread, plan_samples
+
+
+def prompt_table(count: int = 6) -> pd.DataFrame:
+    patterns = ["outpaint_square", "warp"]
+    return pd.DataFrame(
+        {
+            "prompt_id": [f"{split}_{i:05d}" for split in ("train", "seen", "unseen") for i in range(count)],
+            "split": [split for split in ("train", "seen", "unseen") for _ in range(count)],
+            "pattern": [patterns[i % 2] for _ in range(3) for i in range(count)],
+        }
+    )
+
+
+def judged(gain: float, config: EvaluateConfig, people: bool = False, noise: float = 1.0) -> pd.DataFrame:
+    """Samples whose score is noise, shared within a set, plus `gain` for the aligned model."""
+    table = plan_samples(prompt_table(), config)
+    score = [np.random.default_rng(seed).normal() * noise for seed in table["seed"]]
+    table["reward"] = np.array(score) + gain * (table["method"] == "aligned")
+    table["noiseless"] = np.nan if people else table["reward"] + 3
+    table["width"] = 0.5
+    for name in (*FLAWS, "hole_spread"):
+        table[name] = 1.0
+    table["hole_psnr"] = np.where(table["pattern"] == "warp", np.nan, 20.0)
+    return table
+
+
+def test_base_and_aligned_share_seeds_within_a_noise_set_only() -> None:
+    plan = plan_samples(prompt_table(), EvaluateConfig())
+    assert set(plan["split"]) == {"seen", "unseen"}
+    assert len(plan) == 2 * 6 * len(METHODS) * len(NOISE_SETS) * 3
+    assert plan["image_id"].is_unique
+    assert "aligned_B_seen_00002_1" in set(plan["image_id"])
+    seeds = plan.set_index("image_id")["seed"]
+    assert seeds["base_A_seen_00000_0"] == seeds["aligned_A_seen_00000_0"] != seeds["aligned_B_seen_00000_0"]
+    assert plan.loc[plan["method"] == "base", "seed"].is_unique
+
+
+def test_a_split_without_prompts_is_one_clear_sentence() -> None:
+    prompts = prompt_table()
+    with pytest.raises(PrefPaintError, match="none in split unseen; run `kedro run --pipeline=masks`"):
+        plan_samples(prompts[prompts["split"] != "unseen"], EvaluateConfig())
+
+
+def test_a_gain_larger_than_all_noise_wins_everything() -> None:
+    config = EvaluateConfig(resamples=100)
+    metrics = flat_metrics(measure(judged(100.0, config), config))
+    for name in ("independent_s1", "independent_s3", "equal_s1", "equal_s3"):
+        assert metrics[f"seen_noiseless_win_rate_{name}"] == metrics[f"seen_noiseless_win_rate_{name}_low"] == 1.0
+    assert metrics["seen_noiseless_difference"] == pytest.approx(100)
+    assert metrics["seen_prompts"] == 6
+    assert metrics["seen_warp_prompts"] == 3
+    assert metrics["unseen_warp_noiseless_win_rate_independent_s1"] == 1.0
+    assert "seen_warp_noiseless_win_rate_equal_s1" not in metrics, "few prompts bear few numbers"
+
+
+def test_the_same_model_twice_ties_on_equal_noise() -> None:
+    config = EvaluateConfig(resamples=100)
+    metrics = flat_metrics(measure(judged(0.0, config), config))
+    for split in config.splits:
+        assert metrics[f"{split}_noiseless_win_rate_equal_s1"] == 0.5
+        assert metrics[f"{split}_noiseless_win_rate_independent_s1"] == 0.5
+        assert metrics[f"{split}_noiseless_win_rate_independent_s3"] == pytest.approx(
+            metrics[f"{split}_noiseless_win_rate_base_base_s3"]
+        )
+        assert metrics[f"{split}_noiseless_difference"] == 0
+        assert metrics[f"{split}_reward_order_accuracy_base"] == 1.0
+
+
+def test_a_small_gain_shows_on_equal_noise_first() -> None:
+    config = EvaluateConfig(resamples=100)
+    metrics = flat_metrics(measure(judged(0.01, config), config))
+    assert metrics["seen_noiseless_win_rate_equal_s1"] == 1.0
+    assert metrics["seen_noiseless_win_rate_independent_s1"] < 0.7
+
+
+def test_best_of_three_is_chosen_by_the_reward_and_judged_by_the_raters() -> None:
+    config = EvaluateConfig(resamples=100)
+    table = judged(0.0, config)
+    # A reward that prefers exactly what the raters dislike.
+    table["noiseless"] = -table["reward"]
+    metrics = flat_metrics(measure(table, config))
+    assert metrics["seen_reward_win_rate_base_base_s3"] > 0.6
+    assert metrics["seen_noiseless_win_rate_base_base_s3"] < 0.4
+    assert metrics["seen_reward_order_accuracy_aligned"] == 0.0
+
+
+def test_with_ratings_of_people_there_is_no_noiseless_number() -> None:
+    config = EvaluateConfig(resamples=100)
+    table = measure(judged(1.0, config, people=True), config)
+    assert "noiseless" not in set(table["judge"])
+    assert not any("noiseless" in key or "order_accuracy" in key for key in flat_metrics(table))
+
+
+def test_metrics_are_the_table_and_json_ready() -> None:
+    config = EvaluateConfig(resamples=100)
+    table = measure(judged(0.5, config), config)
+    metrics = flat_metrics(table)
+    assert all(isinstance(value, (int, float)) and np.isfinite(value) for value in metrics.values())
+    row = table[(table["pattern"] == ALL) & (table["quantity"] == "win_rate") & (table["comparison"] == "equal")].iloc[
+        0
+    ]
+    key = f"{row['split']}_{row['judge']}_win_rate_equal_s{row['best_of']}"
+    assert metrics[key] == round(row["value"], 6)
+    assert metrics[key + "_low"] <= metrics[key] <= metrics[key + "_high"]
+    assert metrics == flat_metrics(measure(judged(0.5, config), config)), "same samples, same numbers"
+
+
+def test_order_of_rows_does_not_matter() -> None:
+    config = EvaluateConfig(resamples=100)
+    table = judged(0.5, config)
+    shuffled = table.sample(frac=1, random_state=0)
+    assert flat_metrics(measure(table, config)) == flat_metrics(measure(shuffled, config))
+
+
+def test_hole_psnr_by_hand() -> None:
+    original = np.zeros((2, 2, 3), np.uint8)
+    images = np.stack([original, original])
+    images[0, 0, 0] = 51
+    images[1, 1, 1] = 255
+    mask = np.array([[1, 1], [0, 0]], np.uint8)
+    # Half the hole is off by 51 = 255 / 5: mean squared error 255² / 50. The second error lies outside the hole.
+    psnr = hole_psnr(images, original, mask)
+    assert psnr[0] == pytest.approx(10 * np.log10(50))
+    assert psnr[1] == pytest.approx(10 * np.log10(255**2 * 12))
+
+
+def test_hole_spread_by_hand() -> None:
+    mask = np.array([[1, 0]], np.uint8)
+    images = np.zeros((3, 1, 2, 3), np.uint8)
+    images[0, 0, 0] = 30
+    images[:, 0, 1] = [[1], [99], [200]]
+    # Against the mean of the others: 30 against 0, and twice 0 against 15; the known pixel does not count.
+    assert hole_spread(images, mask).tolist() == [30.0, 15.0, 15.0]
+    assert np.isnan(hole_spread(images[:1], mask)).all()
+
+
+@pytest.mark.parametrize("values", [{"best_of": (3,)}, {"best_of": (1, 1)}, {"best_of": (0, 1)}, {"sample": 3}])
+def test_senseless_parameters_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        EvaluateConfig.model_validate(values)

@@ -1,0 +1,210 @@
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from tests.evaluation.test_measures import judged
+
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.figures import CHOICES, GalleryRow, draw_gallery, draw_win_rates
+from prefpaint.evaluation.measures import flat_metrics, measure
+from prefpaint.evaluation.report import (
+    Report,
+    bound_sentence,
+    metric_rows,
+    number,
+    percent,
+    plain_words,
+    render_report,
+    reward_sentence,
+    signed,
+    trust_sentences,
+    verdict,
+    verdicts,
+)
+
+CONFIG = EvaluateConfig(resamples=100)
+PICTURE = np.full((8, 8, 3), 120, np.uint8)
+
+
+def png() -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(PICTURE).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def gallery() -> list[GalleryRow]:
+    return [
+        GalleryRow(split, choice, f"{split}_{i:05d}", pattern, (PICTURE, original, PICTURE, PICTURE), (3.0, 3.5))
+        for split in CONFIG.splits
+        for choice in CHOICES
+        for i, (pattern, original) in enumerate([("warp", None), ("outpaint_strip", PICTURE)])
+    ]
+
+
+def report(people: bool = False, gain: float = 1.0) -> Report:
+    table = measure(judged(gain, CONFIG, people), CONFIG)
+    return Report(
+        simulated=not people,
+        table=table,
+        gallery=gallery(),
+        metrics={
+            "evaluate_metrics": flat_metrics(table),
+            "reward_metrics": {"test_ratings_pair_accuracy": 0.7125, "test_ratings_spearman": 0.8125},
+            "bound_metrics": {"participation_ratio": 7.25},
+            "align_metrics": {"iterations": 30},
+            "preferences_metrics": {"raters": 3},
+            "a_later_stage": {"something_new": 41.5},
+        },
+        figures={"masks_preview": png(), "a_later_figure": png()},
+    )
+
+
+def row(value: float, low: float, high: float, **more: object) -> "pd.Series[object]":
+    return pd.Series({"split": "seen", "prompts": 128, "value": value, "low": low, "high": high, **more})
+
+
+def test_verdict_says_what_the_interval_allows() -> None:
+    up, down = row(0.1, 0.05, 0.15), row(-0.1, -0.15, -0.05)
+    better = verdict(row(0.66, 0.58, 0.73), up)
+    assert (
+        better.word == "better" and "128 seen prompts" in better.sentence and "better than the base" in better.sentence
+    )
+    assert verdict(row(0.41, 0.33, 0.49), down).word == "worse"
+    unclear = verdict(row(0.56, 0.49, 0.63), up)
+    assert unclear.word == "open" and "neither a gain nor a loss is shown" in unclear.sentence
+    assert "disagree" not in better.sentence
+    assert "Win rate and mean disagree" in verdict(row(0.6, 0.55, 0.66), down).sentence
+
+
+def test_headline_is_judged_by_the_noiseless_score_where_there_is_one() -> None:
+    table = measure(judged(0.5, CONFIG), CONFIG)
+    # The reward may say what it likes.
+    table.loc[table["judge"] == "reward", ["value", "low", "high"]] = 1.0
+    shown = verdicts(table)
+    assert [v.split for v in shown] == ["seen", "unseen"]
+    assert all(v.value < 1 for v in shown)
+    assert any("part of the gain in reward is not one the raters would see" in line for line in trust_sentences(table))
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert percent(0.6714) == "67.1\N{NO-BREAK SPACE}%"
+    assert percent(float("nan")) == "–"
+    assert number(2208) == "2,208" and number(3.0) == "3" and number(0.81249) == "0.812"
+    assert number(-0.00041234) == "−0.000412" and number("text") == "text" and number(True) == "True"
+    assert signed(0.25) == "+0.250" and signed(-0.004) == "−0.004"
+
+
+def test_keys_in_plain_words() -> None:
+    assert plain_words("seen_noiseless_win_rate_equal_s3") == "seen noiseless win rate same noise, best of 3"
+    assert plain_words("gamma_std") == "γ standard deviation"
+
+
+def test_a_value_and_its_interval_make_one_row() -> None:
+    rows = metric_rows({"x": 0.5, "x_low": 0.25, "x_high": 0.75, "y_low": 1})
+    assert [(value, interval) for _, value, interval, _ in rows] == [("0.500", "0.250 to 0.750"), ("1", "")]
+
+
+def test_reward_and_trust_in_one_sentence_each() -> None:
+    simulated = {
+        "test_noiseless_pair_accuracy": 0.72,
+        "test_noiseless_spearman": 0.78,
+        "test_ceiling_raters_mean_vs_noiseless_pair_accuracy": 0.77,
+        "test_ceiling_raters_mean_vs_noiseless_spearman": 0.9,
+    }
+    said = reward_sentence(simulated)
+    assert "simulated" in said and "0.780" in said and percent(0.72) in said and percent(0.77) in said
+    assert "simulated" not in reward_sentence({"test_ratings_pair_accuracy": 0.6, "test_ratings_spearman": 0.5})
+    assert reward_sentence({}) == bound_sentence({}) == ""
+    trust = {"participation_ratio": 1.02, "gamma_coefficient_of_variation": 0.001, "trust_informative": 0}
+    assert "γ was 1 for every sample" in bound_sentence(trust)
+
+
+class Links(HTMLParser):
+    """Collects what a page would load, and its visible text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "poster")]
+
+
+def test_the_page_loads_nothing_from_elsewhere() -> None:
+    html = render_report(report())
+    page = Links()
+    page.feed(html)
+    assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert not page.tags & {"script", "link", "iframe"}
+    assert "url(" not in html and "@import" not in html
+
+
+def test_every_metric_and_figure_is_on_the_page() -> None:
+    given = report()
+    html = render_report(given)
+    for metrics in given.metrics.values():
+        for key in metrics:
+            stem = re.sub("_(low|high)$", "", key)
+            assert f'title="{stem}"' in html
+    assert "41.5" in html and "a later stage" in html
+    assert "a later figure" in html
+    assert f"{given.metrics['evaluate_metrics']['seen_prompts']} prompts" in html
+
+
+def test_simulated_raters_are_named_so() -> None:
+    html = render_report(report())
+    assert "The raters are simulated" in html
+    assert "simulated raters, noiseless" in html
+    for section in ("learned reward", "Preferences", "What changed"):
+        assert section in html
+
+
+def test_with_people_the_page_says_why_there_is_no_true_score() -> None:
+    html = render_report(report(people=True))
+    assert "a true score without noise exists only for simulated raters" in html
+    assert "upper limit" in html
+    assert "simulated raters, noiseless" not in html
+    assert "The raters are simulated" not in html
+
+
+def test_what_got_worse_is_shown_like_what_improved() -> None:
+    html = render_report(report())
+    for split in CONFIG.splits:
+        improved, worse = html.index(f"{split}: most improved"), html.index(f"{split}: made worse")
+        assert html[:improved].rsplit("<h", 1)[1] == html[:worse].rsplit("<h", 1)[1] == "3>"
+    assert html.count('class="strip"') == 2 * len(CHOICES) * 2
+    assert html.count('aria-label="no original"') == 2 * len(CHOICES), "a warp has no original"
+
+
+def test_markup_in_a_metric_is_shown_not_run() -> None:
+    given = report()
+    bad = Report(given.simulated, given.table, [], {"x": {"note": "<script>alert(1)</script>"}}, {})
+    html = render_report(bad)
+    assert "<script>" not in html and "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize("people", [False, True])
+def test_figures_are_drawn_the_same_twice(people: bool) -> None:
+    evaluation = judged(1.0, CONFIG, people)
+    table = measure(evaluation, CONFIG)
+    drawn = []
+    for _ in range(2):
+        for figure in (draw_win_rates(table, evaluation), draw_gallery(gallery())):
+            stream = io.BytesIO()
+            figure.savefig(stream, format="png", dpi=40, metadata={"Software": None})
+            drawn.append(stream.getvalue())
+    assert drawn[:2] == drawn[2:]
+
+
+def test_a_split_where_nothing_got_worse_says_so() -> None:
+    given = report()
+    only = [r for r in gallery() if r.choice != "made worse"]
+    html = render_report(Report(True, given.table, only, {}, {}))
+    assert html.count('<p class="note">None.</p>') == 2
+    draw_gallery(only)

@@ -1,0 +1,248 @@
+"""The evaluate pipeline on a tiny real model, reward and trust; and the notebook that reads its results."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from nbclient import NotebookClient
+from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
+
+from prefpaint.datasets import FigureDataset, ImageFolderDataset, JSONDataset, TableDataset, TextDataset
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.images import MARKER, ImageFolder, write_image
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.pipelines.evaluate.pipeline import create_pipeline
+from prefpaint.preferences.config import PreferencesConfig
+
+PROJECT = Path(__file__).parents[2]
+CONFIG = EvaluateConfig(resamples=100, gallery=2)
+PROMPTS = 4
+
+
+def make_prompts(folder: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
+    """Four seen and four unseen prompts, every second one called a warp."""
+    ids, source, source_masks = tiny_prompts(folder / "source", 2 * PROMPTS)
+    images, masks = ImageFolder(folder / "images"), ImageFolder(folder / "masks", masks=True)
+    rows = []
+    for number, name in enumerate(ids):
+        split = ("seen", "unseen")[number // PROMPTS]
+        prompt_id = f"{split}_{number % PROMPTS:05d}"
+        write_image(images.file(prompt_id), source[name])
+        write_image(masks.file(prompt_id), source_masks[name])
+        rows.append(
+            {
+                "prompt_id": prompt_id,
+                "split": split,
+                "pattern": ("outpaint_square", "warp")[number % 2],
+                "image_sha256": images.checksum(prompt_id),
+                "mask_sha256": masks.checksum(prompt_id),
+            }
+        )
+    return pd.DataFrame(rows), images, masks
+
+
+def make_inputs(folder: Path, ratings_file: Path | None = None) -> dict[str, Any]:
+    import torch
+
+    from prefpaint.inpainting.small_model import build_small_pipeline
+    from prefpaint.reward.config import BoundConfig, ContrastBackboneConfig, HeadConfig
+    from prefpaint.reward.model import RewardModel
+    from prefpaint.reward.trust import fit_trust
+
+    prompts, images, masks = make_prompts(folder)
+    torch.manual_seed(0)
+    head = HeadConfig(width=16, heads=2, feedforward=16, hidden=16, embedding=8)
+    with_png = folder / "figure.png"
+    write_image(with_png, np.zeros((4, 4, 3), np.uint8))
+    figures = [
+        "masks_preview",
+        "candidates_preview",
+        "preferences_figure",
+        "reward_figure",
+        "bound_figure",
+        "align_figure",
+    ]
+    return {
+        "base_model": build_small_pipeline(TINY_MODEL, SIZE, seed=1),
+        "aligned_model": build_small_pipeline(TINY_MODEL, SIZE, seed=2),
+        "prompts": prompts,
+        "prompt_images": images,
+        "prompt_masks": masks,
+        "reward_model": RewardModel(ContrastBackboneConfig(input_size=64, taps=(0, 1)), head).eval(),
+        "trust": fit_trust(np.random.default_rng(0).normal(size=(30, 8)), BoundConfig()),
+        "preferences_metrics": {"raters": 3},
+        "reward_metrics": {"test_ratings_spearman": 0.5},
+        "bound_metrics": {"participation_ratio": 3.5},
+        "align_metrics": {"iterations": 2},
+        **dict.fromkeys(figures, with_png.read_bytes()),
+        "params:sampling": SamplingConfig(steps=2, batch=16),
+        "params:evaluate": CONFIG,
+        "params:preferences": PreferencesConfig(ratings_file=ratings_file),
+    }
+
+
+def run(inputs: dict[str, Any], output: Path) -> DataCatalog:
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    catalog["evaluation_images"] = ImageFolderDataset(str(output / "evaluation_images"))
+    catalog["evaluate_figure"] = FigureDataset(str(output / "evaluate.png"))
+    catalog["evaluate_gallery"] = FigureDataset(str(output / "gallery.png"))
+    catalog["report"] = TextDataset(str(output / "report.html"))
+    catalog["evaluation"] = TableDataset(str(output / "evaluation.parquet"))
+    catalog["evaluate_table"] = TableDataset(str(output / "evaluate_table.parquet"))
+    catalog["evaluate_metrics"] = JSONDataset(str(output / "evaluate_metrics.json"))
+    SequentialRunner().run(create_pipeline(), catalog)
+    return catalog
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(scope="module")
+def inputs(folder: Path) -> dict[str, Any]:
+    return make_inputs(folder)
+
+
+@pytest.fixture(scope="module")
+def catalog(folder: Path, inputs: dict[str, Any]) -> DataCatalog:
+    return run(inputs, folder / "output")
+
+
+def test_every_sample_is_painted_and_judged(catalog: DataCatalog) -> None:
+    evaluation, images = catalog.load("evaluation"), catalog.load("evaluation_images")
+    assert len(evaluation) == 2 * PROMPTS * 2 * 2 * 3 == len(images)
+    assert np.isfinite(evaluation[["reward", "width", "noiseless", "hole_spread", "log_energy"]]).all(axis=None)
+    assert (evaluation.loc[evaluation["pattern"] == "warp", "hole_psnr"].isna()).all()
+    assert np.isfinite(evaluation.loc[evaluation["pattern"] != "warp", "hole_psnr"]).all()
+
+
+def test_samples_are_those_of_the_recorded_seeds(catalog: DataCatalog, inputs: dict[str, Any]) -> None:
+    from prefpaint.inpainting.sampling import Inpainter
+
+    row = catalog.load("evaluation").query("method == 'aligned' and noise_set == 'B'").iloc[4]
+    painted = Inpainter(inputs["aligned_model"], inputs["params:sampling"], "cpu").sample(
+        inputs["prompt_images"].stack([row["prompt_id"]]),
+        inputs["prompt_masks"].stack([row["prompt_id"]]),
+        [int(row["seed"])],
+    )
+    np.testing.assert_array_equal(painted[0], catalog.load("evaluation_images")[row["image_id"]])
+
+
+def test_the_noiseless_score_is_the_configured_taste(catalog: DataCatalog, inputs: dict[str, Any]) -> None:
+    from prefpaint.preferences.simulated import noiseless_score
+
+    row = catalog.load("evaluation").iloc[7]
+    expected = noiseless_score(
+        catalog.load("evaluation_images").stack([row["image_id"]]),
+        inputs["prompt_masks"].stack([row["prompt_id"]]),
+        inputs["params:preferences"].simulated.taste,
+    )
+    assert row["noiseless"] == pytest.approx(float(expected[0]), rel=1e-6)
+
+
+def test_metrics_are_flat_and_say_how_many_prompts(catalog: DataCatalog) -> None:
+    metrics = catalog.load("evaluate_metrics")
+    assert metrics["seen_prompts"] == metrics["unseen_prompts"] == PROMPTS
+    for judge in ("noiseless", "reward"):
+        for noise in ("independent", "equal", "base_base"):
+            for size in (1, 3):
+                assert 0 <= metrics[f"unseen_{judge}_win_rate_{noise}_s{size}_low"] <= 1
+    assert all(isinstance(value, (int, float)) for value in metrics.values())
+
+
+def test_page_and_pictures_are_written(catalog: DataCatalog) -> None:
+    page = catalog.load("report")
+    assert "The raters are simulated" in page and "made worse" in page
+    assert catalog.load("evaluate_gallery").startswith(b"\x89PNG")
+    assert catalog.load("evaluate_figure").startswith(b"\x89PNG")
+
+
+def test_a_second_run_paints_nothing_and_gives_the_same_bytes(
+    catalog: DataCatalog, inputs: dict[str, Any], folder: Path
+) -> None:
+    output = folder / "output"
+    stamps = {path.name: path.stat().st_mtime_ns for path in (output / "evaluation_images").glob("*.png")}
+    first = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    again = run(inputs, output)
+    assert {path.name: path.stat().st_mtime_ns for path in (output / "evaluation_images").glob("*.png")} == stamps
+    assert {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()} == first
+    assert again.load("evaluate_metrics") == catalog.load("evaluate_metrics")
+
+
+def test_a_killed_run_goes_on_to_the_same_pictures(
+    catalog: DataCatalog, inputs: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    whole = catalog.load("evaluation_images")
+    shutil.copytree(whole.path, tmp_path / "evaluation_images")
+    for number, name in enumerate(whole):
+        if number % 3:
+            ImageFolder(tmp_path / "evaluation_images").file(name).unlink()
+    (tmp_path / "evaluation_images" / ".half.png.1.tmp").write_bytes(b"\x89PNG")
+    mended = run(inputs, tmp_path).load("evaluation_images")
+    assert {name: mended.checksum(name) for name in mended} == {name: whole.checksum(name) for name in whole}
+    assert {path.name for path in mended.path.iterdir()} == {f"{name}.png" for name in whole} | {MARKER}
+
+
+def test_another_aligned_model_is_painted_afresh(inputs: dict[str, Any], folder: Path, catalog: DataCatalog) -> None:
+    from prefpaint.evaluation.samples import evaluation_work
+
+    def stamp(**changed: Any) -> str:
+        given = {**inputs, **changed}
+        pipes = {"base": given["base_model"], "aligned": given["aligned_model"]}
+        parts = [given[name] for name in ("prompts", "prompt_images", "prompt_masks", "params:sampling")]
+        return evaluation_work(pipes, *parts, given["params:evaluate"]).fingerprint
+
+    assert stamp() == stamp(**{"params:sampling": SamplingConfig(steps=2, batch=3)}), "the batch changes no picture"
+    different = [
+        {"aligned_model": inputs["base_model"]},
+        {"params:sampling": SamplingConfig(steps=3, batch=16)},
+        {"params:evaluate": EvaluateConfig(seed=1)},
+        {"prompts": inputs["prompts"].assign(mask_sha256="other")},
+    ]
+    assert len({stamp(), *(stamp(**changed) for changed in different)}) == 5
+
+
+def test_with_ratings_of_people_nothing_claims_a_true_score(
+    inputs: dict[str, Any], catalog: DataCatalog, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "output" / "evaluation_images", tmp_path / "evaluation_images")
+    people = PreferencesConfig(ratings_file=tmp_path / "ratings.csv")
+    result = run({**inputs, "params:preferences": people}, tmp_path)
+    assert not any("noiseless" in key for key in result.load("evaluate_metrics"))
+    assert result.load("evaluation")["noiseless"].isna().all()
+    assert "nobody has rated the pictures compared here" in result.load("report")
+
+
+def test_the_notebook_answers_after_a_run(
+    catalog: DataCatalog, inputs: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    for name in ("conf", "notebooks"):
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(PROJECT / name, tmp_path / name)
+    # Kedro wants a source folder; the kernel imports the package that is installed.
+    (tmp_path / "src").mkdir()
+    entries = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
+    made = {name: Path(catalog.get(name)._filepath) for name in ("evaluation", "evaluate_table", "evaluate_gallery")}
+    made["evaluation_images"] = folder / "output" / "evaluation_images"
+    for name, source in made.items():
+        target = tmp_path / entries[name]["filepath"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
+    path = tmp_path / "notebooks" / "01_did_it_get_better.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells), "kept stripped"
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": path.parent}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 3
+    text = " ".join(str(output.get("data", {}).get("text/plain", "")) + output.get("text", "") for output in shown)
+    assert "simulated raters' noiseless score" in text
+    assert "unseen" in text and "independent" in text
