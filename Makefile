@@ -25,7 +25,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check src tests .ci
 	$(BIN)/ruff check src tests .ci
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -39,3 +39,21 @@ def test_default_runs_the_stages_in_their_order() -> None:
         assert not registered[stage].inputs() & later, stage
         made |= registered[stage].all_outputs()
     assert registered["__default__"].all_outputs() == made
+
+
+def test_kedro_viz_can_draw_the_layers() -> None:
+    """Kedro-Viz switches layers off, with a warning alone, where they go round in a circle."""
+    from graphlib import TopologicalSorter
+
+    import yaml
+
+    from prefpaint.pipeline_registry import register_pipelines
+
+    catalog = yaml.safe_load((REPOSITORY / "conf/base/catalog.yml").read_text())
+    layer = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog.items()}
+    before: dict[str, set[str]] = {}
+    for node in (node for pipeline in register_pipelines().values() for node in pipeline.nodes):
+        for output in set(node.outputs) & set(layer):
+            before.setdefault(layer[output], set()).update({layer[i] for i in node.inputs if i in layer})
+    order = list(TopologicalSorter({key: value - {key} for key, value in before.items()}).static_order())
+    assert [name for name in order if name in STAGES] == STAGES and order[-1] == "reporting"

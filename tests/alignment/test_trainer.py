@@ -143,5 +143,5 @@ def test_one_lost_reward_is_dropped_and_counted(tmp_path: Path) -> None:
 def test_a_chain_without_noise_is_refused(tmp_path: Path) -> None:
     ids, images, masks = tiny_prompts(tmp_path, 2)
     inpainter = Inpainter(build_small_pipeline(TINY_MODEL, SIZE, 1), SamplingConfig(steps=4, eta=0.0))
-    with pytest.raises(PrefPaintError, match="only 0 of the chain are random"):
+    with pytest.raises(PrefPaintError, match="only 0 of the chain are random enough"):
         Aligner(inpainter, Brightness(), Prompts(ids, images, masks), CONFIG)

@@ -205,6 +205,8 @@ def test_checkpoint_round_trip_in_half_precision(tiny_base: Path, tmp_path: Path
     with safe_open(tmp_path / "copy/unet/diffusion_pytorch_model.safetensors", "pt") as file:
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
     assert weights_digest(DiffusersPipelineDataset(str(tmp_path / "copy")).load()) == weights_digest(pipe)
+    configurations = "".join(path.read_text() for path in (tmp_path / "copy").rglob("*.json"))
+    assert str(tiny_base) not in configurations, "no path of this machine"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.evaluation.test_measures import judged
 
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.figures import CHOICES, GalleryRow, draw_gallery, draw_win_rates
@@ -25,6 +24,7 @@ from prefpaint.evaluation.report import (
     verdict,
     verdicts,
 )
+from tests.evaluation.test_measures import judged
 
 CONFIG = EvaluateConfig(resamples=100)
 PICTURE = np.full((8, 8, 3), 120, np.uint8)

@@ -40,9 +40,7 @@ def test_step_and_log_probability_match_the_published_code() -> None:
         # float32 on values up to about 10: six digits.
         np.testing.assert_allclose(mean, vectors["prev_mean"][index], atol=1e-5)
         np.testing.assert_allclose(mean + sigma * noise, previous, atol=1e-5)
-        np.testing.assert_allclose(
-            log_probability(previous, mean, sigma), vectors["log_prob_mean"][index], atol=1e-5
-        )
+        np.testing.assert_allclose(log_probability(previous, mean, sigma), vectors["log_prob_mean"][index], atol=1e-5)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])

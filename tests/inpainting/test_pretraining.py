@@ -39,7 +39,9 @@ def test_only_the_region_is_read(regions: list[TrainingRegion]) -> None:
     other[:, 60:] = 0
     changed = [TrainingRegion(other, region.depth, region.box)]
     for seed in range(20):
-        for a, b in zip(draw_example(regions, SIZE, CONFIG, seed), draw_example(changed, SIZE, CONFIG, seed), strict=True):
+        for a, b in zip(
+            draw_example(regions, SIZE, CONFIG, seed), draw_example(changed, SIZE, CONFIG, seed), strict=True
+        ):
             np.testing.assert_array_equal(a, b)
 
 

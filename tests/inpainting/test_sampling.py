@@ -71,9 +71,7 @@ def test_hidden_pixels_are_not_seen(pipe: Any, prompts: tuple[np.ndarray, np.nda
     images, masks = prompts
     hidden = np.where(masks[..., None] > 0, 255 - images, images)
     inpainter = Inpainter(pipe, SamplingConfig(steps=STEPS))
-    np.testing.assert_array_equal(
-        inpainter.sample(images, masks, range(5)), inpainter.sample(hidden, masks, range(5))
-    )
+    np.testing.assert_array_equal(inpainter.sample(images, masks, range(5)), inpainter.sample(hidden, masks, range(5)))
 
 
 def test_equal_conditions_need_one_pass_and_give_the_same_latents(

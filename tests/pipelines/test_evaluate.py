@@ -12,7 +12,6 @@ import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from nbclient import NotebookClient
-from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 from prefpaint.datasets import FigureDataset, ImageFolderDataset, JSONDataset, TableDataset, TextDataset
 from prefpaint.evaluation.config import EvaluateConfig
@@ -20,6 +19,7 @@ from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.evaluate.pipeline import create_pipeline
 from prefpaint.preferences.config import PreferencesConfig
+from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 PROJECT = Path(__file__).parents[2]
 CONFIG = EvaluateConfig(resamples=100, gallery=2)

@@ -1,4 +1,4 @@
-"""Slices: the pipelines `masks` and `candidates` on an in-memory catalog but for the folders they fill."""
+"""Slices: the pipelines `masks` and `candidates` on a catalog made here, with files where results are looked at."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from prefpaint.datasets import DiffusersPipelineDataset, ImageFolderDataset
+from prefpaint.datasets import DiffusersPipelineDataset, ImageFolderDataset, JSONDataset, TableDataset
 from prefpaint.inpainting.candidates import CandidatesConfig
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.masks.config import MasksConfig
@@ -27,7 +27,9 @@ def run_masks(folder: Path, seed: int = 0) -> DataCatalog:
             },
             "params:photographs": MemoryDataset(PhotographsConfig(size=32, crop_side=(40, 100))),
             "params:masks": MemoryDataset(MasksConfig(seed=seed, prompts=COUNTS)),
-            **{name: MemoryDataset() for name in ("prompts", "masks_preview", "photograph_table", "photograph_report")},
+            "masks_preview": MemoryDataset(),
+            "photograph_report": JSONDataset(str(folder / "report.json")),
+            **{name: TableDataset(str(folder / name)) for name in ("prompts", "candidates")},
         }
     )
     SequentialRunner().run(masks.create_pipeline(), catalog)
@@ -43,8 +45,7 @@ def run_candidates(catalog: DataCatalog, base: Path, batch: int) -> pd.DataFrame
     catalog["base_model"] = DiffusersPipelineDataset(str(base))
     catalog["params:sampling"] = MemoryDataset(SamplingConfig(steps=2, batch=batch))
     catalog["params:candidates"] = MemoryDataset(CandidatesConfig())
-    for name in ("candidates", "candidates_preview"):
-        catalog[name] = MemoryDataset()
+    catalog["candidates_preview"] = MemoryDataset()
     SequentialRunner().run(candidates.create_pipeline(), catalog)
     return catalog["candidates"].load()
 

@@ -22,12 +22,18 @@ class AlignConfig(Config):
         "the whole batch as published.",
     )
     advantage_clip: float = Field(5.0, gt=0, description="Advantages are cut to ± this.")
-    steps: int = Field(10, ge=2, description="DDIM steps of the sampled chains.")
-    trained_steps: int = Field(5, ge=1, description="Random steps of each chain that are trained on.")
+    steps: int = Field(6, ge=2, description="DDIM steps of the sampled chains.")
+    trained_steps: int = Field(3, ge=1, description="Random steps of each chain that are trained on.")
+    least_sigma: float = Field(
+        0.1,
+        ge=0,
+        description="Steps with less noise than this are not trained: their draws hardly change the picture, yet the "
+        "gradient of their log-probability grows as 1 / σ and drowns that of the others. 0 trains any random step.",
+    )
     inner_updates: int = Field(
         1, ge=1, description="Optimiser steps per iteration; the samples are divided among them."
     )
-    lr: float = Field(3e-5, gt=0)
+    lr: float = Field(4e-5, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1e-3, gt=0, description="PPO clip range of the ratio.")
     gradient_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")

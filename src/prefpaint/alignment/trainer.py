@@ -89,11 +89,13 @@ class Aligner:
     def __init__(self, inpainter: Inpainter, scorer: Scorer, prompts: Prompts, config: AlignConfig) -> None:
         if len(prompts.ids) == 0:
             raise PrefPaintError("align: there are no train prompts; run `kedro run --pipeline=masks`")
-        self.trainable_steps = inpainter.schedule.stochastic
+        sigmas = inpainter.schedule.sigma.tolist()
+        self.trainable_steps = [i for i in inpainter.schedule.stochastic if sigmas[i] >= config.least_sigma]
         if len(self.trainable_steps) < config.trained_steps:
             raise PrefPaintError(
                 f"align.trained_steps: {config.trained_steps} steps are to be trained but only "
-                f"{len(self.trainable_steps)} of the chain are random; lower it or raise align.steps"
+                f"{len(self.trainable_steps)} of the chain are random enough; lower it or align.least_sigma, or raise "
+                "align.steps"
             )
         self.inpainter, self.scorer, self.prompts, self.config = inpainter, scorer, prompts, config
         self.base = inpainter.pipe.unet.requires_grad_(False)
@@ -141,7 +143,9 @@ class Aligner:
         total = len(self.prompts.ids)
         chosen = []
         for position in range(iteration * self.config.prompts, (iteration + 1) * self.config.prompts):
-            order = np.random.default_rng(derive_seed("prompts", self.config.seed, position // total)).permutation(total)
+            order = np.random.default_rng(derive_seed("prompts", self.config.seed, position // total)).permutation(
+                total
+            )
             chosen.append(self.prompts.ids[order[position % total]])
         return chosen
 

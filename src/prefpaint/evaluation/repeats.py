@@ -16,8 +16,8 @@ from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.measures import flat_metrics, measure
-from prefpaint.evaluation.seeds_config import SeedsConfig
 from prefpaint.evaluation.samples import evaluation_work, judge_samples, plan_samples
+from prefpaint.evaluation.seeds_config import SeedsConfig
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.config import SamplingConfig

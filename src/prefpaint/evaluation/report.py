@@ -310,7 +310,7 @@ def render_report(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "number": number, "signed": signed, "percent_range": percent_range}
+    environment.filters.update(percent=percent, number=number, signed=signed, percent_range=percent_range)
     table, splits = report.table, list(report.table["split"].unique())
     rates = table[(table["quantity"] == "win_rate")].sort_values("best_of", kind="stable")
     return environment.get_template("report.html.jinja").render(

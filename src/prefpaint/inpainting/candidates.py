@@ -10,13 +10,12 @@ from pydantic import Field
 from prefpaint.config import Config, derive_seed, fingerprint
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.masks.config import RATED_SPLITS
 from prefpaint.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# seen and unseen are for evaluation alone: nobody rates what is painted there.
-RATED_SPLITS = ("train", "validation", "test")
 SHOWN_PROMPTS = 12
 
 

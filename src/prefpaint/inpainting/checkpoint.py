@@ -84,6 +84,11 @@ def save_pipeline(pipe: Any, folder: Path, dtype: Literal["float32", "float16"] 
         pipe.save_pretrained(folder, safe_serialization=True)
     finally:
         pipe.to("cpu", torch.float32)
+    # diffusers records where each part was loaded from: a path of this machine, and other bytes on another.
+    for file in folder.rglob("*.json"):
+        plain = json.loads(file.read_text(encoding="utf-8"))
+        if plain.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def module_digest(module: Any) -> str:

@@ -19,9 +19,7 @@ class SmallModelConfig(Config):
         description="Levels with attention besides the middle block. At full latent size it doubles the cost.",
     )
     attention_heads: int = Field(4, ge=1, description="Heads of each attention layer.")
-    text_width: int = Field(
-        32, ge=8, description="Width of the text encoder. It only ever sees the empty prompt."
-    )
+    text_width: int = Field(32, ge=8, description="Width of the text encoder. It only ever sees the empty prompt.")
 
 
 class PretrainConfig(Config):

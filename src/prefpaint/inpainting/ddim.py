@@ -49,7 +49,9 @@ def make_schedule(scheduler: object, steps: int, eta: float) -> Schedule:
     table = ddim.alphas_cumprod.double().cpu()
     final = float(ddim.final_alpha_cumprod)
     alpha = table[timesteps]
-    alpha_previous = torch.tensor([float(table[p]) if p >= 0 else final for p in previous.tolist()], dtype=torch.float64)
+    alpha_previous = torch.tensor(
+        [float(table[p]) if p >= 0 else final for p in previous.tolist()], dtype=torch.float64
+    )
     variance = (1 - alpha_previous) / (1 - alpha) * (1 - alpha / alpha_previous)
     sigma = eta * variance.clamp(min=0).sqrt()
     return Schedule(timesteps, alpha, alpha_previous, sigma, str(ddim.config.prediction_type))

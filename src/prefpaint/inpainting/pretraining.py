@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.inpainting.config import PretrainConfig
 from prefpaint.inpainting.small_model import build_small_pipeline
-from prefpaint.masks.config import MaskConfig
+from prefpaint.masks.config import MaskConfig, Pattern
 from prefpaint.masks.prompts import make_prompt
 from prefpaint.photographs.crops import Box, cut, cut_map, sample_crop
 from prefpaint.progress import Progress
@@ -85,7 +85,8 @@ def draw_example(
     """
     rng = np.random.default_rng(seed)
     image, depth = draw_crop(regions, size, config, rng)
-    pattern = ("outpaint_square", "outpaint_strip", "warp")[rng.choice(3, p=(0.3, 0.3, 0.4))]
+    patterns: tuple[Pattern, ...] = ("outpaint_square", "outpaint_strip", "warp")
+    pattern = patterns[rng.choice(3, p=(0.3, 0.3, 0.4))]
     prompt = make_prompt(image, depth, pattern, MaskConfig(), int(rng.integers(2**62)))
     return image, prompt.mask
 

@@ -74,9 +74,7 @@ class Inpainter:
                 f"checkpoint's takes {INPAINTING_CHANNELS}; give an inpainting checkpoint"
             )
         self.pipe, self.config = pipe, config
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        )
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         pipe.to(self.device, self.dtype, silence_dtype_warnings=True)
         for module in (pipe.unet, pipe.vae):
@@ -114,7 +112,9 @@ class Inpainter:
         for seed in seeds:
             generator = torch.Generator().manual_seed(seed)
             noise.append(
-                torch.stack([torch.randn(latent, height, width, generator=generator) for _ in range(self.config.steps + 2)])
+                torch.stack(
+                    [torch.randn(latent, height, width, generator=generator) for _ in range(self.config.steps + 2)]
+                )
             )
         return torch.stack(noise, 1).to(self.device, self.dtype)
 
@@ -129,7 +129,9 @@ class Inpainter:
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
         holes = torch.from_numpy(np.ascontiguousarray(masks)).to(self.device)[:, None]
         values = (pixels.float() / 127.5 - 1) * (holes == 0)
-        posterior = self.pipe.vae.encode(values.to(self.dtype).contiguous(memory_format=torch.channels_last)).latent_dist
+        posterior = self.pipe.vae.encode(
+            values.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        ).latent_dist
         known = (posterior.mean + posterior.std * noise) * self.pipe.vae.config.scaling_factor
         return Condition(F.interpolate(holes.to(self.dtype), known.shape[-2:]), known)
 

@@ -1,6 +1,5 @@
 """The embedded base model: Stable Diffusion inpainting's classes at a size that two CPU cores can train."""
 
-
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer

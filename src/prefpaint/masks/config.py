@@ -8,6 +8,8 @@ from prefpaint.config import Config
 
 Pattern = Literal["outpaint_square", "outpaint_strip", "warp"]
 PromptSplit = Literal["train", "validation", "test", "seen", "unseen"]
+# Prompts that get candidates and ratings; seen and unseen are for evaluation alone.
+RATED_SPLITS: tuple[PromptSplit, ...] = ("train", "validation", "test")
 
 
 class MaskConfig(Config):

@@ -72,7 +72,7 @@ def krippendorff_alpha(values: ArrayLike, units: ArrayLike) -> float:
     return float(1 - observed / expected) if expected > 0 else float("nan")
 
 
-def _pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All index pairs (i, j) that share a group, each once; memory grows with their number, not with N²."""
     order = np.argsort(groups, kind="stable")
     sizes = np.unique(groups, return_counts=True)[1]
@@ -95,7 +95,7 @@ def pair_accuracy(predicted: ArrayLike, truth: ArrayLike, prompt_ids: ArrayLike)
     Returns:
         In [0, 1], 0.5 by chance; NaN without any pair.
     """
-    first, second = _pairs_within(np.unique(np.asarray(prompt_ids), return_inverse=True)[1])
+    first, second = pairs_within(np.unique(np.asarray(prompt_ids), return_inverse=True)[1])
     x, y = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     agreed = np.sign(x[first] - x[second]) * np.sign(y[first] - y[second])
     counted = y[first] != y[second]
@@ -115,7 +115,7 @@ def rank_agreement(labels: pd.DataFrame) -> float:
         In [0, 1], 0.5 by chance; NaN without two such raters.
     """
     ordered = labels.sort_values(["prompt_id", "rater", "candidate_id"], ignore_index=True)
-    first, second = _pairs_within(ordered.groupby(["prompt_id", "rater"]).ngroup().to_numpy())
+    first, second = pairs_within(ordered.groupby(["prompt_id", "rater"]).ngroup().to_numpy())
     value, names = ordered["value"].to_numpy(), ordered["candidate_id"].to_numpy()
     sign = np.sign(value[first] - value[second])
     votes = pd.DataFrame({"a": names[first], "b": names[second], "up": sign > 0, "down": sign < 0})

@@ -139,12 +139,15 @@ def preference_figure(ratings: pd.DataFrame, scores: pd.DataFrame, metrics: dict
 
     means = scores.groupby("prompt_id")["score"].transform("mean")
     bins = np.histogram_bin_edges(scores["score"], bins=40)
-    right.hist(scores["score"], bins=bins, color="C7", alpha=0.4, label="candidates")
-    right.hist(means[~scores["prompt_id"].duplicated()], bins=bins, histtype="step", color="C0", label="prompt means")
-    right.hist(scores["score"] - means, bins=bins, histtype="step", color="C1", label="about their prompt's mean")
     between, within = (metrics.get(f"score_spread_{name}_prompts", math.nan) for name in ("between", "within"))
-    right.set(title=f"Scores: spread {between:.2f} between prompts, {within:.2f} within", xlabel="normalised score")
-    right.legend(frameon=False)
+    outline = {"bins": bins, "histtype": "step"}
+    right.hist(scores["score"], bins=bins, color="C7", alpha=0.4, label="candidates")
+    prompt_means = means[~scores["prompt_id"].duplicated()]
+    right.hist(prompt_means, **outline, color="C0", label=f"prompt means: σ {between:.2f}")
+    right.hist(scores["score"] - means, **outline, color="C1", label=f"within prompts: σ {within:.2f}")
+    right.set(title="Scores between and within prompts", xlabel="normalised score", ylabel="number")
+    right.set_ylim(0, right.get_ylim()[1] * 1.3)
+    right.legend(frameon=False, loc="upper left")
     raters = "simulated raters" if metrics["simulated"] else "raters"
     figure.suptitle(f"{len(ratings):,} ratings by {int(metrics['raters'])} {raters}")
     return figure

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from prefpaint.config import Config
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
-from prefpaint.inpainting.candidates import RATED_SPLITS
+from prefpaint.masks.config import RATED_SPLITS
 
 logger = logging.getLogger(__name__)
 

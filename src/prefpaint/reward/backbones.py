@@ -19,10 +19,14 @@ def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) 
 
 
 class ContrastBackbone(nn.Module):
-    """How the fill's activations differ from those of the known part and of the edge between them.
+    """How the fill differs from its surroundings, seen at several depths of a frozen ImageNet network.
 
-    From each tapped depth and channel, with I, K and E the mean |activation| inside the hole, in the known
-    part and along the edge: log I, log K, log I − log K, its absolute value, and log E − log K.
+    At each tapped depth and for each channel, with I, K and E the mean |activation| inside the hole, in the
+    known part and along the edge: log I − log K, its absolute value, log E − log K, and the log of the step
+    between local means on both sides of the edge, compared place by place. For each depth besides: how far
+    the fill's cells lie from the nearest known cell (as PatchCore measures anomaly, Roth et al. 2022).
+
+    Nothing describes the picture itself: such features let a head memorise which pictures are easy.
     """
 
     trainable = False
@@ -33,7 +37,7 @@ class ContrastBackbone(nn.Module):
         from efficientnet_lite_pytorch import EfficientNet
 
         self.config = config
-        network = EfficientNet.from_name("efficientnet-lite0")
+        network: Any = EfficientNet.from_name("efficientnet-lite0")
         # The package's own from_pretrained unpickles; the file holds tensors only.
         network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
         depth = max(config.taps)
@@ -64,28 +68,54 @@ class ContrastBackbone(nn.Module):
         size = (self.config.input_size, self.config.input_size)
         resized = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
         values = _normalise(resized, IMAGENET_MEAN, IMAGENET_STD).contiguous(memory_format=torch.channels_last)
+        features = _contrast(F.avg_pool2d(values, 2), holes)
         values = self.stem(values)
-        features = self._contrast(values, holes) if 0 in self.config.taps else []
+        if 0 in self.config.taps:
+            features += _contrast(values, holes)
         for depth, block in enumerate(self.blocks, start=1):
             values = block(values)
             if depth in self.config.taps:
-                features += self._contrast(values, holes)
+                features += _contrast(values, holes)
         return torch.cat(features, 1)
 
-    @staticmethod
-    def _contrast(values: Tensor, holes: Tensor) -> list[Tensor]:
-        hole = F.adaptive_avg_pool2d(holes, values.shape[-2:])
-        known = 1 - hole
-        edge = F.max_pool2d(hole, 3, 1, 1) * F.max_pool2d(known, 3, 1, 1)
-        strength = values.abs()
 
-        def mean(weight: Tensor) -> Tensor:
-            total = torch.einsum("nchw,nhw->nc", strength, weight[:, 0])
-            return torch.log(total / weight.sum((1, 2, 3)).clamp(min=1e-3)[:, None] + 1e-2)
+def _contrast(values: Tensor, holes: Tensor) -> list[Tensor]:
+    """Features of one depth: four of (N, C) and one of (N, 1), from activations (N, C, h, w)."""
+    hole = F.adaptive_avg_pool2d(holes, values.shape[-2:])
+    known = 1 - hole
+    edge = F.max_pool2d(hole, 3, 1, 1) * F.max_pool2d(known, 3, 1, 1)
 
-        inside, outside, along = mean(hole), mean(known), mean(edge)
-        difference = inside - outside
-        return [inside, outside, difference, difference.abs(), along - outside]
+    def mean(strength: Tensor, weight: Tensor) -> Tensor:
+        total = torch.einsum("nchw,nhw->nc", strength, weight[:, 0])
+        return torch.log(total / weight.sum((1, 2, 3)).clamp(min=1e-3)[:, None] + 1e-2)
+
+    def local(weight: Tensor) -> Tensor:
+        return F.avg_pool2d(values * weight, 5, 1, 2) / F.avg_pool2d(weight, 5, 1, 2).clamp(min=1e-3)
+
+    strength = values.abs()
+    inside, outside, along = mean(strength, hole), mean(strength, known), mean(strength, edge)
+    difference = inside - outside
+    step = mean((local(hole) - local(known)).abs(), edge)
+    return [difference, difference.abs(), along - outside, step, _novelty(values, hole)]
+
+
+def _novelty(values: Tensor, hole: Tensor) -> Tensor:
+    """Log mean distance of the fill's cells to the nearest known cell; (N, 1).
+
+    Cells are means over at most 16 × 16 places; distances are over activations in units of their spread.
+    """
+    cells = min(16, values.shape[-1])
+    share = F.adaptive_avg_pool2d(hole, cells).flatten(1)
+
+    def means(weight: Tensor) -> Tensor:
+        total = F.adaptive_avg_pool2d(values * weight, cells)
+        return (total / F.adaptive_avg_pool2d(weight, cells).clamp(min=1e-3)).flatten(2).transpose(1, 2)
+
+    scale = values.flatten(2).std(2).clamp(min=1e-2)[:, None]
+    distance = torch.cdist(means(hole) / scale, means(1 - hole) / scale) / values.shape[1] ** 0.5
+    # Without a known cell there is nothing to compare with: the largest finite number would drown the rest.
+    nearest = distance.masked_fill((share > 0.75)[:, None], 10.0).min(2).values
+    return torch.log((nearest * share).sum(1, keepdim=True) / share.sum(1, keepdim=True).clamp(min=1e-3) + 1e-2)
 
 
 class ClipBackbone(nn.Module):

@@ -14,7 +14,8 @@ class ContrastBackboneConfig(Config):
     input_size: int = Field(128, ge=64, multiple_of=32, description="Side the image is resized to; cost ~ square.")
     taps: tuple[int, ...] = Field(
         (0, 1, 3, 5, 8),
-        description="Depths read: 0 is the stem, n the n-th block (1-16). The network is cut after the deepest.",
+        description="Depths read besides the pixels: 0 is the stem, n the n-th block (1-16). The network is cut "
+        "after the deepest.",
     )
 
 
@@ -59,9 +60,9 @@ class RewardConfig(Config):
         description="Share of the loss spent on differences between candidates of one prompt; 0 is plain regression "
         "as published, which mostly learns which prompts are easy.",
     )
-    epochs: int = Field(60, ge=1)
+    epochs: int = Field(15, ge=1)
     batch: int = Field(32, ge=1, description="Prompts per step; each brings all its candidates.")
-    lr: float = Field(5e-4, gt=0)
+    lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     score_batch: int = Field(64, ge=1, description="Images scored at a time: memory and speed only.")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from prefpaint.reward.training import pair_accuracy
+from prefpaint.preferences.agreement import pair_accuracy, pairs_within
 
 
 def rank_correlation(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -42,7 +42,7 @@ def pair_accuracy_interval(
     """
     ids = np.unique(np.asarray(prompt_ids), return_inverse=True)[1]
     hits, pairs = np.zeros(ids.max() + 1), np.zeros(ids.max() + 1)
-    first, second = np.nonzero(np.triu(ids[:, None] == ids[None, :], 1))
+    first, second = pairs_within(ids)
     true_sign = np.sign(truth[first] - truth[second])
     sign = np.sign(predicted[first] - predicted[second])
     known = true_sign != 0

@@ -11,6 +11,7 @@ from torch import Tensor
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
+from prefpaint.preferences.agreement import pair_accuracy
 from prefpaint.progress import Progress
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.model import RewardModel, to_tensors
@@ -57,9 +58,7 @@ def centre_within(values: Tensor, group: Tensor) -> Tensor:
     return values - (total / size)[group]
 
 
-def reward_loss(
-    reward: Tensor, score: Tensor, group: Tensor, within: float, spread: tuple[float, float]
-) -> Tensor:
+def reward_loss(reward: Tensor, score: Tensor, group: Tensor, within: float, spread: tuple[float, float]) -> Tensor:
     """(1 − w) · MSE / σ² + w · MSE of prompt-centred values / σ_w².
 
     Each half is divided by the variance of its own target, so that the small differences within a prompt
@@ -74,28 +73,6 @@ def reward_loss(
     total = (reward - score).square().mean() / spread[0]
     centred = (centre_within(reward, group) - centre_within(score, group)).square().mean() / spread[1]
     return (1 - within) * total + within * centred
-
-
-def pair_accuracy(predicted: np.ndarray, truth: np.ndarray, prompt_ids: Sequence[str]) -> float:
-    """Share of pairs within a prompt that are ordered as the truth orders them.
-
-    Pairs equal in truth are left out; pairs equal in prediction count half.
-
-    Args:
-        predicted, truth: (N,).
-        prompt_ids: N ids.
-
-    Returns:
-        In [0, 1]; NaN without any pair.
-    """
-    ids = np.unique(np.asarray(prompt_ids), return_inverse=True)[1]
-    first, second = np.nonzero(np.triu(ids[:, None] == ids[None, :], 1))
-    true_sign = np.sign(truth[first] - truth[second])
-    sign = np.sign(predicted[first] - predicted[second])
-    known = true_sign != 0
-    if not known.any():
-        return float("nan")
-    return float(np.where(sign == 0, 0.5, sign == true_sign)[known].mean())
 
 
 def _features(model: RewardModel, data: RatedImages, batch: int, title: str) -> Tensor:

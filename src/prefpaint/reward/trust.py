@@ -1,4 +1,4 @@
-"""How far to believe the reward: V, elliptical widths, amplification γ (paper, section 3.3; Abbasi-Yadkori et al. 2011).
+"""How far to believe the reward: V, elliptical widths, amplification γ (paper, 3.3; Abbasi-Yadkori et al. 2011).
 
 All linear algebra is float64 through a Cholesky factor; V is never inverted.
 """

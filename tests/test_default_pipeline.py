@@ -1,0 +1,64 @@
+"""The whole default pipeline at a miniature size, twice."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Project, make_project
+from tests.tiny import SIZE
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> list[Project]:
+    """Two projects in which everything has run."""
+    projects = [make_project(tmp_path_factory.mktemp("default") / "project", tiny_base) for _ in range(2)]
+    for project in projects:
+        done = project.run("run")
+        assert done.returncode == 0, done.stderr
+    return projects
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: list[Project]) -> None:
+    kinds = ("data/06_models/reward/*", "data/06_models/aligned/**/*", "data/08_reporting/*", "data/0[3457]*/*.parquet")
+
+    def digests(project: Project) -> dict[str, str]:
+        files = [path for kind in kinds for path in project.path.glob(kind) if path.is_file()]
+        return {path.relative_to(project.path).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
+
+    first, second = (digests(project) for project in finished)
+    assert any(name.endswith("safetensors") for name in first) and "data/08_reporting/evaluate_metrics.json" in first
+    assert first == second
+
+
+def test_stock_diffusers_loads_the_aligned_model(finished: list[Project]) -> None:
+    import torch
+    from diffusers import AutoPipelineForInpainting
+    from PIL import Image
+
+    pipe = AutoPipelineForInpainting.from_pretrained(finished[0].path / "data/06_models/aligned")
+    pipe.set_progress_bar_config(disable=True)
+    image = Image.fromarray(np.full((SIZE, SIZE, 3), 90, np.uint8))
+    mask = Image.fromarray(np.triu(np.full((SIZE, SIZE), 255, np.uint8)))
+    painted = [
+        np.asarray(
+            pipe(
+                prompt="",
+                image=image,
+                mask_image=mask,
+                height=SIZE,
+                width=SIZE,
+                num_inference_steps=2,
+                guidance_scale=1.0,
+                generator=torch.Generator().manual_seed(0),
+            ).images[0]
+        )
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*painted)
+
+
+def test_the_page_needs_no_other_file(finished: list[Project]) -> None:
+    page = (finished[0].path / "data/08_reporting/report.html").read_text()
+    assert "data:image/png;base64," in page and 'src="http' not in page and "<link" not in page
