@@ -101,6 +101,7 @@ def test_a_killed_run_ends_in_the_same_weights(tmp_path: Path, after: int, monke
     resumed = aligner(tmp_path)
     resumed.run(tmp_path / "again", "test")
     assert module_digest(resumed.policy) == module_digest(whole.policy)
+    assert module_digest(resumed.averaged) == module_digest(whole.averaged)
     assert str(resumed.history) == str(whole.history)
 
 
@@ -109,6 +110,16 @@ def test_another_configuration_starts_afresh(tmp_path: Path) -> None:
     second = run(tmp_path, CONFIG.model_copy(update={"seed": 1}))
     assert module_digest(first.policy) != module_digest(second.policy)
     assert len(list((tmp_path / "workspace").iterdir())) == 1
+
+
+def test_the_average_by_hand(tmp_path: Path) -> None:
+    made = aligner(tmp_path, CONFIG.model_copy(update={"average": 0.75}))
+    base = [value.clone() for value in made.base.parameters()]
+    made.iterate(0)
+    first = [value.detach().clone() for value in made.policy.parameters()]
+    made.iterate(1)
+    for mean, a, b, c in zip(made.averaged.parameters(), base, first, made.policy.parameters(), strict=True):
+        torch.testing.assert_close(mean, 0.75 * (0.75 * a + 0.25 * b) + 0.25 * c.detach())
 
 
 def test_the_base_is_left_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ class AlignConfig(Config):
     """The `align` pipeline: DDPO with PPO clipping and trust-weighted rewards."""
 
     seed: int = Field(0, ge=0)
-    iterations: int = Field(30, ge=1, description="Rounds of sampling and updating; time is proportional.")
+    iterations: int = Field(28, ge=1, description="Rounds of sampling and updating; time is proportional.")
     prompts: int = Field(32, ge=1, description="Prompts per iteration.")
     candidates: int = Field(
         8, ge=1, description="Samples of each prompt per iteration. Group advantages compare them with each other."
@@ -33,9 +33,16 @@ class AlignConfig(Config):
     inner_updates: int = Field(
         1, ge=1, description="Optimiser steps per iteration; the samples are divided among them."
     )
-    lr: float = Field(4e-5, gt=0)
+    lr: float = Field(6e-5, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1e-3, gt=0, description="PPO clip range of the ratio.")
+    average: float = Field(
+        0.9,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the policy's weights over iterations; the average is what is "
+        "kept. It takes the noise of the last updates out; 0 keeps the last weights, as published.",
+    )
     gradient_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
     kl: float = Field(
         0.0, ge=0, description="Weight of the KL divergence to the base; above 0 costs one more UNet pass per step."

@@ -76,8 +76,9 @@ class _Batch:
 class Aligner:
     """DDPO on an inpainter's UNet.
 
-    Every random choice comes from (seed, iteration), so the weights and the optimiser's state after an
-    iteration are all that a resumed run needs.
+    `policy` is what samples and learns; `averaged`, the moving average of its weights, is the result. Every
+    random choice comes from (seed, iteration), so both and the optimiser's state after an iteration are all
+    that a resumed run needs.
 
     Args:
         inpainter: the base model; its sampling configuration fixes the chain.
@@ -100,6 +101,7 @@ class Aligner:
         self.inpainter, self.scorer, self.prompts, self.config = inpainter, scorer, prompts, config
         self.base = inpainter.pipe.unet.requires_grad_(False)
         self.policy: Any = copy.deepcopy(self.base).requires_grad_(True)
+        self.averaged: Any = copy.deepcopy(self.base)
         self.optimizer = torch.optim.AdamW(
             self.policy.parameters(), lr=config.lr, betas=(0.9, 0.999), weight_decay=config.weight_decay
         )
@@ -136,6 +138,9 @@ class Aligner:
         """One round of sampling and updating; returns its figures."""
         batch, row = self._collect(iteration)
         row |= self._update(batch, iteration)
+        with torch.no_grad():
+            for mean, value in zip(self.averaged.parameters(), self.policy.parameters(), strict=True):
+                mean.lerp_(value, 1 - self.config.average)
         return {"iteration": float(iteration), **row}
 
     def _choose_prompts(self, iteration: int) -> list[str]:
@@ -231,6 +236,7 @@ class Aligner:
     def _checkpoint(self, file: Path) -> None:
         state = {
             "policy": self.policy.state_dict(),
+            "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
         }
@@ -241,6 +247,7 @@ class Aligner:
         if saved is None:
             return
         self.policy.load_state_dict(saved["policy"])
+        self.averaged.load_state_dict(saved["averaged"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.history = saved["history"]
 

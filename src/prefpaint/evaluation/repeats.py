@@ -136,7 +136,7 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
     )
     aligner.run(workspace, stamp)
     aligned = copy.copy(project.base)
-    aligned.unet = aligner.policy.requires_grad_(False)
+    aligned.unet = aligner.averaged
     painted = ImageFolder(workspace / "images")
     pipes = {"base": project.base, "aligned": aligned}
     images, masks = project.prompt_images, project.prompt_masks

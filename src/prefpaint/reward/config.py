@@ -11,7 +11,7 @@ class ContrastBackboneConfig(Config):
     """Frozen ImageNet features (EfficientNet-lite0) of the fill against its surroundings; works offline."""
 
     kind: Literal["contrast"] = "contrast"
-    input_size: int = Field(128, ge=64, multiple_of=32, description="Side the image is resized to; cost ~ square.")
+    input_size: int = Field(96, ge=64, multiple_of=32, description="Side the image is resized to; cost ~ square.")
     taps: tuple[int, ...] = Field(
         (0, 1, 3, 5, 8),
         description="Depths read besides the pixels: 0 is the stem, n the n-th block (1-16). The network is cut "
@@ -35,6 +35,13 @@ class HeadConfig(Config):
     width: int = Field(256, ge=16, description="Token width. Features of another width are projected to it.")
     heads: int = Field(4, ge=1)
     feedforward: int = Field(256, ge=16)
+    feature_dropout: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of the features hidden in each training step, the same ones for all its candidates: keeps "
+        "the head from leaning on few of them. Published: 0.",
+    )
     dropout: tuple[float, float] = Field((0.1, 0.2), description="In the encoder layer, in the MLP.")
     hidden: int = Field(512, ge=16)
     embedding: int = Field(256, ge=2, description="Numbers in z; reward = ⟨z, ψ⟩.")

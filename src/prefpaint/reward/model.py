@@ -37,6 +37,7 @@ class RewardHead(nn.Module):
 
     def __init__(self, features: int, config: HeadConfig) -> None:
         super().__init__()
+        self.feature_dropout = config.feature_dropout
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("std", torch.ones(features))
         self.project = nn.Identity() if features == config.width else nn.Linear(features, config.width)
@@ -54,7 +55,11 @@ class RewardHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(N, features) → reward (N,) and z (N, embedding)."""
-        token = self.project((features - self.mean) / self.std)[:, None]
+        standard = (features - self.mean) / self.std
+        if self.training and self.feature_dropout > 0:
+            kept = torch.rand(standard.shape[1]) >= self.feature_dropout
+            standard = standard * kept.to(standard.device)
+        token = self.project(standard)[:, None]
         z = self.mlp(self.encoder(token)[:, 0])
         return self.psi(z)[:, 0], z
 

@@ -36,7 +36,7 @@ def align_base(
     key = fingerprint(module_digest(reward_model.head), trust.digest(), chain, train["image_sha256"].tolist())
     aligner = Aligner(inpainter, scorer, Prompts(train["prompt_id"].tolist(), prompt_images, prompt_masks), config)
     history = aligner.run(align_workspace, key)
-    base_model.unet = aligner.policy.requires_grad_(False)
+    base_model.unet = aligner.averaged
     return base_model, pd.DataFrame(history)
 
 
