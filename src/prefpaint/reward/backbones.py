@@ -47,7 +47,7 @@ class ContrastBackbone(nn.Module):
         self.blocks = nn.ModuleList(network._blocks[:depth])
         self.requires_grad_(False)
         self.eval()
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             self.width = self(torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)).shape[1]
 
@@ -81,7 +81,7 @@ class ContrastBackbone(nn.Module):
 
 def _contrast(values: Tensor, holes: Tensor) -> list[Tensor]:
     """Features of one depth: four of (N, C) and one of (N, 1), from activations (N, C, h, w)."""
-    hole = F.adaptive_avg_pool2d(holes, values.shape[-2:])
+    hole = F.adaptive_avg_pool2d(holes, (values.shape[-2], values.shape[-1]))
     known = 1 - hole
     edge = F.max_pool2d(hole, 3, 1, 1) * F.max_pool2d(known, 3, 1, 1)
 
