@@ -1,0 +1,65 @@
+"""kill -9 in the middle of reward and of align: the same command then ends in the same files."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project, make_project
+
+ITERATIONS = 4
+
+
+@pytest.fixture(scope="module")
+def bound_done(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """A project in which everything up to `bound` has run."""
+    made = make_project(tmp_path_factory.mktemp("bound_done") / "project", tiny_base)
+    made.set(align={"iterations": ITERATIONS})
+    done = made.run("run", "--pipelines=masks,candidates,preferences,reward,bound")
+    assert done.returncode == 0, done.stderr
+    return made.path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def kill_when(project: Project, pipeline: str, seen: Callable[[], bool]) -> None:
+    """Start a pipeline and kill it without warning as soon as something is seen."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", f"--pipeline={pipeline}"],
+        cwd=project.path,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not seen():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was over before the kill"
+
+
+@pytest.mark.parametrize("pipeline", ["reward", "align"])
+def test_the_same_command_ends_in_the_same_files(bound_done: Path, tmp_path: Path, pipeline: str) -> None:
+    result = {"reward": "data/06_models/reward", "align": "data/06_models/aligned"}[pipeline]
+    project = Project(Path(shutil.copytree(bound_done, tmp_path / "project")))
+    assert project.run("run", f"--pipeline={pipeline}").returncode == 0
+    whole = files(project.path / result)
+
+    workspace = project.path / "data/06_models/workspace/align"
+    shutil.rmtree(project.path / result)
+    shutil.rmtree(workspace, ignore_errors=True)
+    started = time.monotonic()
+    if pipeline == "align":
+        # After the first checkpoint, somewhere in the second iteration or its checkpoint.
+        kill_when(project, pipeline, lambda: any(workspace.glob("*/state.pt")))
+    else:
+        kill_when(project, pipeline, lambda: time.monotonic() - started > 3)
+    assert not (project.path / result).exists()
+    assert project.run("run", f"--pipeline={pipeline}").returncode == 0
+    assert files(project.path / result) == whole
