@@ -6,6 +6,7 @@ import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.validation import TypeExtractor
+from kedro.validation.parameter_validator import ParameterValidator
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.parameters import check_parameters
@@ -37,6 +38,25 @@ def test_every_typed_parameter_is_a_pydantic_model() -> None:
     assert used == {f"params:{key}" for key in MODELS}
 
 
+@pytest.mark.parametrize("pipeline", [*register_pipelines(), None])
+def test_kedro_hands_every_node_its_model(pipeline: str | None) -> None:
+    """Kedro's own validator cannot set a nested model inside one it has made before: the order matters to it."""
+    asked = register_pipelines() if pipeline is None else {pipeline: register_pipelines()[pipeline]}
+    made = ParameterValidator(asked).validate_raw_params(parameters("base"))
+    for key, model in TypeExtractor(asked).extract_types_from_pipelines().items():
+        value: Any = made
+        for part in key.split("."):
+            value = value[part] if isinstance(value, dict) else getattr(value, part)
+        assert isinstance(value, model), key
+
+
+def test_a_nested_parameter_must_be_there() -> None:
+    raw = parameters("base")
+    raw["align"] = {key: value for key, value in raw["align"].items() if key != "gamma"}
+    with pytest.raises(PrefPaintError, match=r"align.gamma: is missing; put it into conf/base/parameters_align.yml"):
+        check_parameters(raw, MODELS)
+
+
 def test_paper_changes_single_numbers_and_keeps_the_rest() -> None:
     base, paper = parameters("base"), parameters("paper")
     assert paper["masks"]["geometry"]["depth_checkpoint"] and not base["masks"]["geometry"]["depth_checkpoint"]
@@ -52,6 +72,7 @@ def test_paper_changes_single_numbers_and_keeps_the_rest() -> None:
         ("mask: {}", ["parameter mask:", "did you mean masks?"]),
         ("reward: {backbone: {kind: contrast, tapes: [1]}}", ["tapes", "did you mean taps?", "input_size"]),
         ("preferences: {simulated: {raters: [{name: a, nose: 1}]}}", ["raters.0.nose", "noise"]),
+        ("align: {gamma: {limit: 1}}", ["align.gamma.limit", "did you mean limits?", "beta"]),
         ("sampling: {steps: many}", ["sampling.steps", "valid integer", "'many'"]),
         ("photographs: {split: {train: 1, validation: 1, test: 1}}", ["photographs", "adding up to 1"]),
     ],

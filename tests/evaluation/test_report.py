@@ -13,6 +13,7 @@ from prefpaint.evaluation.measures import flat_metrics, measure
 from prefpaint.evaluation.report import (
     Report,
     bound_sentence,
+    interval_sentences,
     metric_rows,
     number,
     percent,
@@ -23,10 +24,27 @@ from prefpaint.evaluation.report import (
     trust_sentences,
     verdict,
     verdicts,
+    width_sentence,
+    worlds_sentence,
 )
 from tests.evaluation.test_measures import judged
 
 CONFIG = EvaluateConfig(resamples=100)
+WORLDS = pd.DataFrame(
+    {
+        "delta": [0.05, 0.2],
+        "candidates": 30,
+        "size": 8,
+        "ridge": 0.1,
+        "noise": 0.5,
+        "worlds": 1000,
+        "violated": 0.002,
+        "violated_high": 0.007,
+        "violated_seen": 0.0,
+        "largest": 1.01,
+        "tightness": [10.25, 7.5],
+    }
+)
 PICTURE = np.full((8, 8, 3), 120, np.uint8)
 
 
@@ -60,6 +78,7 @@ def report(people: bool = False, gain: float = 1.0) -> Report:
             "a_later_stage": {"something_new": 41.5},
         },
         figures={"masks_preview": png(), "a_later_figure": png()},
+        worlds=WORLDS,
     )
 
 
@@ -120,7 +139,53 @@ def test_reward_and_trust_in_one_sentence_each() -> None:
     assert "simulated" not in reward_sentence({"test_ratings_pair_accuracy": 0.6, "test_ratings_spearman": 0.5})
     assert reward_sentence({}) == bound_sentence({}) == ""
     trust = {"participation_ratio": 1.02, "gamma_coefficient_of_variation": 0.001, "trust_informative": 0}
-    assert "γ was 1 for every sample" in bound_sentence(trust)
+    assert "no sample was weighed by it" in bound_sentence(trust)
+    ranked = {
+        f"validation_spearman_width_error{end}": value for end, value in (("", 0.25), ("_low", 0.125), ("_high", 0.5))
+    }
+    assert "0.250 (0.125 to 0.500)" in bound_sentence({**trust, **ranked, "trust_informative": 1})
+
+
+def widths(**intervals: tuple[float, float, float]) -> dict[str, float]:
+    return {
+        f"test_spearman_{kind}_error_ratings{end}": value
+        for kind, values in intervals.items()
+        for end, value in zip(("", "_low", "_high"), values, strict=True)
+    }
+
+
+def test_the_best_width_is_named_as_far_as_the_intervals_allow() -> None:
+    clear = width_sentence(widths(elliptical=(0.5, 0.4, 0.6), ensemble=(0.1, 0.0, 0.2)))
+    assert "the elliptical one" in clear and "more than the others" in clear and "ensemble 0.100 (0 to 0.200)" in clear
+    assert "not clear" in width_sentence(widths(published=(0.5, 0.4, 0.6), elliptical=(0.49, 0.39, 0.59)))
+    assert "no width is shown" in width_sentence(widths(published=(0.1, -0.1, 0.3)))
+    assert width_sentence({}) == ""
+
+
+def test_a_bound_too_wide_to_use_is_called_so() -> None:
+    metrics = {
+        "delta": 0.05,
+        "bound_factor": 20.5,
+        "test_bound_coverage_ratings": 1.0,
+        "test_bound_half_width": 30.25,
+        "test_bound_tightness_ratings": 60.5,
+    }
+    (alone,) = interval_sentences(metrics)
+    assert "says little" in alone and "60.500 times" in alone and "95.0\N{NO-BREAK SPACE}%" in alone
+    assert "says little" not in interval_sentences({**metrics, "test_bound_half_width": 1.5})[0]
+    conformal = {
+        f"test_conformal{kind}_{name}": 0.9 for kind in ("", "_scaled") for name in ("coverage_ratings", "length")
+    }
+    assert "split-conformal" in interval_sentences({**metrics, **conformal})[1]
+    assert interval_sentences({}) == []
+
+
+def test_worlds_are_summed_up_by_their_worst() -> None:
+    said = worlds_sentence(WORLDS)
+    assert (
+        "2,000 drawn worlds" in said and said.count("at most 0.2\N{NO-BREAK SPACE}%") == 2 and "7.500 to 10.250" in said
+    )
+    assert worlds_sentence(WORLDS[:0]) == ""
 
 
 class Links(HTMLParser):
@@ -161,8 +226,9 @@ def test_simulated_raters_are_named_so() -> None:
     html = render_report(report())
     assert "The raters are simulated" in html
     assert "simulated raters, noiseless" in html
-    for section in ("learned reward", "Preferences", "What changed"):
+    for section in ("learned reward", "Preferences", "What changed", "How far to believe the reward"):
         assert section in html
+    assert "2,000 drawn worlds" in html and "10.250" in html
 
 
 def test_with_people_the_page_says_why_there_is_no_true_score() -> None:
@@ -184,7 +250,7 @@ def test_what_got_worse_is_shown_like_what_improved() -> None:
 
 def test_markup_in_a_metric_is_shown_not_run() -> None:
     given = report()
-    bad = Report(given.simulated, given.table, [], {"x": {"note": "<script>alert(1)</script>"}}, {})
+    bad = Report(given.simulated, given.table, [], {"x": {"note": "<script>alert(1)</script>"}}, {}, WORLDS)
     html = render_report(bad)
     assert "<script>" not in html and "&lt;script&gt;" in html
 
@@ -205,6 +271,6 @@ def test_figures_are_drawn_the_same_twice(people: bool) -> None:
 def test_a_split_where_nothing_got_worse_says_so() -> None:
     given = report()
     only = [r for r in gallery() if r.choice != "made worse"]
-    html = render_report(Report(True, given.table, only, {}, {}))
+    html = render_report(Report(True, given.table, only, {}, {}, WORLDS[:0]))
     assert html.count('<p class="note">None.</p>') == 2
     draw_gallery(only)

@@ -52,13 +52,17 @@ def make_inputs(folder: Path, ratings_file: Path | None = None) -> dict[str, Any
     import torch
 
     from prefpaint.inpainting.small_model import build_small_pipeline
-    from prefpaint.reward.config import BoundConfig, ContrastBackboneConfig, HeadConfig
+    from prefpaint.reward.config import BoundConfig, ContrastBackboneConfig, MLPHeadConfig
     from prefpaint.reward.model import RewardModel
-    from prefpaint.reward.trust import fit_trust
+    from prefpaint.reward.trust import Embedded, fit_trust
+    from prefpaint.reward.worlds import World, worlds_table
 
     prompts, images, masks = make_prompts(folder)
     torch.manual_seed(0)
-    head = HeadConfig(width=16, heads=2, feedforward=16, hidden=16, embedding=8)
+    head = MLPHeadConfig(width=16, heads=2, feedforward=16, hidden=16, embedding=8)
+    rated = Embedded(
+        np.random.default_rng(0).normal(size=(30, 8)), np.zeros(30), np.zeros(30), list(map(str, range(30)))
+    )
     with_png = folder / "figure.png"
     write_image(with_png, np.zeros((4, 4, 3), np.uint8))
     figures = [
@@ -67,6 +71,7 @@ def make_inputs(folder: Path, ratings_file: Path | None = None) -> dict[str, Any
         "preferences_figure",
         "reward_figure",
         "bound_figure",
+        "trust_figure",
         "align_figure",
     ]
     return {
@@ -76,7 +81,8 @@ def make_inputs(folder: Path, ratings_file: Path | None = None) -> dict[str, Any
         "prompt_images": images,
         "prompt_masks": masks,
         "reward_model": RewardModel(ContrastBackboneConfig(input_size=64, taps=(0, 1)), head).eval(),
-        "trust": fit_trust(np.random.default_rng(0).normal(size=(30, 8)), BoundConfig()),
+        "trust": fit_trust(rated, rated, BoundConfig()),
+        "bound_worlds": worlds_table([World(10, 2, 1.0)], seed=0, count=10),
         "preferences_metrics": {"raters": 3},
         "reward_metrics": {"test_ratings_spearman": 0.5},
         "bound_metrics": {"participation_ratio": 3.5},

@@ -1,15 +1,20 @@
 """The reward, bound and align pipelines on a tiny real model, chained through an in-memory catalog."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.trainer import TrustedReward
+from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
@@ -17,8 +22,20 @@ from prefpaint.inpainting.small_model import build_small_pipeline
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.reward import pipeline as reward
-from prefpaint.reward.config import BoundConfig, ContrastBackboneConfig, HeadConfig, RewardConfig
+from prefpaint.reward import worlds
+from prefpaint.reward.amplification import amplification_to_align
+from prefpaint.reward.config import (
+    BoundConfig,
+    ContrastBackboneConfig,
+    GammaConfig,
+    KernelHeadConfig,
+    MLPHeadConfig,
+    RewardConfig,
+)
+from prefpaint.reward.trust import Embedded, Trust, fit_trust
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
+
+ALIGN = AlignConfig(iterations=2, prompts=3, candidates=2, steps=3, trained_steps=2, micro_batch=6)
 
 
 @pytest.fixture
@@ -36,6 +53,23 @@ def given(tmp_path: Path) -> dict[str, Any]:
             rows.append((f"{name}_{index}", name, split, float(image[masks[name] > 0].mean())))
     scores = pd.DataFrame(rows, columns=["candidate_id", "prompt_id", "split", "score"])
     scores["score"] = (scores["score"] - scores["score"].mean()) / scores["score"].std()
+    scores = scores.assign(source="tiny", pattern="outpaint_square")
+    # Two raters who differ by one point of 0.5 units: a mean score is off by 1 / 2 · √(1 / 2) points, in the mean.
+    ratings = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "candidate_id": scores["candidate_id"],
+                    "rater": name,
+                    "structure": value,
+                    "texture": value,
+                    "overall": value,
+                }
+            )
+            for name, value in (("a", 3), ("b", 4))
+        ]
+    )
+    normalisation = [{"source": "tiny", "pattern": "outpaint_square", "mean": 3.5, "std": 2.0, "count": 30}]
     (tmp_path / "workspace").mkdir()
     return {
         "base_model": build_small_pipeline(TINY_MODEL, SIZE, 1),
@@ -43,17 +77,20 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "prompt_images": images,
         "prompt_masks": masks,
         "scores": scores,
+        "ratings": ratings,
+        "normalisation": normalisation,
         "noiseless": scores.assign(noiseless_score=scores["score"])[["candidate_id", "noiseless_score"]],
         "prompts": pd.DataFrame({"prompt_id": ids, "split": splits, "image_sha256": ids}),
         "align_workspace": tmp_path / "workspace",
         "params:reward": RewardConfig(
             backbone=ContrastBackboneConfig(input_size=64, taps=(0, 1)),
-            head=HeadConfig(width=32, heads=2, feedforward=32, hidden=32, embedding=8),
+            head=MLPHeadConfig(width=32, heads=2, feedforward=32, hidden=32, embedding=8),
             epochs=3,
             batch=4,
         ),
         "params:bound": BoundConfig(),
-        "params:align": AlignConfig(iterations=2, prompts=3, candidates=2, steps=3, trained_steps=2, micro_batch=6),
+        "params:align": ALIGN,
+        "params:align.gamma": ALIGN.gamma,
         "params:sampling": sampling,
     }
 
@@ -65,27 +102,103 @@ class Kept(MemoryDataset):
         pass
 
 
-def test_reward_to_aligned_model(given: dict[str, Any]) -> None:
+def run(given: dict[str, Any], stages: Pipeline, wanted: list[str]) -> dict[str, Any]:
+    """Run stages in memory and keep some of their outputs."""
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in given.items()})
-    stages = reward.create_pipeline() + bound.create_pipeline() + align.create_pipeline()
-    assert stages.inputs() == set(given)
-    wanted = ["reward_metrics", "bound_metrics", "align_metrics", "embeddings", "trust_table", "aligned_model"]
-    for name in [*wanted, "align_history", "reward_figure", "bound_figure", "align_figure"]:
+    for name in wanted:
         catalog[name] = Kept(copy_mode="assign")
     SequentialRunner().run(stages, catalog)
-    made = {name: catalog.load(name) for name in wanted}
+    return {name: catalog.load(name) for name in wanted}
+
+
+METRICS = ["reward_metrics", "bound_metrics", "align_metrics"]
+TABLES = ["embeddings", "trust_table", "align_history", "bound_worlds"]
+FIGURES = ["reward_figure", "bound_figure", "trust_figure", "align_figure"]
+
+
+def test_reward_to_aligned_model(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worlds, "SETTINGS", (worlds.World(10, 2, 1.0),))
+    stages = reward.create_pipeline() + bound.create_pipeline() + align.create_pipeline()
+    assert stages.inputs() == set(given)
+    made = run(given, stages, [*METRICS, *TABLES, *FIGURES, "aligned_model", "trust"])
     assert made["reward_metrics"]["test_candidates"] == 12
     assert 0 <= made["reward_metrics"]["test_ratings_pair_accuracy"] <= 1
     # The label and the noiseless score are the same here, so the raters' ceiling is perfect.
     assert made["reward_metrics"]["test_ceiling_raters_mean_vs_noiseless_pair_accuracy"] == 1
-    assert 1 <= made["bound_metrics"]["participation_ratio"] <= 8
+    measured = made["bound_metrics"]
+    assert 1 <= measured["participation_ratio"] <= 8
+    # 2 · 0.5² / 1 over two raters, in units of 2 points.
+    assert measured["noise_scale"] == measured["noise_scale_raters"] == pytest.approx(0.25)
+    assert all(isinstance(value, (int, float)) and np.isfinite(value) for value in measured.values())
     assert len(made["embeddings"]) == len(made["trust_table"]) == 54
+    assert (made["trust_table"]["noiseless_score"] == made["trust_table"]["score"]).all()
     assert made["embeddings"]["z"].iloc[0].shape == (8,)
+    assert (made["bound_worlds"]["violated"] <= made["bound_worlds"]["delta"]).all()
     # Two iterations of six samples: three sampling and two training passes each.
     assert made["align_metrics"]["unet_evaluations"] == 2 * 6 * 5
     assert made["align_metrics"]["ratio_least"] == pytest.approx(1, abs=1e-5)
-    history = catalog.load("align_history")
-    assert np.isfinite(history[["reward", "gamma", "gradient_norm"]].to_numpy()).all()
+    assert made["align_metrics"]["gamma_fell_back"] == 1 - measured["trust_informative"]
+    assert np.isfinite(made["align_history"][["reward", "gamma", "gradient_norm"]].to_numpy()).all()
     changed = made["aligned_model"].unet.state_dict()
     fresh = build_small_pipeline(TINY_MODEL, SIZE, 1).unet.state_dict()
     assert any(not np.array_equal(changed[name], fresh[name]) for name in fresh)
+
+
+class Reward(torch.nn.Module):
+    """Gives every picture the reward 1 and an embedding of length 2."""
+
+    def score(self, images: np.ndarray, masks: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones(len(images)), np.tile([2.0, 0.0], (len(images), 1))
+
+
+def known_trust(reasons: tuple[str, ...] = ()) -> Trust:
+    """V = I, so that widths are lengths; the typical training candidate has width 4."""
+    rated = Embedded(np.zeros((2, 2)), np.zeros(2), np.zeros(2), ["a", "b"])
+    return replace(fit_trust(rated, rated, BoundConfig(ridge=1.0)), train_widths=np.array([4.0]), reasons=reasons)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "weight", "raised"),
+    [
+        (GammaConfig(k=0.5, b=0.25), 1.0, 1.0),
+        (GammaConfig(k=0.5, b=1.0, unit="raw"), 1.0, 1.0),
+        (GammaConfig(kind="linear", k=1.0, b=1.0), 1.5, 1.0),
+        (GammaConfig(kind="static", average=1.25), 1.25, 1.0),
+        (GammaConfig(kind="pessimistic", beta=0.5), 1.0, 0.75),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_every_kind_of_trust_weighs_the_reward(gamma: GammaConfig, weight: float, raised: float) -> None:
+    trust = known_trust()
+    scorer = TrustedReward(Reward(), trust, amplification_to_align(trust, gamma), batch=2)  # type: ignore[arg-type]
+    scores = scorer(np.zeros((3, 8, 8, 3), np.uint8), np.ones((3, 8, 8), np.uint8))
+    np.testing.assert_allclose(scores.width, 2.0)
+    np.testing.assert_allclose(scores.gamma, weight)
+    np.testing.assert_allclose(scores.reward, raised)
+
+
+def test_without_information_alignment_weighs_nothing_or_refuses(given: dict[str, Any]) -> None:
+    stages, trust = align.create_pipeline(), known_trust(("the width ranks nothing",))
+
+    def aligned(gamma: GammaConfig) -> dict[str, Any]:
+        config = ALIGN.model_copy(update={"gamma": gamma, "iterations": 1})
+        inputs = {**given, "reward_model": Reward(), "trust": trust, "params:align": config}
+        return run({key: inputs[key] for key in stages.inputs()}, stages, ["align_history", "align_metrics"])
+
+    made = aligned(GammaConfig(kind="pessimistic"))
+    assert made["align_history"]["gamma"].iloc[0] == made["align_history"]["reward"].iloc[0] == 1
+    assert made["align_metrics"]["gamma_fell_back"] == 1
+    with pytest.raises(PrefPaintError, match=r"trust carries no information \(the width ranks nothing\)"):
+        aligned(GammaConfig(uninformative="refuse"))
+
+
+def test_an_ensemble_and_a_kernel_head_bring_their_own_members_and_norm(given: dict[str, Any]) -> None:
+    config = given["params:reward"].model_copy(
+        update={"head": KernelHeadConfig(embedding=6, components=4), "ensemble": 2}
+    )
+    stages = reward.create_pipeline() + bound.create_pipeline()
+    inputs = {name: {**given, "params:reward": config}[name] for name in stages.inputs()}
+    made = run(inputs, stages, ["trust", "trust_table", "reward_model"])
+    assert made["trust"].whole_norm == 1.0
+    np.testing.assert_allclose(made["trust"].members, made["reward_model"].member_psis().numpy())
+    assert (made["trust_table"][["elliptical", "published", "ensemble"]] > 0).all(axis=None)

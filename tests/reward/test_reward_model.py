@@ -1,7 +1,9 @@
 """The reward model: loss, features, training, saving; the published backbone on a small real CLIP tower."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,25 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
-from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig, HeadConfig, RewardConfig
-from prefpaint.reward.model import RewardModel, to_tensors
-from prefpaint.reward.training import RatedImages, centre_within, reward_loss, train_reward
+from prefpaint.reward.config import (
+    ClipBackboneConfig,
+    ContrastBackboneConfig,
+    KernelHeadConfig,
+    MLPHeadConfig,
+    RewardConfig,
+)
+from prefpaint.reward.model import KernelHead, RewardModel, to_tensors
+from prefpaint.reward.training import (
+    RatedImages,
+    centre_within,
+    ordinal_loss,
+    pairwise_loss,
+    reward_loss,
+    train_reward,
+)
 
-HEAD = HeadConfig(width=32, heads=2, feedforward=32, hidden=32, embedding=16)
+HEAD = MLPHeadConfig(width=32, heads=2, feedforward=32, hidden=32, embedding=16)
+KERNEL = KernelHeadConfig(embedding=16, components=32)
 BACKBONE = ContrastBackboneConfig(input_size=64, taps=(0, 1))
 
 
@@ -53,18 +69,83 @@ def test_loss_by_hand() -> None:
     assert reward_loss(reward, score, group, 0.5, (2.0, 0.5)).item() == pytest.approx(2.25)
 
 
-def test_training_learns_and_is_reproducible(tmp_path: Path) -> None:
+def test_pairwise_loss_by_hand() -> None:
+    reward, score = torch.tensor([2.0, 1.0, 0.0, 5.0]), torch.tensor([0.0, 1.0, 1.0, 9.0])
+    # Two pairs of unequal score in the first prompt, both the wrong way round; the second prompt has none.
+    expected = (math.log1p(math.exp(1.0)) + math.log1p(math.exp(2.0))) / 2
+    assert pairwise_loss(reward, score, torch.tensor([0, 0, 0, 1])).item() == pytest.approx(expected)
+    assert pairwise_loss(reward[:1], score[:1], torch.tensor([0])).item() == 0
+
+
+def test_ordinal_loss_by_hand() -> None:
+    # Four levels, spread 1: thresholds −log 3, 0, log 3; at reward 0 every level has probability 1/4.
+    level = torch.tensor([0, 1, 2, 3])
+    assert ordinal_loss(torch.zeros(4), level, 4, torch.tensor(1.0)).item() == pytest.approx(math.log(4))
+    # At reward log 3: P(level ≤ 0) = σ(−2 log 3) = 1/10.
+    high = ordinal_loss(torch.tensor([math.log(3)]), level[:1], 4, torch.tensor(1.0))
+    assert high.item() == pytest.approx(math.log(10), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "accuracy"),
+    [
+        ({"head": HEAD, "epochs": 12}, 0.9),
+        ({"head": HEAD, "epochs": 12, "ensemble": 2}, 0.9),
+        ({"head": HEAD, "epochs": 12, "objective": "classification", "levels": 5}, 0.9),
+        ({"head": HEAD, "epochs": 12, "objective": "pairwise"}, 0.9),
+        ({"head": HEAD, "epochs": 3, "backbone": BACKBONE.model_copy(update={"frozen": 0.5})}, 0.8),
+        ({"head": KERNEL}, 0.85),
+        ({"head": KERNEL, "ensemble": 3}, 0.85),
+    ],
+)
+def test_training_learns_and_is_reproducible(tmp_path: Path, settings: dict[str, Any], accuracy: float) -> None:
     train, held_out = rated(tmp_path / "train", 60, 0), rated(tmp_path / "validation", 30, 1)
-    config = RewardConfig(backbone=BACKBONE, head=HEAD, epochs=12, batch=8, lr=2e-3)
+    config = RewardConfig(**{"backbone": BACKBONE, "batch": 8, "lr": 2e-3, **settings})
     model, history = train_reward(train, held_out, config)
     again, _ = train_reward(train, held_out, config)
-    for name, value in model.head.state_dict().items():
-        assert torch.equal(value, again.head.state_dict()[name]), name
-    assert max(row["validation_pair_accuracy"] for row in history) > 0.9
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    assert max(row["validation_pair_accuracy"] for row in history) > accuracy
     rewards, z = model.score(*held_out.load(range(90)))
-    assert rewards.shape == (90,) and z.shape == (90, 16)
-    # reward = ⟨z, ψ⟩; float32 sums of 16 products.
-    np.testing.assert_allclose(z @ model.head.psi.weight[0].detach().numpy(), rewards, atol=1e-5)
+    assert rewards.shape == (90,) and z.shape == (90, 16 * config.ensemble)
+    # reward = ⟨z, ψ⟩ with ψ the mean of the heads' rows; float32 sums of up to 48 products.
+    np.testing.assert_allclose(z @ model.member_psis().mean(0).numpy(), rewards, atol=1e-4)
+    # In score units: the scores' spread is 1, and the rewards are correlated with them.
+    assert 0.3 < rewards.std() < 1.3
+
+
+def test_trainable_backbone_moves_where_it_is_not_frozen(tmp_path: Path) -> None:
+    backbone = BACKBONE.model_copy(update={"frozen": 0.5})
+    fresh = RewardModel(backbone, HEAD).backbone.state_dict()
+    data = rated(tmp_path / "data", 6, 0)
+    model, _ = train_reward(data, data, RewardConfig(backbone=backbone, head=HEAD, epochs=1, batch=3, lr=1e-3))
+    moved = {
+        name.split(".")[0] for name, value in model.backbone.state_dict().items() if not torch.equal(value, fresh[name])
+    }
+    assert moved == {"blocks"}
+    model.save_pretrained(tmp_path / "reward")
+    images, masks = data.load(range(18))
+    np.testing.assert_array_equal(
+        model.score(images, masks)[0], RewardModel.from_pretrained(tmp_path / "reward").score(images, masks)[0]
+    )
+
+
+def test_kernel_features_are_the_kernel_on_landmarks() -> None:
+    """⟨z(x), z(x')⟩ = k(x, x') where one of them is a landmark, and ‖z‖² ≤ 1 everywhere."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(12, 5, generator=generator)
+    head = KernelHead(5, KernelHeadConfig(embedding=20, components=8, length=0.7))
+    head.place(features, seed=0)
+    z = head(features.double())
+    assert z.shape == (12, 20)
+    standard = (features.double() - features.double().mean(0)) / features.double().std(0)
+    distance = torch.cdist(standard, standard).square()
+    # All 12 are landmarks and all 5 dimensions are kept; the mean over all pairs, equal ones included.
+    kernel = torch.exp(-distance / (0.7 * distance.mean()))
+    torch.testing.assert_close(z @ z.T, kernel, atol=1e-8, rtol=0)
+    far = head(torch.full((1, 5), 100.0, dtype=torch.float64))
+    assert far.square().sum() < 1e-6
+    assert (head(torch.randn(50, 5, generator=generator).double()).square().sum(1) <= 1 + 1e-9).all()
 
 
 def test_scoring_has_no_dropout_and_no_batch_effect(tmp_path: Path) -> None:
@@ -86,7 +167,9 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         model.score(images, masks)[0], RewardModel.from_pretrained(tmp_path / "reward").score(images, masks)[0]
     )
-    (tmp_path / "reward" / "config.json").write_text(json.dumps({"backbone": {"kind": "contrast"}, "head": {}}))
+    (tmp_path / "reward" / "config.json").write_text(
+        json.dumps({"backbone": {"kind": "contrast"}, "head": {}, "ensemble": 1})
+    )
     with pytest.raises(PrefPaintError, match="no reward model"):
         RewardModel.from_pretrained(tmp_path / "reward")
     (tmp_path / "reward" / "model.safetensors").unlink()
@@ -112,7 +195,9 @@ def clip_folder(tmp_path: Path) -> Path:
 
 def test_published_architecture_on_a_small_clip(clip_folder: Path, tmp_path: Path) -> None:
     backbone = ClipBackboneConfig(checkpoint=str(clip_folder), frozen=0.5)
-    published = HeadConfig(width=32, heads=2, feedforward=32, hidden=32, embedding=16, activation=False)
+    published = MLPHeadConfig(
+        width=32, heads=2, feedforward=32, hidden=32, embedding=16, activation=False, normalise=False
+    )
     train, held_out = rated(tmp_path / "train", 12, 0), rated(tmp_path / "validation", 6, 1)
     fresh = RewardModel(backbone, published)
     assert fresh.backbone.width == 32
@@ -140,7 +225,7 @@ def test_clip_sees_what_the_pil_processor_shows(clip_folder: Path, tmp_path: Pat
 
     data = rated(tmp_path / "data", 2, 0)
     images, masks = data.load(range(6))
-    model = RewardModel(ClipBackboneConfig(checkpoint=str(clip_folder)), HeadConfig(width=32, heads=2)).eval()
+    model = RewardModel(ClipBackboneConfig(checkpoint=str(clip_folder)), MLPHeadConfig(width=32, heads=2)).eval()
     processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     tower = model.backbone.tower
     with torch.no_grad():

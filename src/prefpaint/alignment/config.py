@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from prefpaint.config import Config
+from prefpaint.reward.config import GammaConfig
 
 
 class AlignConfig(Config):
@@ -21,6 +22,7 @@ class AlignConfig(Config):
         description="Reward minus the mean of its prompt's samples (image difficulty cancels), or normalised over "
         "the whole batch as published.",
     )
+    gamma: GammaConfig = Field(GammaConfig(), description="What trust in the reward does to each sample.")
     advantage_clip: float = Field(5.0, gt=0, description="Advantages are cut to ± this.")
     steps: int = Field(6, ge=2, description="DDIM steps of the sampled chains.")
     trained_steps: int = Field(3, ge=1, description="Random steps of each chain that are trained on.")

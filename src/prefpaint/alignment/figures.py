@@ -6,11 +6,12 @@ from matplotlib.figure import Figure
 BLUE, ORANGE, GREY = "#2f6db3", "#d9772b", "#8a8a8a"
 
 
-def align_figure(history: pd.DataFrame) -> Figure:
+def align_figure(history: pd.DataFrame, weight: str) -> Figure:
     """Reward, γ and width, ratio, and gradient norm over iterations.
 
     Args:
         history: one row per iteration, as `Aligner.run` returns.
+        weight: how γ came about, in a few words.
     """
     figure = Figure(figsize=(13, 3.2), layout="constrained")
     reward, trust, ratio, gradient = figure.subplots(1, 4)
@@ -22,7 +23,7 @@ def align_figure(history: pd.DataFrame) -> Figure:
     trust.fill_between(
         x, history["gamma"] - history["gamma_spread"], history["gamma"] + history["gamma_spread"], color=BLUE, alpha=0.2
     )
-    trust.set(title="Trust weight γ, ± 1 spread", ylabel="γ")
+    trust.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
     ratio.fill_between(x, history["ratio_least"], history["ratio_most"], color=BLUE, alpha=0.2)
     ratio.plot(x, history["ratio"], color=BLUE)
     ratio.set(title="Probability ratio, mean and range", ylabel="ratio")

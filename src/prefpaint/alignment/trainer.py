@@ -21,6 +21,7 @@ from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.ddim import ddim_mean, log_probability
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 from prefpaint.progress import Progress
+from prefpaint.reward.amplification import Amplification
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.trust import Trust
 from prefpaint.state import load_state, save_state
@@ -28,7 +29,7 @@ from prefpaint.state import load_state, save_state
 
 @dataclass(frozen=True)
 class Scores:
-    """What a scorer says of N images; each (N,) float."""
+    """What a scorer says of N images; each (N,) float. `reward` is what is to be raised."""
 
     reward: np.ndarray
     width: np.ndarray
@@ -43,16 +44,24 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class TrustedReward:
-    """The learned reward with its trust weights; the scorer of the `align` pipeline."""
+    """The learned reward with its trust weights; the scorer of the `align` pipeline.
+
+    Attributes:
+        model: gives rewards and embeddings.
+        trust: gives widths.
+        weigh: what is made of both.
+        batch: images scored at a time.
+    """
 
     model: RewardModel
     trust: Trust
+    weigh: Amplification
     batch: int
 
     def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
         reward, z = self.model.score(images, masks, self.batch)
         width = self.trust.widths(z)
-        return Scores(reward, width, self.trust.gamma(width))
+        return Scores(self.weigh.reward(reward, width), width, self.weigh.gamma(width))
 
 
 @dataclass(frozen=True)

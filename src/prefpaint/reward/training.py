@@ -1,4 +1,4 @@
-"""Training the reward model on scores, half of it on differences within a prompt."""
+"""Training the reward model on scores: a closed form for kernel heads, descent for the published kind."""
 
 import copy
 from collections.abc import Sequence
@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
-from prefpaint.preferences.agreement import pair_accuracy
+from prefpaint.preferences.agreement import pair_accuracy, pairs_within
 from prefpaint.progress import Progress
 from prefpaint.reward.config import RewardConfig
+from prefpaint.reward.linear import choose_ridge, ridge
 from prefpaint.reward.model import RewardModel, to_tensors
 
 
@@ -75,6 +77,70 @@ def reward_loss(reward: Tensor, score: Tensor, group: Tensor, within: float, spr
     return (1 - within) * total + within * centred
 
 
+def pairwise_loss(reward: Tensor, score: Tensor, group: Tensor) -> Tensor:
+    """−mean log σ(r_i − r_j) over pairs of one prompt in which i has the higher score (Bradley and Terry 1952).
+
+    Args:
+        reward, score: (N,).
+        group: (N,) int64, number of the prompt each belongs to.
+
+    Returns:
+        Scalar; 0 without such a pair.
+    """
+    first, second = (torch.from_numpy(rows) for rows in pairs_within(group.numpy()))
+    sign = torch.sign(score[first] - score[second])
+    known = sign != 0
+    loss = F.softplus(-sign * (reward[first] - reward[second]))[known]
+    return loss.mean() if len(loss) else reward.sum() * 0
+
+
+def ordinal_loss(reward: Tensor, level: Tensor, levels: int, spread: Tensor) -> Tensor:
+    """Cross-entropy of ordered levels under proportional odds: P(level ≤ k) = σ(θ_k − r) (McCullagh 1980).
+
+    The levels have equal shares, so θ_k = spread · logit((k + 1) / levels): the mean reward stays near 0.
+
+    Args:
+        reward: (N,).
+        level: (N,) int64 from 0 to levels − 1.
+        levels: how many.
+        spread: scalar, learned: how far apart the thresholds lie.
+    """
+    share = torch.arange(1, levels) / levels
+    threshold = spread * torch.logit(share)
+    below = torch.sigmoid(threshold - reward[:, None])
+    edges = torch.cat([torch.zeros_like(below[:, :1]), below, torch.ones_like(below[:, :1])], 1)
+    probability = edges.gather(1, level[:, None] + 1) - edges.gather(1, level[:, None])
+    return -torch.log(probability.clamp(min=1e-12)).mean()
+
+
+class _Objective(nn.Module):
+    """The configured loss of (reward, score, group), its constants fitted on the train split."""
+
+    def __init__(self, config: RewardConfig, score: Tensor, group: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        centred = centre_within(score, group)
+        self.variances = (float(score.var()), max(float(centred.square().mean()), 1e-6))
+        inner = torch.arange(1, config.levels) / config.levels
+        self.limits = torch.quantile(score, inner)
+        self.spread = nn.Parameter(torch.ones(()), requires_grad=config.objective == "classification")
+
+    def forward(self, reward: Tensor, score: Tensor, group: Tensor) -> Tensor:
+        if self.config.objective == "pairwise":
+            return pairwise_loss(reward, score, group)
+        if self.config.objective == "classification":
+            return ordinal_loss(reward, torch.bucketize(score, self.limits), self.config.levels, self.spread)
+        return reward_loss(reward, score, group, self.config.within_prompt, self.variances)
+
+    def unit(self, reward: Tensor, score: Tensor, group: Tensor) -> float:
+        """What the reward is to be multiplied with to be in score units: 1 for a regression."""
+        if self.config.objective == "regression":
+            return 1.0
+        if self.config.objective == "pairwise":
+            reward, score = centre_within(reward, group), centre_within(score, group)
+        return float((reward * score).sum() / reward.square().sum().clamp(min=1e-12))
+
+
 def _features(model: RewardModel, data: RatedImages, batch: int, title: str) -> Tensor:
     parts = []
     with Progress(title, len(data.candidate_ids)) as progress:
@@ -98,14 +164,14 @@ def _check(data: RatedImages, name: str) -> None:
 def train_reward(
     train: RatedImages, validation: RatedImages, config: RewardConfig
 ) -> tuple[RewardModel, list[dict[str, float]]]:
-    """Train on one split, keep the epoch that is best on another.
+    """Train on one split, choose on another.
 
-    Best is the smallest validation loss of the same form as the training loss. Features of a frozen
-    backbone are computed once.
+    What is chosen: of a kernel head the ridge λ with the least squared error, of an mlp head the epoch with the
+    least loss of the training's own form. Features of a frozen backbone are computed once.
 
     Returns:
         The model in evaluation mode and one row per epoch (epoch, train_loss, validation_loss,
-        validation_pair_accuracy).
+        validation_pair_accuracy); a kernel head has one row, with mean squared errors for losses.
 
     Raises:
         PrefPaintError: too few scores, NaN, or all equal.
@@ -114,81 +180,152 @@ def train_reward(
     _check(validation, "validation")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = RewardModel(config.backbone, config.head)
-        return model, _fit(model, train, validation, config)
-
-
-def _fit(
-    model: RewardModel, train: RatedImages, validation: RatedImages, config: RewardConfig
-) -> list[dict[str, float]]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    frozen = not model.backbone.trainable
-    cached = {
-        name: _features(model, data, config.score_batch, f"reward features ({name})")
-        for name, data in (("train", train), ("validation", validation))
-        if frozen
-    }
-    if frozen:
-        model.head.mean.copy_(cached["train"].mean(0))
-        model.head.std.copy_(cached["train"].std(0).clamp(min=1e-3))
-    groups = train.groups()
-    scores = torch.from_numpy(train.scores.astype(np.float32))
-    row_group = torch.zeros(len(scores), dtype=torch.long)
-    for number, rows in enumerate(groups):
-        row_group[rows] = number
-    spread = (float(scores.var()), max(float(centre_within(scores, row_group).square().mean()), 1e-6))
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    steps = config.epochs * -(-len(groups) // config.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-
-    def forward(name: str, data: RatedImages, rows: np.ndarray) -> Tensor:
-        if frozen:
-            return model.head(cached[name][rows].to(device))[0].cpu()
-        return model(*to_tensors(*data.load(rows), device))[0].float().cpu()
-
-    validation_groups = validation.groups()
-    history: list[dict[str, float]] = []
-    best, best_loss = copy.deepcopy(model.state_dict()), float("inf")
-    with Progress("train reward", config.epochs) as progress:
-        for epoch in range(config.epochs):
-            model.train()
-            order = np.random.default_rng(derive_seed("reward", config.seed, epoch)).permutation(len(groups))
-            losses = []
-            for start in range(0, len(order), config.batch):
-                chosen = order[start : start + config.batch]
-                rows = np.concatenate([groups[i] for i in chosen])
-                group = torch.from_numpy(np.repeat(np.arange(len(chosen)), [len(groups[i]) for i in chosen]))
-                loss = reward_loss(forward("train", train, rows), scores[rows], group, config.within_prompt, spread)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                optimizer.step()
-                schedule.step()
-                losses.append(float(loss.detach()))
-            model.eval()
-            with torch.no_grad():
-                parts = [forward("validation", validation, rows) for rows in validation_groups]
-                predicted = torch.cat(parts)
-                order_v = np.concatenate(validation_groups)
-                truth = torch.from_numpy(validation.scores.astype(np.float32))[order_v]
-                group = torch.from_numpy(
-                    np.repeat(np.arange(len(validation_groups)), [len(rows) for rows in validation_groups])
-                )
-                validation_loss = float(reward_loss(predicted, truth, group, config.within_prompt, spread))
-            accuracy = pair_accuracy(predicted.numpy(), truth.numpy(), [validation.prompt_ids[i] for i in order_v])
-            history.append(
-                {
-                    "epoch": epoch,
-                    "train_loss": float(np.mean(losses)),
-                    "validation_loss": validation_loss,
-                    "validation_pair_accuracy": accuracy,
-                }
-            )
-            progress.step(loss=history[-1]["train_loss"], validation=validation_loss)
-            if validation_loss < best_loss:
-                best, best_loss = copy.deepcopy(model.state_dict()), validation_loss
-    model.load_state_dict(best)
+        model = RewardModel(config.backbone, config.head, config.ensemble)
+        model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        trainer = _Trainer(model, train, validation, config)
+        history = trainer.place_kernels() if config.head.kind == "kernel" else trainer.descend()
     model.cpu().eval()
-    return history
+    return model, history
+
+
+class _Split:
+    """One split's candidates as tensors, its prompts numbered from 0."""
+
+    def __init__(self, data: RatedImages) -> None:
+        self.data = data
+        self.score = torch.from_numpy(data.scores.astype(np.float32))
+        self.groups = data.groups()
+        self.group = torch.zeros(len(self.score), dtype=torch.long)
+        for number, rows in enumerate(self.groups):
+            self.group[rows] = number
+
+
+class _Trainer:
+    """One training of a reward model, in place."""
+
+    def __init__(self, model: RewardModel, train: RatedImages, validation: RatedImages, config: RewardConfig) -> None:
+        self.model, self.config = model, config
+        self.train, self.validation = _Split(train), _Split(validation)
+        self.cached: dict[int, Tensor] = {}
+        if not model.backbone.trainable:
+            for split, name in ((self.train, "train"), (self.validation, "validation")):
+                self.cached[id(split)] = _features(model, split.data, config.score_batch, f"reward features ({name})")
+
+    def _draws(self, head: int) -> np.ndarray:
+        """How often each training prompt counts for a head: once, or in an ensemble as a bootstrap draw has it."""
+        count = len(self.train.groups)
+        if self.config.ensemble == 1:
+            return np.ones(count, int)
+        rng = np.random.default_rng(derive_seed("bootstrap", self.config.seed, head))
+        return np.bincount(rng.integers(0, count, count), minlength=count)
+
+    def _rows(self, prompts: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """Rows of some prompts, each as often as drawn, and a group number for every drawn prompt."""
+        drawn = np.repeat(prompts, draws[prompts])
+        groups = [self.train.groups[number] for number in drawn]
+        if not groups:
+            return np.zeros(0, int), torch.zeros(0, dtype=torch.long)
+        sizes = [len(rows) for rows in groups]
+        return np.concatenate(groups), torch.from_numpy(np.repeat(np.arange(len(groups)), sizes))
+
+    def _row(self, epoch: int, train_loss: float, validation_loss: float, reward: Tensor) -> dict[str, float]:
+        split = self.validation
+        accuracy = pair_accuracy(reward.numpy(), split.score.numpy(), split.group.numpy())
+        return {
+            "epoch": epoch,
+            "train_loss": train_loss,
+            "validation_loss": validation_loss,
+            "validation_pair_accuracy": accuracy,
+        }
+
+    @torch.no_grad()
+    def place_kernels(self) -> list[dict[str, float]]:
+        """Landmarks and ridge readout of every head, both closed forms."""
+        train, validation = self.train, self.validation
+        known, unseen = (self.cached[id(split)].to(self.model.device) for split in (train, validation))
+        self.model.eval()
+        for number, head in enumerate(self.model.heads):
+            rows, _ = self._rows(np.arange(len(train.groups)), self._draws(number))
+            head.place(known[np.unique(rows)], derive_seed("landmarks", self.config.seed, number))
+            z, z_validation = head(known[rows]).cpu().numpy(), head(unseen).cpu().numpy()
+            y = train.score[rows].numpy()
+            psi = ridge(z, y, choose_ridge(z, y, z_validation, validation.score.numpy()))
+            head.psi.weight.copy_(torch.from_numpy(psi)[None])
+        reward, on_train = self.model.read(unseen)[0].cpu(), self.model.read(known)[0].cpu()
+        losses = [float(F.mse_loss(r, s.score)) for r, s in ((on_train, train), (reward, validation))]
+        return [self._row(0, losses[0], losses[1], reward)]
+
+    def _backbone(self, split: _Split, rows: np.ndarray) -> Tensor:
+        if id(split) in self.cached:
+            return self.cached[id(split)][rows].to(self.model.device)
+        images, holes = to_tensors(*split.data.load(rows), self.model.device)
+        return self.model.backbone(images, holes).float()
+
+    @torch.no_grad()
+    def _rewards(self, split: _Split) -> Tensor:
+        """Rewards of a split in its own order."""
+        size = max(self.config.score_batch, 1)
+        starts = range(0, len(split.score), size)
+        rows = [np.arange(start, min(start + size, len(split.score))) for start in starts]
+        return torch.cat([self.model.read(self._backbone(split, part))[0].cpu() for part in rows])
+
+    def descend(self) -> list[dict[str, float]]:
+        """AdamW on the configured objective with a cosine schedule; the best epoch is kept."""
+        model, config, train = self.model, self.config, self.train
+        if not (config.backbone.kind == "clip" and model.backbone.trainable):  # as published: CLIP's own scale
+            features = self.cached.get(id(train))
+            if features is None:
+                features = _features(model, train.data, config.score_batch, "reward features (first)")
+            for head in model.heads:
+                head.mean.copy_(features.mean(0))
+                head.std.copy_(features.std(0).clamp(min=1e-3))
+        objective = _Objective(config, train.score, train.group)
+        parameters = [p for module in (model, objective) for p in module.parameters() if p.requires_grad]
+        draws = [self._draws(number) for number in range(config.ensemble)]
+        drawn = np.flatnonzero(np.sum(draws, 0))
+        optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        steps = config.epochs * -(-len(drawn) // config.batch)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        history: list[dict[str, float]] = []
+        best, best_loss = copy.deepcopy(model.state_dict()), float("inf")
+        with Progress("train reward", config.epochs) as progress:
+            for epoch in range(config.epochs):
+                rng = np.random.default_rng(derive_seed("reward", config.seed, epoch))
+                model.train()
+                losses = []
+                order = rng.permutation(drawn)
+                for start in range(0, len(order), config.batch):
+                    loss = self._loss(order[start : start + config.batch], draws, objective)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(parameters, 1.0)
+                    optimizer.step()
+                    schedule.step()
+                    losses.append(float(loss.detach()))
+                model.eval()
+                reward, split = self._rewards(self.validation), self.validation
+                with torch.no_grad():
+                    validation_loss = float(objective(reward, split.score, split.group))
+                history.append(self._row(epoch, float(np.mean(losses)), validation_loss, reward))
+                progress.step(loss=history[-1]["train_loss"], validation=validation_loss)
+                if validation_loss < best_loss:
+                    best, best_loss = copy.deepcopy(model.state_dict()), validation_loss
+        model.load_state_dict(best)
+        unit = objective.unit(self._rewards(train), train.score, train.group)
+        with torch.no_grad():
+            for head in model.heads:
+                head.psi.weight.mul_(unit)
+        return history
+
+    def _loss(self, prompts: np.ndarray, draws: list[np.ndarray], objective: _Objective) -> Tensor:
+        """Mean loss of the heads, each on its own draw of some prompts; one pass of the backbone for all."""
+        once = np.concatenate([self.train.groups[number] for number in prompts])
+        features = self._backbone(self.train, once)
+        place = {row: index for index, row in enumerate(once.tolist())}
+        losses = []
+        for head, drawn in zip(self.model.heads, draws, strict=True):
+            rows, group = self._rows(prompts, drawn)
+            if len(rows):
+                z = head(features[[place[row] for row in rows.tolist()]])
+                losses.append(objective(head.psi(z)[:, 0].cpu(), self.train.score[rows], group))
+        return torch.stack(losses).mean()

@@ -28,7 +28,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 report_alignment,
-                ["align_history", "params:align"],
+                ["align_history", "trust", "params:align"],
                 ["align_metrics", "align_figure"],
                 name="report_alignment",
             ),

@@ -5,45 +5,56 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prefpaint.reward.config import BoundConfig
+from prefpaint.reward.config import BoundConfig, GammaConfig
 
 
-def fit_bound(embeddings: pd.DataFrame, config: BoundConfig) -> Any:
-    """V over the training candidates' embeddings."""
-    from prefpaint.reward.trust import fit_trust
+def fit_bound(
+    embeddings: pd.DataFrame,
+    scores: pd.DataFrame,
+    ratings: pd.DataFrame,
+    normalisation: list[Any],
+    reward_model: Any,
+    gamma: GammaConfig,
+    config: BoundConfig,
+) -> Any:
+    """V and the ridge estimate over the training candidates, and whether the width carries information."""
+    from prefpaint.reward.calibration import judge
+    from prefpaint.reward.trust import Embedded, fit_trust, rater_noise
 
-    return fit_trust(np.stack(embeddings.loc[embeddings["split"] == "train", "z"].tolist()), config)
+    train, validation = (Embedded.of(embeddings, scores, split) for split in ("train", "validation"))
+    own = reward_model.member_psis().double().numpy() if len(reward_model.heads) > 1 else None
+    noise = rater_noise(ratings, scores, normalisation)
+    return judge(fit_trust(train, validation, config, noise, reward_model.whole_norm, own), validation, gamma, config)
 
 
-def measure_trust(embeddings: pd.DataFrame, scores: pd.DataFrame, trust: Any) -> pd.DataFrame:
-    """Reward, width and γ of every candidate beside its score."""
-    width = trust.widths(np.stack(embeddings["z"].tolist()))
-    table = embeddings[["candidate_id", "prompt_id", "split", "reward"]].assign(width=width, gamma=trust.gamma(width))
-    return table.merge(scores[["candidate_id", "score"]], on="candidate_id")
+def measure_trust(
+    embeddings: pd.DataFrame, scores: pd.DataFrame, noiseless: pd.DataFrame, trust: Any, gamma: GammaConfig
+) -> pd.DataFrame:
+    """Widths, γ and bound of every candidate beside its score."""
+    from prefpaint.reward.amplification import amplification
+    from prefpaint.reward.calibration import trust_table
+
+    return trust_table(embeddings, scores, noiseless, trust, amplification(trust, gamma))
 
 
-def report_bound(embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any) -> tuple[dict[str, Any], Any]:
-    """Effective rank, spread of γ, and whether width ranks error."""
-    from prefpaint.reward.figures import bound_figure
-    from prefpaint.reward.metrics import rank_correlation
-    from prefpaint.reward.trust import participation_ratio
+def report_bound(
+    embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any, gamma: GammaConfig, config: BoundConfig
+) -> tuple[dict[str, Any], Any, Any]:
+    """What V, γ and the bound are worth, as numbers and two figures."""
+    from prefpaint.reward.amplification import amplification
+    from prefpaint.reward.calibration import trust_metrics
+    from prefpaint.reward.trust import gram, participation_ratio
+    from prefpaint.reward.trust_figures import bound_figure, trust_figure
 
     z = np.stack(embeddings.loc[embeddings["split"] == "train", "z"].tolist())
-    gamma, test = trust_table["gamma"], trust_table[trust_table["split"] == "test"]
-    metrics = {
-        "participation_ratio": participation_ratio(z),
-        "embedding_size": z.shape[1],
-        "trust_informative": int(trust.informative),
-        "gamma_mean": float(gamma.mean()),
-        "gamma_least": float(gamma.min()),
-        "gamma_most": float(gamma.max()),
-        "gamma_coefficient_of_variation": float(gamma.std(ddof=0) / gamma.mean()),
-        "width_median_train": float(trust_table.loc[trust_table["split"] == "train", "width"].median()),
-        "width_median_test": float(test["width"].median()),
-        "test_spearman_width_error": rank_correlation(
-            test["width"].to_numpy(), (test["reward"] - test["score"]).abs().to_numpy()
-        ),
-    }
-    wide = z.astype(np.float64)
-    rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in metrics.items()}
-    return rounded, bound_figure(trust_table, np.linalg.eigvalsh(wide.T @ wide))
+    weigh = amplification(trust, gamma)
+    metrics = trust_metrics(trust_table, trust, weigh, config, participation_ratio(z))
+    spectrum = bound_figure(trust_table, np.linalg.eigvalsh(gram(z)), trust, weigh)
+    return metrics, spectrum, trust_figure(trust_table, trust)
+
+
+def draw_bound_worlds(config: BoundConfig) -> pd.DataFrame:
+    """How often the bound fails where the truth is known."""
+    from prefpaint.reward.worlds import SETTINGS, worlds_table
+
+    return worlds_table(SETTINGS, config.seed)

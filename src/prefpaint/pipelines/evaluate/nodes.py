@@ -85,6 +85,8 @@ def write_report(
     preferences_figure: bytes,
     reward_figure: bytes,
     bound_figure: bytes,
+    trust_figure: bytes,
+    bound_worlds: pd.DataFrame,
     align_figure: bytes,
     evaluate_figure: bytes,
     preferences: PreferencesConfig,
@@ -112,8 +114,10 @@ def write_report(
                 "preferences_figure": preferences_figure,
                 "reward_figure": reward_figure,
                 "bound_figure": bound_figure,
+                "trust_figure": trust_figure,
                 "align_figure": align_figure,
                 "evaluate_figure": evaluate_figure,
             },
+            worlds=bound_worlds,
         )
     )

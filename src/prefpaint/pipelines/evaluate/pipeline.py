@@ -8,7 +8,14 @@ from prefpaint.pipelines.evaluate import nodes
 def create_pipeline() -> Pipeline:
     """Base and aligned model on evaluation prompts → judged samples → numbers, pictures and the page."""
     prompt_files = ["prompt_images", "prompt_masks"]
-    figures = ["masks_preview", "candidates_preview", "preferences_figure", "reward_figure", "bound_figure"]
+    figures = [
+        "masks_preview",
+        "candidates_preview",
+        "preferences_figure",
+        "reward_figure",
+        "bound_figure",
+        "trust_figure",
+    ]
     metrics = ["preferences_metrics", "reward_metrics", "bound_metrics", "align_metrics", "evaluate_metrics"]
     return Pipeline(
         [
@@ -54,6 +61,7 @@ def create_pipeline() -> Pipeline:
                     *prompt_files,
                     *metrics,
                     *figures,
+                    "bound_worlds",
                     "align_figure",
                     "evaluate_figure",
                     "params:preferences",

@@ -62,7 +62,9 @@ def report_reward(
 
     table = embeddings.merge(scores[["candidate_id", "score"]], on="candidate_id")
     table = table.merge(noiseless[["candidate_id", "noiseless_score"]], on="candidate_id", how="left")
-    metrics: dict[str, Any] = {"best_epoch": int(reward_history["validation_loss"].idxmin())}
+    metrics: dict[str, Any] = {}
+    if len(reward_history) > 1:
+        metrics["best_epoch"] = int(reward_history["validation_loss"].idxmin())
     for split, rows in table.groupby("split"):
         reward, score, ids = rows["reward"].to_numpy(), rows["score"].to_numpy(), rows["prompt_id"].tolist()
         metrics[f"{split}_candidates"] = len(rows)
