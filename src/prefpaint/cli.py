@@ -1,6 +1,7 @@
-"""Kedro's `run` command, with errors that the user can mend shown as one sentence."""
+"""The project's own `kedro` commands; errors that the user can mend are shown as one sentence."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,4 +40,32 @@ class OneSentence(click.Command):
 
 
 run = OneSentence("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)
-cli = click.Group("kedro", commands={"run": run})
+
+
+@click.command("import-reward", cls=OneSentence)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--env", "-e", default=None, help="Configuration environment.")
+def import_reward(file: Path, env: str | None) -> None:
+    """Make the published reward weights in FILE the project's reward model."""
+    import pandas as pd
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    from prefpaint.reward.published import load_published
+
+    model = load_published(file)
+    bootstrap_project(Path.cwd())
+    session: Any
+    with KedroSession.create(Path.cwd(), env=env) as session:
+        catalog = session.load_context().catalog
+        catalog.save("reward_model", model)
+        catalog.save("reward_history", pd.DataFrame({"epoch": [0]}))  # nothing was trained here
+    option = f" --env={env}" if env else ""
+    click.echo(
+        f"The reward model is now that of {file}. Score the candidates with it next:\n"
+        f"  kedro run --pipeline=reward --from-nodes=score_candidates_with_reward{option}\n"
+        f"and go on with bound and align."
+    )
+
+
+cli = click.Group("kedro", commands={"run": run, "import-reward": import_reward})
