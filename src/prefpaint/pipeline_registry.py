@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
+from prefpaint.pipelines.ablate_reward import pipeline as ablate_reward
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.candidates import pipeline as candidates
@@ -14,9 +15,10 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and two that are run by name alone.
+    """The stages in their order, all of them together, and three that are run by name alone.
 
-    `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds.
+    `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds, `ablate_reward` compares
+    ways to train the reward model.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -32,4 +34,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": sum(stages.values(), Pipeline([])),
         "pretrain": pretrain.create_pipeline(),
         "seeds": seeds.create_pipeline(),
+        "ablate_reward": ablate_reward.create_pipeline(),
     }
