@@ -1,12 +1,13 @@
 """The whole default pipeline at a miniature size, twice."""
 
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import Project, make_project
+from tests.conftest import REPOSITORY, Project, make_project
 from tests.tiny import SIZE
 
 
@@ -62,3 +63,17 @@ def test_stock_diffusers_loads_the_aligned_model(finished: list[Project]) -> Non
 def test_the_page_needs_no_other_file(finished: list[Project]) -> None:
     page = (finished[0].path / "data/08_reporting/report.html").read_text()
     assert "data:image/png;base64," in page and 'src="http' not in page and "<link" not in page
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (REPOSITORY / "notebooks").glob("*.ipynb")))
+def test_every_notebook_runs_on_a_finished_project(finished: list[Project], name: str) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    folder = finished[0].path / "notebooks"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(REPOSITORY / "notebooks" / name, folder)
+    notebook = nbformat.read(folder / name, as_version=4)
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells), "kept stripped"
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}}).execute()
+    assert any(cell.get("outputs") for cell in notebook.cells)
