@@ -130,13 +130,14 @@ def test_a_prompt_is_embedded_once(pictures: tuple[np.ndarray, np.ndarray], monk
     images, masks = (np.concatenate([values, values]) for values in pictures)
     images[4:][masks[4:] > 0] = 200  # four more candidates of the same four prompts
     seen: list[int] = []
-    embed = type(model.backbone)._embed
+    assert isinstance(model.backbone, backbones.ClipBackbone)
+    embed = backbones.ClipBackbone._embed
 
     def counted(backbone: Any, pixels: torch.Tensor) -> torch.Tensor:
         seen.append(len(pixels))
         return embed(backbone, pixels)
 
-    monkeypatch.setattr(type(model.backbone), "_embed", counted)
+    monkeypatch.setattr(backbones.ClipBackbone, "_embed", counted)
     monkeypatch.setattr(backbones, "PROMPTS_REMEMBERED", 4)
     first = model.score(images, masks, batch=8)[0]
     assert sum(seen) == 4 + 8
