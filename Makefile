@@ -22,8 +22,8 @@ demo: $(STAMP)
 	@echo "Aligned model: $(CURDIR)/data/06_models/aligned"
 
 test: $(STAMP)
-	$(BIN)/ruff format --check src tests .ci
-	$(BIN)/ruff check src tests .ci
+	$(BIN)/ruff format --check src tests benchmarks .ci
+	$(BIN)/ruff check src tests benchmarks .ci
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
 
