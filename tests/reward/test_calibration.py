@@ -111,6 +111,14 @@ def test_the_gate_opens_only_for_a_width_that_ranks_errors_and_a_weight_that_var
     assert fitted(True, BoundConfig(least_variation=0), flat).informative
 
 
+def test_a_handful_of_prompts_cannot_open_the_gate() -> None:
+    embeddings, scores, _ = world(True)
+    train, validation = (Embedded.of(embeddings, scores, split) for split in ("train", "validation"))
+    few = Embedded(validation.z, validation.reward, validation.score, ["p"] * len(validation.score))
+    trust = judge(fit_trust(train, few, CONFIG), few, GAMMA, CONFIG)
+    assert trust.reasons[0] == "1 rated validation prompts cannot tell, 10 are needed"
+
+
 def test_equal_errors_are_no_information() -> None:
     embeddings, scores, _ = world(True)
     embeddings["reward"] = scores["score"]

@@ -73,14 +73,7 @@ class Project:
 
     def rated(self, split: str) -> RatedImages:
         """The rated candidates of one split."""
-        rows = self.scores[self.scores["split"] == split]
-        return RatedImages(
-            self.candidate_images,
-            self.prompt_masks,
-            rows["candidate_id"].tolist(),
-            rows["prompt_id"].tolist(),
-            rows["score"].to_numpy(np.float32),
-        )
+        return RatedImages.of(self.candidate_images, self.prompt_masks, self.scores[self.scores["split"] == split])
 
 
 def _trust(project: Project, model: RewardModel) -> Trust:

@@ -51,13 +51,7 @@ class RatedCandidates:
         ids = rows["prompt_id"].unique()
         if prompts is not None and prompts < len(ids):
             rows = rows[rows["prompt_id"].isin(ids[np.linspace(0, len(ids) - 1, prompts).round().astype(int)])]
-        return RatedImages(
-            self.candidate_images,
-            self.prompt_masks,
-            rows["candidate_id"].tolist(),
-            rows["prompt_id"].tolist(),
-            rows["score"].to_numpy(np.float32),
-        )
+        return RatedImages.of(self.candidate_images, self.prompt_masks, rows)
 
     def truths(self, data: RatedImages) -> dict[str, np.ndarray]:
         """What rewards are judged by: the noiseless score where there is one, and the ratings; (N,) each."""

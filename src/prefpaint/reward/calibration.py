@@ -14,6 +14,8 @@ from prefpaint.reward.config import BoundConfig, GammaConfig
 from prefpaint.reward.trust import WIDTHS, Embedded, Trust
 
 RESAMPLES = 1000
+# Fewer validation prompts give an interval that hardly spreads, and any width would pass.
+LEAST_PROMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def judge(trust: Trust, validation: Embedded, gamma: GammaConfig, config: BoundC
         config: the least variation of γ; the seed of the interval.
     """
     reasons = []
+    prompts = len(set(validation.prompt_ids))
+    if prompts < LEAST_PROMPTS:
+        reasons.append(f"{prompts} rated validation prompts cannot tell, {LEAST_PROMPTS} are needed")
     error = np.abs(validation.reward - validation.score)
     found = spearman(trust.widths(validation.z), error, validation.prompt_ids, derive_seed("gate", config.seed))
     if not math.isfinite(found.value):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,6 +37,12 @@ class RatedImages:
     candidate_ids: Sequence[str]
     prompt_ids: Sequence[str]
     scores: np.ndarray
+
+    @classmethod
+    def of(cls, candidates: ImageFolder, masks: ImageFolder, scores: pd.DataFrame) -> "RatedImages":
+        """Some rows of the scores table: candidate_id, prompt_id, score."""
+        ids, prompt_ids = scores["candidate_id"].tolist(), scores["prompt_id"].tolist()
+        return cls(candidates, masks, ids, prompt_ids, scores["score"].to_numpy(np.float32))
 
     def load(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images (n, H, W, 3) and masks (n, H, W), uint8, of some rows."""

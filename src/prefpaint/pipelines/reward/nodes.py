@@ -18,14 +18,7 @@ def train_reward_model(
     from prefpaint.reward.training import RatedImages, train_reward
 
     def rated(split: str) -> RatedImages:
-        rows = scores[scores["split"] == split]
-        return RatedImages(
-            candidate_images,
-            prompt_masks,
-            rows["candidate_id"].tolist(),
-            rows["prompt_id"].tolist(),
-            rows["score"].to_numpy(np.float32),
-        )
+        return RatedImages.of(candidate_images, prompt_masks, scores[scores["split"] == split])
 
     model, history = train_reward(rated("train"), rated("validation"), config)
     return model, pd.DataFrame(history)
