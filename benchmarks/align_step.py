@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.trainer import Aligner, Prompts, Scores, TrustedReward
+from prefpaint.alignment.trainer import Aligner, PolicyGradient, Prompts, Scores, TrustedReward
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Condition, Inpainter, Trajectory
@@ -115,10 +115,10 @@ class NotedInpainter(Inpainter):
         self.notes.painted.append(result.images)
         return result
 
-    def predict(self, unet: Any, latents: Tensor, index: int, condition: Condition) -> Tensor:
-        """As ever; a step that is predicted with gradients is a trained one."""
-        if torch.is_grad_enabled():
-            self.notes.trained.add(index)
+    def predict(self, unet: Any, latents: Tensor, index: int | Tensor, condition: Condition) -> Tensor:
+        """As ever; steps that are predicted with gradients are trained ones."""
+        if torch.is_grad_enabled() and isinstance(index, Tensor):
+            self.notes.trained |= set(index.tolist())
         return super().predict(unet, latents, index, condition)
 
 
@@ -175,12 +175,12 @@ class Ours:
             lr=2e-6,
             clip=1e-4,
             average=0.0,
-            # No clipping of gradients, as published.
-            gradient_norm=1e9,
+            gradient_norm=None,
             hole_only=False,
             micro_batch=setup.micro_batch,
         )
-        self.aligner = Aligner(self.inpainter, self.score, Prompts(ids, images, masks), config)
+        method = PolicyGradient(self.inpainter, self.score, Prompts(ids, images, masks), config)
+        self.aligner = Aligner(self.inpainter, method, config)
         self.gradient: list[Tensor] = []
 
     def score(self, images: np.ndarray, masks: np.ndarray) -> Scores:
@@ -192,14 +192,15 @@ class Ours:
         """Have the next iteration leave its gradient behind: the optimiser drops it after its step."""
 
         def keep(*_: Any) -> None:
-            self.gradient = [value.grad.detach().clone() for value in self.aligner.policy.parameters()]
+            masters = self.aligner.policy.masters
+            self.gradient = [value.grad.detach().clone() for value in masters if value.grad is not None]
 
-        self.aligner.optimizer.register_step_pre_hook(keep)
+        self.aligner.policy.optimizer.register_step_pre_hook(keep)
 
-    def iterate(self, number: int) -> dict[str, float]:
+    def iterate(self) -> dict[str, float]:
         """One iteration."""
         self.inpainter.notes = Notes()
-        return self.aligner.iterate(number)
+        return self.aligner.iterate()
 
 
 class Plain:
@@ -393,7 +394,7 @@ def agreement(setup: Setup) -> Agreement:
     with tempfile.TemporaryDirectory() as scratch:
         ours = Ours(setup, copy.deepcopy(pipe), Path(scratch), reward, prompts)
         ours.keep_gradient()
-        row, notes = ours.iterate(0), ours.inpainter.notes
+        row, notes = ours.iterate(), ours.inpainter.notes
     mine = [value.cpu() for value in ours.gradient]
     del ours
     release()
@@ -450,7 +451,7 @@ def measure(way: str, setup: Setup) -> Figures:
             ours = Ours(setup, pipe, Path(scratch), reward, prompts)
 
             def work(number: int) -> Any:
-                return ours.iterate(number)
+                return ours.iterate()
         else:
             plain, rng = Plain(setup, pipe, reward), np.random.default_rng(0)
 

@@ -27,7 +27,14 @@ MINIATURE: dict[str, dict[str, Any]] = {
     "masks": {"prompts": {"train": 6, "validation": 4, "test": 4, "seen": 4, "unseen": 4}},
     "sampling": {"steps": 3, "batch": 8},
     "reward": {"epochs": 2, "backbone": {"input_size": 64, "taps": [0, 1]}},
-    "align": {"iterations": 2, "prompts": 2, "candidates": 2, "steps": 3, "trained_steps": 2},
+    "align": {
+        "watch": {"every": 1, "prompts": 4},
+        "iterations": 2,
+        "prompts": 2,
+        "candidates": 2,
+        "steps": 3,
+        "trained_steps": 2,
+    },
     "evaluate": {"best_of": [1, 2], "resamples": 100, "gallery": 1},
 }
 

@@ -36,7 +36,7 @@ def test_a_misspelt_parameter(project: Project) -> None:
 
 def test_align_before_reward(project: Project) -> None:
     message = sentence(project.run("run", "--pipeline=align"))
-    assert "does not exist yet; run `kedro run --pipeline=masks` or `dvc pull`" in message
+    assert "does not exist yet; run `kedro run --pipeline=candidates` or `dvc pull`" in message
 
 
 def test_reward_before_preferences_names_the_pipeline_and_the_file(project: Project) -> None:

@@ -58,7 +58,7 @@ def test_the_same_command_ends_in_the_same_files(bound_done: Path, tmp_path: Pat
     shutil.rmtree(workspace, ignore_errors=True)
     if pipeline == "align":
         # After the first checkpoint, somewhere in the second iteration or its checkpoint.
-        kill_when(project, pipeline, lambda printed: any(workspace.glob("*/state.pt")))
+        kill_when(project, pipeline, lambda printed: any(workspace.glob("iteration_*.pt")))
     else:
         kill_when(project, pipeline, lambda printed: "train reward model …" in printed)
     assert not (project.path / result).exists()

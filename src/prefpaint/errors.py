@@ -1,8 +1,31 @@
 """The one exception whose message is meant for the person who ran the command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PrefPaintError(Exception):
     """Something the user can mend: one sentence naming the file, row or key and what to do.
 
     The command line prints the message alone, without a traceback.
     """
+
+
+@contextmanager
+def within_memory(advice: str) -> Iterator[None]:
+    """Turn torch's errors for want of memory into a sentence.
+
+    Args:
+        advice: what to do about it, naming the knob.
+
+    Raises:
+        PrefPaintError: the block ran out of memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        if isinstance(error, MemoryError) or should_reduce_batch_size(error):
+            raise PrefPaintError(f"out of memory: {advice}") from error
+        raise

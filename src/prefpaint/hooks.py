@@ -12,6 +12,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.validation import TypeExtractor
 
+from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
 from prefpaint.parameters import check_parameters
 
@@ -66,12 +67,14 @@ class NodeTimes:
     def before_node_run(self, node: Node) -> None:
         """Start the clock."""
         self.started = time.monotonic()
+        if not distributed.is_main():
+            return
         log.info("%d/%d %s …", self.done + 1, self.total, node.name.replace("_", " "))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
         """Show the time when the last output is saved: image folders are made while they are saved."""
-        if dataset_name == node.outputs[-1]:
+        if dataset_name == node.outputs[-1] and distributed.is_main():
             self.done += 1
             spent = time.monotonic() - self.started
             log.info("%d/%d %s, %.0f s", self.done, self.total, node.name.replace("_", " "), spent)

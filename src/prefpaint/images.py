@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
 from prefpaint.state import whole_file
 
@@ -84,21 +85,41 @@ class ImageWork:
         fingerprint: of everything the images depend on; when it differs, earlier images are thrown away.
         keys: of all images.
         produce: given the keys still missing, yields (key, image) in any order, images as in `ImageFolder`.
+        processes: how many processes to start for it on this machine.
     """
 
     fingerprint: str
     keys: Sequence[str]
     produce: Callable[[Sequence[str]], Iterable[tuple[str, np.ndarray]]]
+    processes: int = 1
 
 
 def complete_folder(folder: ImageFolder, work: ImageWork) -> None:
     """Make the images of `work` that the folder lacks; leave exactly those of `work` in it.
 
-    A killed call leaves whole images only; the next one goes on with the rest.
+    A killed call leaves whole images only; the next one goes on with the rest. Where several processes call this,
+    each makes its share, and all return when the folder is complete.
 
     Raises:
         PrefPaintError: the disk is full.
     """
+    if work.processes > 1 and distributed.processes() == 1:
+        distributed.launch(lambda: complete_folder(folder, work), work.processes, folder.path.name)
+        return
+    if distributed.is_main():
+        _prepare(folder, work)
+    distributed.barrier()
+    missing = [key for key in work.keys if key not in folder]
+    distributed.barrier()  # All have looked before any writes.
+    mine = distributed.share(missing)
+    if mine:
+        for key, image in work.produce(mine):
+            write_image(folder.file(key), image)
+    distributed.barrier()
+
+
+def _prepare(folder: ImageFolder, work: ImageWork) -> None:
+    """Remove what does not belong to some work, and mark the folder as its own."""
     folder.path.mkdir(parents=True, exist_ok=True)
     marker = folder.path / MARKER
     fits = marker.exists() and marker.read_text().strip() == work.fingerprint
@@ -110,10 +131,6 @@ def complete_folder(folder: ImageFolder, work: ImageWork) -> None:
     if not fits:
         with whole_file(marker) as temporary:
             temporary.write_text(work.fingerprint + "\n")
-    missing = [key for key in work.keys if key not in folder]
-    if missing:
-        for key, image in work.produce(missing):
-            write_image(folder.file(key), image)
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

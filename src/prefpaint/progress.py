@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from prefpaint import distributed
+
 SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -22,7 +24,7 @@ class Progress:
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self.title, self.total, self.done, self.resumed = title, total, done, done
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and distributed.is_main()
         self.started = self.last_line = time.monotonic()
         self.bar = RichProgress(
             TextColumn("{task.description}"),
@@ -44,7 +46,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        if not self.live and self.done > self.resumed:
+        if self._prints() and self.done > self.resumed:
             self._line("")
 
     def step(self, count: int = 1, **values: float) -> None:
@@ -52,8 +54,12 @@ class Progress:
         self.done += count
         shown = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.bar.update(self.task, advance=count, values=shown)
-        if not self.live and time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+        if self._prints() and time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self._line(shown)
+
+    def _prints(self) -> bool:
+        """Whether lines take the bar's place; of several processes one reports, on its share."""
+        return not self.live and distributed.is_main()
 
     def _line(self, shown: str) -> None:
         self.last_line = time.monotonic()

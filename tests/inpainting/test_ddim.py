@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from prefpaint.inpainting.ddim import ddim_mean, log_probability, make_schedule
+from prefpaint.inpainting.ddim import ddim_mean, log_probability, make_schedule, per_image
 
 VECTORS = Path(__file__).parents[1] / "data" / "ddim_10.npz"
 
@@ -35,7 +35,7 @@ def test_step_and_log_probability_match_the_published_code() -> None:
         sample, predicted, noise, previous = (
             torch.from_numpy(vectors[name][index]) for name in ("sample", "noise_pred", "noise", "prev_sample")
         )
-        sigma = float(schedule.sigma[index])
+        sigma = per_image(schedule.sigma, index, sample)
         mean = ddim_mean(schedule, index, sample, predicted)
         # float32 on values up to about 10: six digits.
         np.testing.assert_allclose(mean, vectors["prev_mean"][index], atol=1e-5)
@@ -68,6 +68,19 @@ def test_log_probability_by_hand() -> None:
     value, mean = torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 3.0]]]])
     constant = -math.log(2.0) - 0.5 * math.log(2 * math.pi)
     # Squared errors 1 and 9 over 2σ² = 8: a mean of −0.625 over both, −0.125 over the first alone.
-    assert log_probability(value, mean, 2.0).item() == pytest.approx(constant - 0.625, abs=1e-6)
+    assert log_probability(value, mean, torch.tensor(2.0)).item() == pytest.approx(constant - 0.625, abs=1e-6)
     first = torch.tensor([[[[1.0, 0.0]]]])
-    assert log_probability(value, mean, 2.0, first).item() == pytest.approx(constant - 0.125, abs=1e-6)
+    assert log_probability(value, mean, torch.tensor(2.0), first).item() == pytest.approx(constant - 0.125, abs=1e-6)
+
+
+def test_a_step_for_each_image_is_the_same_as_one_by_one() -> None:
+    schedule = make_schedule(published_scheduler(), steps=10, eta=1.0)
+    sample, predicted, value = torch.randn(3, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    steps = torch.tensor([7, 2])
+    mean = ddim_mean(schedule, steps, sample, predicted)
+    found = log_probability(value, mean, per_image(schedule.sigma, steps, mean))
+    for row, step in enumerate(steps.tolist()):
+        one = slice(row, row + 1)
+        alone = ddim_mean(schedule, step, sample[one], predicted[one])
+        assert torch.equal(mean[one], alone)
+        assert torch.equal(found[one], log_probability(value[one], alone, per_image(schedule.sigma, step, alone)))

@@ -14,6 +14,7 @@ from kedro.runner import SequentialRunner
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.trainer import TrustedReward
+from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
@@ -22,6 +23,7 @@ from prefpaint.inpainting.small_model import build_small_pipeline
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.reward import pipeline as reward
+from prefpaint.preferences.config import PreferencesConfig
 from prefpaint.reward import worlds
 from prefpaint.reward.amplification import amplification_to_align
 from prefpaint.reward.config import (
@@ -35,7 +37,15 @@ from prefpaint.reward.config import (
 from prefpaint.reward.trust import Embedded, Trust, fit_trust
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
-ALIGN = AlignConfig(iterations=2, prompts=3, candidates=2, steps=3, trained_steps=2, micro_batch=6)
+ALIGN = AlignConfig(
+    iterations=2,
+    prompts=3,
+    candidates=2,
+    steps=3,
+    trained_steps=2,
+    micro_batch=6,
+    watch=WatchConfig(every=1, prompts=4),
+)
 
 
 @pytest.fixture
@@ -92,6 +102,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "params:align": ALIGN,
         "params:align.gamma": ALIGN.gamma,
         "params:sampling": sampling,
+        "params:preferences": PreferencesConfig(),
     }
 
 
@@ -112,7 +123,7 @@ def run(given: dict[str, Any], stages: Pipeline, wanted: list[str]) -> dict[str,
 
 
 METRICS = ["reward_metrics", "bound_metrics", "align_metrics"]
-TABLES = ["embeddings", "trust_table", "align_history", "bound_worlds"]
+TABLES = ["embeddings", "trust_table", "align_history", "align_watched", "bound_worlds"]
 FIGURES = ["reward_figure", "bound_figure", "trust_figure", "align_figure"]
 
 

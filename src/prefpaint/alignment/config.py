@@ -1,19 +1,84 @@
-"""Alignment of the base model to the reward."""
+"""Alignment of the base model to people's taste: three modes, and every knob of them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from prefpaint.alignment.dpo_config import DPOConfig
+from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
 from prefpaint.reward.config import GammaConfig
 
+MODES: dict[str, dict[str, Any]] = {
+    # Group advantages, few steps, chosen on the embedded model: the values that the fields below declare.
+    "default": {},
+    # DDPO as in the paper and its code: γ is set apart, under `gamma` (conf/paper has equation 8's numbers).
+    "published": {
+        "iterations": 1000,
+        "prompts": 16,
+        "candidates": 1,
+        "advantage": "batch",
+        "steps": 50,
+        "trained_steps": 5,
+        "least_sigma": 0.0,
+        "lr": 2e-6,
+        "clip": 1e-4,
+        "average": 0.0,
+        "gradient_norm": None,
+        "hole_only": False,
+    },
+    # Diffusion-DPO: no sampling, no reward in the loop; gradient descent on the rated pairs themselves.
+    "dpo": {"iterations": 400},
+}
+
+
+class LoraConfig(Config):
+    """A low-rank adapter in the attention layers instead of all weights (peft)."""
+
+    rank: int = Field(16, ge=1, description="Of each adapter; its memory is proportional.")
+    alpha: int = Field(16, ge=1, description="The adapter's output is scaled by alpha / rank.")
+
 
 class AlignConfig(Config):
-    """The `align` pipeline: DDPO with PPO clipping and trust-weighted rewards."""
+    """The `align` pipeline. A knob that is not given has its mode's value (`MODES`)."""
 
+    mode: Literal["default", "published", "dpo"] = Field(
+        "default",
+        description="DDPO with group advantages; DDPO as published; or Diffusion-DPO on the ratings themselves.",
+    )
     seed: int = Field(0, ge=0)
-    iterations: int = Field(28, ge=1, description="Rounds of sampling and updating; time is proportional.")
-    prompts: int = Field(32, ge=1, description="Prompts per iteration.")
+    iterations: int = Field(
+        28,
+        ge=1,
+        description="Rounds of sampling and updating (dpo: of one update); time is proportional. May be raised "
+        "afterwards: a finished run goes on.",
+    )
+    tune: Literal["full", "lora"] = Field(
+        "full",
+        description="All weights, or an adapter: no copy of the base and little optimiser memory. It wants a learning "
+        "rate some ten times higher.",
+    )
+    lora: LoraConfig = LoraConfig()
+    gamma: GammaConfig = Field(GammaConfig(), description="What trust in the reward does to each sample.")
+    lr: float = Field(6e-5, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_norm: float | None = Field(
+        1.0, gt=0, description="Gradients are clipped to this norm; empty: not clipped."
+    )
+    average: float = Field(
+        0.9,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the policy's weights over iterations; the average is what is "
+        "kept. It takes the noise of the last updates out; 0 keeps the last weights, as published.",
+    )
+    hole_only: bool = Field(
+        True, description="Log-probabilities and errors over the hole's latents, or over all latents as published."
+    )
+    watch: WatchConfig = WatchConfig()
+
+    # Of the two DDPO modes.
+    prompts: int = Field(32, ge=1, description="Prompts per iteration, of all processes together.")
     candidates: int = Field(
         8, ge=1, description="Samples of each prompt per iteration. Group advantages compare them with each other."
     )
@@ -22,7 +87,6 @@ class AlignConfig(Config):
         description="Reward minus the mean of its prompt's samples (image difficulty cancels), or normalised over "
         "the whole batch as published.",
     )
-    gamma: GammaConfig = Field(GammaConfig(), description="What trust in the reward does to each sample.")
     advantage_clip: float = Field(5.0, gt=0, description="Advantages are cut to ± this.")
     steps: int = Field(6, ge=2, description="DDIM steps of the sampled chains.")
     trained_steps: int = Field(3, ge=1, description="Random steps of each chain that are trained on.")
@@ -35,25 +99,35 @@ class AlignConfig(Config):
     inner_updates: int = Field(
         1, ge=1, description="Optimiser steps per iteration; the samples are divided among them."
     )
-    lr: float = Field(6e-5, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1e-3, gt=0, description="PPO clip range of the ratio.")
-    average: float = Field(
-        0.9,
-        ge=0,
-        lt=1,
-        description="Decay of the moving average of the policy's weights over iterations; the average is what is "
-        "kept. It takes the noise of the last updates out; 0 keeps the last weights, as published.",
-    )
-    gradient_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
     kl: float = Field(
         0.0, ge=0, description="Weight of the KL divergence to the base; above 0 costs one more UNet pass per step."
     )
-    hole_only: bool = Field(
-        True, description="Log-probabilities over the hole's latents, or over all latents as published."
+
+    dpo: DPOConfig = Field(DPOConfig(), description="Of mode dpo.")
+
+    # Memory, speed and bookkeeping: never the result.
+    micro_batch: int = Field(128, ge=1, description="Images per UNet call.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations instead of keeping them: a third more time, far less memory."
     )
-    micro_batch: int = Field(128, ge=1, description="Samples per UNet call in training: memory and speed only.")
-    checkpoint_every: int = Field(1, ge=1, description="Iterations between checkpoints.")
+    processes: int = Field(
+        1, ge=1, description="Processes started on this machine, one per GPU; ignored under an outer torchrun."
+    )
+    checkpoint_every: int = Field(1, ge=1, description="Iterations between checkpoints; a kill loses at most these.")
+    keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best weights so far.")
+    trackers: tuple[str, ...] = Field(
+        ("tensorboard",),
+        description="Experiment trackers, by accelerate's names. Others than tensorboard may go online.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any) -> Any:
+        """Let the mode decide what is not given."""
+        if isinstance(given, dict):
+            return {**MODES.get(given.get("mode", "default"), {}), **given}
+        return given
 
     @model_validator(mode="after")
     def _check(self) -> "AlignConfig":
@@ -61,4 +135,14 @@ class AlignConfig(Config):
             raise ValueError("trained_steps cannot exceed steps")
         if self.advantage == "group" and self.candidates < 2:
             raise ValueError("group advantages need candidates of at least 2")
+        if self.processes > self.prompts:
+            raise ValueError(f"processes cannot exceed prompts ({self.prompts}): each process samples its own")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What the weights after some iteration depend on: everything but memory, speed, bookkeeping and how many."""
+        bookkeeping = {
+            *("iterations", "micro_batch", "gradient_checkpointing"),
+            *("processes", "checkpoint_every", "keep_last", "trackers"),
+        }
+        return self.model_dump(mode="json", exclude=bookkeeping)

@@ -1,35 +1,90 @@
-"""The alignment curve."""
+"""Curves of an alignment run."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#2f6db3", "#d9772b", "#8a8a8a"
+from prefpaint.alignment.watch import LOOKS, best
+
+BLUE, ORANGE, GREEN, GREY = "#2f6db3", "#d9772b", "#4a9a5b", "#8a8a8a"
+JUDGES = {"reward": ("reward that is raised", BLUE), "referee": ("referee, decides", ORANGE)}
+FURTHER = {"noiseless": ("noiseless rater, only watches", GREEN)}
 
 
-def align_figure(history: pd.DataFrame, weight: str) -> Figure:
-    """Reward, γ and width, ratio, and gradient norm over iterations.
+def align_figure(history: pd.DataFrame, watched: pd.DataFrame, weight: str) -> Figure:
+    """What training saw above, what held-out prompts say below.
 
     Args:
-        history: one row per iteration, as `Aligner.run` returns.
+        history: one row per iteration.
+        watched: one row per look at held-out prompts.
         weight: how γ came about, in a few words.
     """
-    figure = Figure(figsize=(13, 3.2), layout="constrained")
-    reward, trust, ratio, gradient = figure.subplots(1, 4)
-    x = history["iteration"]
-    reward.plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
-    reward.plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
-    reward.set(title="Reward of samples", ylabel="reward")
-    trust.plot(x, history["gamma"], color=BLUE, label="γ")
-    trust.fill_between(
-        x, history["gamma"] - history["gamma_spread"], history["gamma"] + history["gamma_spread"], color=BLUE, alpha=0.2
-    )
-    trust.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
-    ratio.fill_between(x, history["ratio_least"], history["ratio_most"], color=BLUE, alpha=0.2)
-    ratio.plot(x, history["ratio"], color=BLUE)
-    ratio.set(title="Probability ratio, mean and range", ylabel="ratio")
-    gradient.plot(x, history["gradient_norm"], color=ORANGE)
-    gradient.set(title="Gradient norm before clipping", ylabel="norm")
-    for axes in (reward, trust, ratio, gradient):
-        axes.set_xlabel("iteration")
-    reward.legend(fontsize=7, frameon=False)
+    figure = Figure(figsize=(13, 6.2), layout="constrained")
+    above, below = figure.subplots(2, 4)
+    if "loss" in history:
+        _training_of_pairs(above, history)
+    else:
+        _training_of_rollouts(above, history, weight)
+    above[3].plot(history["iteration"] + 1, history["gradient_norm"], color=GREY)
+    above[3].set(title="Gradient norm before clipping", ylabel="norm")
+    _held_out(below, watched)
+    for axes in (*above, *below):
+        axes.set_xlabel("iterations done")
     return figure
+
+
+def _training_of_rollouts(place: list[Axes], history: pd.DataFrame, weight: str) -> None:
+    x = history["iteration"] + 1
+    place[0].plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
+    place[0].plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
+    place[0].set(title="Reward of samples", ylabel="reward")
+    place[0].legend(fontsize=7, frameon=False)
+    _band(place[1], x, history["gamma"], history["gamma_spread"], BLUE, None)
+    place[1].set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+    place[2].fill_between(x, history["ratio_least"], history["ratio_most"], color=BLUE, alpha=0.2)
+    place[2].plot(x, history["ratio"], color=BLUE)
+    place[2].set(title="Probability ratio, mean and range", ylabel="ratio")
+
+
+def _training_of_pairs(place: list[Axes], history: pd.DataFrame) -> None:
+    x = history["iteration"] + 1
+    shown = [
+        ("loss", "Loss of pairs", "loss"),
+        ("implicit_accuracy", "Pairs ordered as rated", "share"),
+        ("better_error_change", "Denoising error against the base's", "mean squared error"),
+    ]
+    for axes, (name, title, unit) in zip(place, shown, strict=False):
+        axes.plot(x, history[name], color=GREY, linewidth=0.5)
+        axes.plot(x, history[name].rolling(20, min_periods=1).mean(), color=BLUE, label="better fill, mean of 20")
+        axes.set(title=title, ylabel=unit)
+    place[2].plot(x, history["worse_error_change"].rolling(20, min_periods=1).mean(), color=ORANGE, label="worse fill")
+    place[2].legend(fontsize=7, frameon=False)
+
+
+def _held_out(place: list[Axes], watched: pd.DataFrame) -> None:
+    x, chosen = watched["iteration"], watched["iteration"].iloc[best(watched.to_dict("records"))]
+    for axes, judges in ((place[0], JUDGES), (place[1], FURTHER)):
+        for name, (title, colour) in judges.items():
+            if f"{name}_gain" in watched:
+                _band(axes, x, watched[f"{name}_gain"], watched[f"{name}_gain_error"], colour, title)
+    place[0].set(title="Gain on held-out prompts ± 1 s.e.", ylabel="score units")
+    place[1].set(title="Gain by the noiseless rater ± 1 s.e.", ylabel="points of 0–7")
+    if "noiseless_gain" not in watched:
+        place[1].set_axis_off()
+        place[1].set_title("")
+    for name, colour in zip(LOOKS, (ORANGE, GREEN, BLUE), strict=True):
+        place[2].plot(x, watched[name], color=colour, marker=".", label=name)
+    place[2].set(title="Drift of the fills from the base's", ylabel="difference, of 1")
+    place[3].plot(x, watched["kl"], color=BLUE, marker=".")
+    place[3].set(title="KL to the base, per step and latent", ylabel="nats")
+    for axes in (place[0], place[1], place[2]):
+        axes.axhline(0, color=GREY, linewidth=0.5)
+    for axes in place:
+        axes.axvline(chosen, color=GREY, linestyle=":", label="kept")
+    for axes in place[:3]:
+        axes.legend(fontsize=7, frameon=False)
+
+
+def _band(axes: Axes, x: pd.Series, middle: pd.Series, half: pd.Series, colour: str, label: str | None) -> None:
+    axes.plot(x, middle, color=colour, label=label)
+    axes.fill_between(x, middle - half, middle + half, color=colour, alpha=0.2)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prefpaint.inpainting.ddim import mean_over
+
 
 def group_advantages(rewards: Tensor, limit: float) -> Tensor:
     """Rewards minus the mean of their prompt, divided by the common spread of those differences.
@@ -42,9 +44,9 @@ class PolicyLoss:
     """What one policy-gradient evaluation gives.
 
     Attributes:
-        loss: scalar, to be minimised.
+        loss: (N,), to be minimised in the mean.
         ratio: (N,) probability ratios, detached.
-        clipped: scalar, share of samples whose gradient the clipping cut off.
+        clipped: (N,) bool, whether the clipping cut the gradient off.
     """
 
     loss: Tensor
@@ -53,7 +55,7 @@ class PolicyLoss:
 
 
 def policy_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, gamma: Tensor, clip: float) -> PolicyLoss:
-    """−mean γ · min(ρ A, clip(ρ, 1 ± ε) A) with ρ = exp(log_prob − old_log_prob).
+    """−γ · min(ρ A, clip(ρ, 1 ± ε) A) with ρ = exp(log_prob − old_log_prob).
 
     Args:
         log_prob: (N,) under the policy now; gradients flow through it.
@@ -65,23 +67,19 @@ def policy_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, gamma
     ratio = torch.exp(log_prob - old_log_prob)
     free = ratio * advantage
     bounded = ratio.clamp(1 - clip, 1 + clip) * advantage
-    loss = -(gamma * torch.minimum(free, bounded)).mean()
-    return PolicyLoss(loss, ratio.detach(), (bounded < free).float().mean().detach())
+    loss = -gamma * torch.minimum(free, bounded)
+    return PolicyLoss(loss, ratio.detach(), bounded.detach() < free.detach())
 
 
-def gaussian_kl(mean: Tensor, base_mean: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:
+def gaussian_kl(mean: Tensor, base_mean: Tensor, sigma: Tensor, weight: Tensor | None = None) -> Tensor:
     """KL divergence between two Gaussians of equal σ, per latent element: (μ − μ₀)² / 2σ².
 
     Args:
         mean, base_mean: (N, C, h, w).
-        sigma: standard deviation, positive.
+        sigma: standard deviation, positive; (1, 1, 1, 1) or (N, 1, 1, 1).
         weight: (N, 1, h, w) averages over weighted elements only; None over all.
 
     Returns:
         (N,).
     """
-    divergence = (mean - base_mean).square() / (2 * sigma**2)
-    if weight is None:
-        return divergence.mean(dim=(1, 2, 3))
-    total = weight.sum(dim=(1, 2, 3)) * mean.shape[1]
-    return (divergence * weight).sum(dim=(1, 2, 3)) / total.clamp(min=1e-8)
+    return mean_over((mean - base_mean).square() / (2 * sigma.square()), weight)

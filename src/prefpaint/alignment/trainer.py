@@ -1,30 +1,158 @@
-"""The alignment loop: sample, paste back, score, weigh, update, checkpoint."""
+"""Alignment, from top to bottom: sample, paste back, score, weigh, update, average, look, checkpoint.
 
-import copy
-import math
-import shutil
-from collections.abc import Sequence
+`Aligner.run` is the loop. What one round of it does is a `Method`: `PolicyGradient` here (DDPO, Black et al. 2024,
+with the clipping of PPO and PrefPaint's trust weights), or `alignment.dpo.RatedPairs`.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from prefpaint import distributed
+from prefpaint.alignment.checkpoints import Checkpoints
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.objectives import batch_advantages, gaussian_kl, group_advantages, policy_loss
-from prefpaint.config import derive_seed, fingerprint
-from prefpaint.errors import PrefPaintError
+from prefpaint.alignment.policy import Policy
+from prefpaint.alignment.tracking import Tracking
+from prefpaint.alignment.watch import Watch, best, stop
+from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.checkpoint import module_digest
-from prefpaint.inpainting.ddim import ddim_mean, log_probability
+from prefpaint.inpainting.ddim import ddim_mean, log_probability, per_image
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 from prefpaint.progress import Progress
 from prefpaint.reward.amplification import Amplification
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.trust import Trust
-from prefpaint.state import load_state, save_state
+
+# Figures of an iteration that depend on the machine and the hour: shown and tracked, never part of a result.
+TIMES = ("images_per_second",)
+
+
+class Method(Protocol):
+    """What one iteration does."""
+
+    def identity(self) -> dict[str, Any]:
+        """JSON of what the result depends on besides configuration and base."""
+        ...
+
+    def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
+        """One round, gradients included; the same figures on every process."""
+        ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves.
+
+    Attributes:
+        unet: the aligned network, stock, float32, on the CPU.
+        history: one row of figures per iteration.
+        watched: one row per look at held-out prompts.
+    """
+
+    unet: Any
+    history: list[dict[str, float]]
+    watched: list[dict[str, float]]
+
+
+class Aligner:
+    """The alignment loop.
+
+    Every random choice comes from (seed, iteration), so weights, optimiser and the figures so far are all that a
+    resumed run needs: they are its position in the data and in every stream of random numbers too.
+
+    Args:
+        inpainter: the base model; its sampling configuration fixes the chain.
+        method: what an iteration does.
+        config: everything else.
+        watch: looks at held-out prompts; the weights of its best look are the result. Without it, the last are.
+    """
+
+    def __init__(self, inpainter: Inpainter, method: Method, config: AlignConfig, watch: Watch | None = None) -> None:
+        self.inpainter, self.method, self.config, self.watch = inpainter, method, config, watch
+        self.base_digest = module_digest(inpainter.original.unet)
+        self.policy = Policy(inpainter.pipe.unet, config, inpainter.original.unet)
+        self.history: list[dict[str, float]] = []
+        self.watched: list[dict[str, float]] = []
+
+    def run(self, workspace: Path, title: str = "align") -> Result:
+        """Align to the end, going on from the workspace's last checkpoint where there is one.
+
+        Args:
+            workspace: folder of this run alone.
+            title: shown with the progress.
+
+        Raises:
+            PrefPaintError: the workspace holds an unfinished run of another configuration, or memory is too small.
+        """
+        config, policy = self.config, self.policy
+        checkpoints = Checkpoints(workspace, self.identity(), config.keep_last)
+        saved = checkpoints.latest()
+        if saved is not None and len(saved["history"]) > config.iterations:
+            checkpoints.restart()
+        elif saved is not None:
+            policy.restore(saved["policy"])
+            self.history, self.watched = saved["history"], saved["watched"]
+        tracking = Tracking(config.trackers, workspace / "logs", config.model_dump(mode="json"), len(self.history))
+        with Progress(title, config.iterations, len(self.history)) as progress:
+            while len(self.history) < config.iterations and not self._stopped():
+                row = self.iterate()
+                done = len(self.history)
+                last = done == config.iterations
+                if self.watch is not None and (done % self.watch.config.every == 0 or last):
+                    self.watched.append({"iteration": done, **self.watch.look(policy)})
+                    if best(self.watched) == len(self.watched) - 1:
+                        checkpoints.save_best(policy.averages_by_name())
+                    row |= {f"held_out/{name}": value for name, value in self.watched[-1].items()}
+                if done % config.checkpoint_every == 0 or last or self._stopped():
+                    checkpoints.save(done, self._state())
+                tracking.log(row, done)
+                progress.step(1, **{name: row[name] for name in ("reward", "loss", "gamma", *TIMES) if name in row})
+        tracking.close()
+        checkpoints.finish()
+        made = policy.finish(checkpoints.load_best() if self.watched else policy.averages_by_name())
+        policy.release()
+        return Result(made, self.history, self.watched)
+
+    def identity(self) -> dict[str, Any]:
+        """What the weights depend on."""
+        watched = self.watch.identity() if self.watch else {}
+        return {
+            "align": self.config.identity(),
+            "sampling": self.inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
+            "base": self.base_digest,
+            **self.method.identity(),
+            **watched,
+        }
+
+    def iterate(self) -> dict[str, float]:
+        """One iteration; returns its figures, and keeps those that are not times."""
+        iteration, before = len(self.history), self.inpainter.evaluations
+        started = time.perf_counter()
+        with within_memory(
+            f"lower align.micro_batch (now {self.config.micro_batch}), set align.gradient_checkpointing: true, or "
+            "align.tune: lora"
+        ):
+            row = {"iteration": float(iteration), **self.method.iterate(self.policy, iteration)}
+        self.policy.average()
+        earlier = self.history[-1]["unet_evaluations"] if self.history else 0
+        row["unet_evaluations"] = earlier + sum(distributed.gather(self.inpainter.evaluations - before))
+        self.history.append(dict(row))
+        return row | {"images_per_second": row["images"] / (time.perf_counter() - started)}
+
+    def _stopped(self) -> bool:
+        return self.watch is not None and stop(self.watched, self.watch.config)
+
+    def _state(self) -> dict[str, Any]:
+        return {"policy": self.policy.state(), "history": self.history, "watched": self.watched}
 
 
 @dataclass(frozen=True)
@@ -66,7 +194,7 @@ class TrustedReward:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts to align on, read from disk as they are needed."""
+    """Prompts by id, read from disk as they are needed."""
 
     ids: Sequence[str]
     images: ImageFolder
@@ -74,32 +202,49 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """One iteration's samples: P prompts × K candidates, flattened to N, and what training needs of them."""
+class Rollout:
+    """This process's samples of one iteration, n of all N, and what training needs of them.
 
-    trajectory: Trajectory
-    advantage: Tensor
-    gamma: Tensor
-
-
-class Aligner:
-    """DDPO on an inpainter's UNet.
-
-    `policy` is what samples and learns; `averaged`, the moving average of its weights, is the result. Every
-    random choice comes from (seed, iteration), so both and the optimiser's state after an iteration are all
-    that a resumed run needs.
-
-    Args:
-        inpainter: the base model; its sampling configuration fixes the chain.
-        scorer: gives rewards and trust weights.
-        prompts: to sample.
-        config: everything else.
+    Attributes:
+        chain: n trajectories.
+        advantage, gamma: (n,).
+        first: number of the first of them among all N.
+        total: N.
     """
 
-    def __init__(self, inpainter: Inpainter, scorer: Scorer, prompts: Prompts, config: AlignConfig) -> None:
+    chain: Trajectory
+    advantage: Tensor
+    gamma: Tensor
+    first: int
+    total: int
+
+
+class PolicyGradient:
+    """DDPO: sample fills, score them, and make the better ones likelier.
+
+    Args:
+        inpainter: samples.
+        scorer: gives rewards and trust weights.
+        prompts: to sample.
+        config: how.
+        inputs: digests by name of what the scorer and the prompts are, to recognise a run by.
+
+    Raises:
+        PrefPaintError: there are no prompts, or too few steps of the chain are random.
+    """
+
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        scorer: Scorer,
+        prompts: Prompts,
+        config: AlignConfig,
+        inputs: Mapping[str, str] | None = None,
+    ) -> None:
         if len(prompts.ids) == 0:
             raise PrefPaintError("align: there are no train prompts; run `kedro run --pipeline=masks`")
         sigmas = inpainter.schedule.sigma.tolist()
+        # A last step without noise (set_alpha_to_one, or η = 0) has no density and cannot be trained.
         self.trainable_steps = [i for i in inpainter.schedule.stochastic if sigmas[i] >= config.least_sigma]
         if len(self.trainable_steps) < config.trained_steps:
             raise PrefPaintError(
@@ -108,49 +253,60 @@ class Aligner:
                 "align.steps"
             )
         self.inpainter, self.scorer, self.prompts, self.config = inpainter, scorer, prompts, config
-        self.base = inpainter.pipe.unet.requires_grad_(False)
-        self.policy: Any = copy.deepcopy(self.base).requires_grad_(True)
-        self.averaged: Any = copy.deepcopy(self.base)
-        self.optimizer = torch.optim.AdamW(
-            self.policy.parameters(), lr=config.lr, betas=(0.9, 0.999), weight_decay=config.weight_decay
+        self.inputs = dict(inputs or {})
+
+    def identity(self) -> dict[str, Any]:
+        """The prompts in their order, and digests of the rest."""
+        return {"prompts": list(self.prompts.ids), **self.inputs}
+
+    def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
+        """One round of sampling and updating."""
+        rollout, row = self.collect(policy, iteration)
+        return {"images": float(rollout.total), **row, **self.update(policy, rollout, iteration)}
+
+    def collect(self, policy: Policy, iteration: int) -> tuple[Rollout, dict[str, float]]:
+        """Sample this process's share of the prompts and score all; returns figures over all of them."""
+        config = self.config
+        chosen = self._choose_prompts(iteration)
+        mine = distributed.share(range(len(chosen)))
+        ids = [chosen[number] for number in mine for _ in range(config.candidates)]
+        first = mine[0] * config.candidates
+        # An image's seed depends on its own place alone, whichever process makes it.
+        seeds = [derive_seed("align", config.seed, iteration, prompt, first + n) for n, prompt in enumerate(ids)]
+        images, masks = self.prompts.images.stack(ids), self.prompts.masks.stack(ids)
+        parts = []
+        for start in range(0, len(ids), config.micro_batch):
+            rows = slice(start, start + config.micro_batch)
+            parts.append(
+                self.inpainter.rollout(
+                    images[rows], masks[rows], seeds[rows], policy.network, hole_only=config.hole_only
+                )
+            )
+        chain = concatenate(parts)
+        scores = self.scorer(chain.images, masks)
+        gathered = distributed.gather((scores.reward, scores.width, scores.gamma))
+        reward, width, gamma = (np.concatenate(values).astype(np.float64) for values in zip(*gathered, strict=True))
+        rewards = torch.from_numpy(np.where(np.isfinite(reward), reward, np.nan)).reshape(-1, config.candidates)
+        normalise = group_advantages if config.advantage == "group" else batch_advantages
+        advantage = normalise(rewards, config.advantage_clip).reshape(-1)
+        weight = torch.from_numpy(np.nan_to_num(gamma))
+        own = slice(first, first + len(ids))
+        rollout = Rollout(
+            chain,
+            advantage[own].float().to(self.inpainter.device),
+            weight[own].float().to(self.inpainter.device),
+            first,
+            len(advantage),
         )
-        self.history: list[dict[str, float]] = []
-
-    def run(self, workspace: Path, key: str) -> list[dict[str, float]]:
-        """Align to the end, going on from the workspace's checkpoint where there is one.
-
-        Args:
-            workspace: folder for checkpoints.
-            key: digest of everything the run depends on besides configuration and base weights; a
-                checkpoint of another run is set aside.
-
-        Returns:
-            One row of figures per iteration.
-        """
-        name = fingerprint(self.config, list(self.prompts.ids), key, module_digest(self.base))
-        folder = workspace / name
-        for other in workspace.iterdir():
-            if other.is_dir() and other != folder:
-                shutil.rmtree(other)
-        folder.mkdir(exist_ok=True)
-        self._restore(folder / "state.pt")
-        with Progress("align", self.config.iterations, len(self.history)) as progress:
-            for iteration in range(len(self.history), self.config.iterations):
-                row = self.iterate(iteration)
-                self.history.append(row)
-                progress.step(reward=row["reward"], gamma=row["gamma"], clipped=row["clipped"])
-                if (iteration + 1) % self.config.checkpoint_every == 0 or iteration + 1 == self.config.iterations:
-                    self._checkpoint(folder / "state.pt")
-        return self.history
-
-    def iterate(self, iteration: int) -> dict[str, float]:
-        """One round of sampling and updating; returns its figures."""
-        batch, row = self._collect(iteration)
-        row |= self._update(batch, iteration)
-        with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.policy.parameters(), strict=True):
-                mean.lerp_(value, 1 - self.config.average)
-        return {"iteration": float(iteration), **row}
+        within = (rewards - rewards.nanmean(dim=1, keepdim=True)).square().nanmean().sqrt()
+        return rollout, {
+            "reward": float(rewards.nanmean()),
+            "reward_spread_within_prompt": float(within),
+            "rewards_dropped": float(rewards.isnan().sum()),
+            "width": float(np.nanmean(width)),
+            "gamma": float(weight.mean()),
+            "gamma_spread": float(weight.std()),
+        }
 
     def _choose_prompts(self, iteration: int) -> list[str]:
         """The next prompts of an endless sequence of seeded shuffles of all prompts."""
@@ -163,102 +319,66 @@ class Aligner:
             chosen.append(self.prompts.ids[order[position % total]])
         return chosen
 
-    def _collect(self, iteration: int) -> tuple[_Batch, dict[str, float]]:
-        cfg = self.config
-        ids = [prompt_id for prompt_id in self._choose_prompts(iteration) for _ in range(cfg.candidates)]
-        seeds = [derive_seed("align", cfg.seed, iteration, prompt, n) for n, prompt in enumerate(ids)]
-        images, masks = self.prompts.images.stack(ids), self.prompts.masks.stack(ids)
-        parts = []
-        for start in range(0, len(ids), cfg.micro_batch):
-            rows = slice(start, start + cfg.micro_batch)
-            parts.append(
-                self.inpainter.rollout(images[rows], masks[rows], seeds[rows], self.policy, hole_only=cfg.hole_only)
-            )
-        trajectory = concatenate(parts)
-        scores = self.scorer(trajectory.images, masks)
-        rewards = torch.from_numpy(np.asarray(scores.reward, np.float64)).reshape(-1, cfg.candidates)
-        finite = torch.isfinite(rewards)
-        rewards = rewards.masked_fill(~finite, float("nan"))
-        normalise = group_advantages if cfg.advantage == "group" else batch_advantages
-        advantage = normalise(rewards, cfg.advantage_clip).reshape(-1)
-        gamma = torch.from_numpy(np.nan_to_num(np.asarray(scores.gamma, np.float64)))
-        within = (rewards - rewards.nanmean(dim=1, keepdim=True)).square().nanmean().sqrt()
+    def update(self, policy: Policy, rollout: Rollout, iteration: int) -> dict[str, float]:
+        """The optimiser steps of one iteration; returns figures over all processes."""
+        config = self.config
+        rng = np.random.default_rng(derive_seed("updates", config.seed, iteration))
+        steps = np.sort(rng.choice(self.trainable_steps, config.trained_steps, replace=False))
+        found: list[Tensor] = []
+        norms = []
+        for share in np.array_split(rng.permutation(rollout.total), config.inner_updates):
+            mine = share - rollout.first
+            mine = mine[(mine >= 0) & (mine < len(rollout.advantage))]
+            # Every step of every sample is an item of its own, so that small batches fill one UNet call.
+            index, rows = (torch.from_numpy(part.reshape(-1)) for part in np.meshgrid(steps, mine, indexing="ij"))
+            for start in range(0, len(rows), config.micro_batch):
+                some = slice(start, start + config.micro_batch)
+                loss, watched = self.step_loss(policy, rollout, index[some], rows[some])
+                # The mean over the share's samples and steps, whatever the micro-batches and processes.
+                (loss.sum() / (len(share) * len(steps))).backward()
+                policy.accumulate()
+                found.append(watched.cpu())
+            norms.append(policy.step())
+        parts = distributed.gather(torch.cat(found, 1).numpy() if found else np.zeros((3, 0), np.float32))
+        ratio, clipped, divergence = np.concatenate(parts, 1).astype(np.float64)
         row = {
-            "reward": float(rewards.nanmean()),
-            "reward_spread_within_prompt": float(within),
-            "rewards_dropped": float((~finite).sum()),
-            "width": float(np.nanmean(scores.width)),
-            "gamma": float(gamma.mean()),
-            "gamma_spread": float(gamma.std()),
-        }
-        device = self.inpainter.device
-        return _Batch(trajectory, advantage.float().to(device), gamma.float().to(device)), row
-
-    def _update(self, batch: _Batch, iteration: int) -> dict[str, float]:
-        cfg = self.config
-        rng = np.random.default_rng(derive_seed("updates", cfg.seed, iteration))
-        steps = sorted(rng.choice(self.trainable_steps, cfg.trained_steps, replace=False).tolist())
-        order = rng.permutation(len(batch.advantage))
-        ratios: list[Tensor] = []
-        clipped, divergences, norms = [], [], []
-        for share in np.array_split(order, cfg.inner_updates):
-            for start in range(0, len(share), cfg.micro_batch):
-                rows = torch.from_numpy(share[start : start + cfg.micro_batch])
-                for index in steps:
-                    loss, ratio, cut, divergence = self._step_loss(batch, index, rows)
-                    # Mean over the share's samples and steps, whatever the micro-batches.
-                    (loss * (len(rows) / (len(share) * len(steps)))).backward()
-                    ratios.append(ratio.cpu())
-                    clipped.append(float(cut))
-                    divergences.append(float(divergence))
-            norms.append(float(nn.utils.clip_grad_norm_(self.policy.parameters(), cfg.gradient_norm)))
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-        ratio = torch.cat(ratios)
-        return {
             "ratio": float(ratio.mean()),
             "ratio_least": float(ratio.min()),
             "ratio_most": float(ratio.max()),
-            "clipped": float(np.mean(clipped)),
-            "kl": float(np.mean(divergences)),
+            "clipped": float(clipped.mean()),
             "gradient_norm": float(np.mean(norms)),
         }
+        return row | ({"kl": float(divergence.mean())} if config.kl > 0 else {})
 
-    def _step_loss(self, batch: _Batch, index: int, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Loss, ratios, clip fraction and KL of one denoising step for some samples."""
-        painter, cfg, chain = self.inpainter, self.config, batch.trajectory
+    def step_loss(self, policy: Policy, rollout: Rollout, index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and figures of some denoising steps.
+
+        Args:
+            policy: its network is trained.
+            rollout: samples.
+            index, rows: (n,) int64, the step of the chain and the sample of each item.
+
+        Returns:
+            Loss (n,), and (3, n): ratio, whether clipped, KL to the base (0 where align.kl is 0: not looked at).
+        """
+        painter, config, chain = self.inpainter, self.config, rollout.chain
+        index, rows = index.to(painter.device), rows.to(painter.device)
         condition = chain.condition[rows]
-        weight = condition.mask if cfg.hole_only else None
-        sigma = float(painter.schedule.sigma[index])
+        weight = condition.mask if config.hole_only else None
         before, after = chain.latents[index, rows], chain.latents[index + 1, rows]
-        mean = ddim_mean(painter.schedule, index, before, painter.predict(self.policy, before, index, condition))
-        log_prob = log_probability(after.float(), mean.float(), sigma, weight)
-        result = policy_loss(log_prob, chain.log_probs[index, rows], batch.advantage[rows], batch.gamma[rows], cfg.clip)
-        if cfg.kl == 0:
-            return result.loss, result.ratio, result.clipped, torch.tensor(math.nan)
-        with torch.no_grad():
-            predicted = painter.predict(self.base, before, index, condition)
-        base_mean = ddim_mean(painter.schedule, index, before, predicted)
-        divergence = gaussian_kl(mean.float(), base_mean.float(), sigma, weight).mean()
-        return result.loss + cfg.kl * divergence, result.ratio, result.clipped, divergence.detach()
-
-    def _checkpoint(self, file: Path) -> None:
-        state = {
-            "policy": self.policy.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": self.history,
-        }
-        save_state(state, file)
-
-    def _restore(self, file: Path) -> None:
-        saved = load_state(file)
-        if saved is None:
-            return
-        self.policy.load_state_dict(saved["policy"])
-        self.averaged.load_state_dict(saved["averaged"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.history = saved["history"]
+        sigma = per_image(painter.schedule.sigma, index, before)
+        mean = ddim_mean(painter.schedule, index, before, painter.predict(policy.network, before, index, condition))
+        log_prob = log_probability(after, mean, sigma, weight)
+        result = policy_loss(
+            log_prob, chain.log_probs[index, rows], rollout.advantage[rows], rollout.gamma[rows], config.clip
+        )
+        loss, divergence = result.loss, torch.zeros_like(result.ratio)
+        if config.kl > 0:
+            with torch.no_grad(), policy.reference() as base:
+                base_mean = ddim_mean(painter.schedule, index, before, painter.predict(base, before, index, condition))
+            held = gaussian_kl(mean, base_mean, sigma, weight)
+            loss, divergence = loss + config.kl * held, held.detach()
+        return loss, torch.stack([result.ratio, result.clipped.float(), divergence])
 
 
 def concatenate(parts: Sequence[Trajectory]) -> Trajectory:

@@ -6,12 +6,15 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
+from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
 from prefpaint.state import whole_file
 
 
 class PathDataset(AbstractDataset[Any, Any]):
     """A dataset that is one local file or folder.
+
+    Where several processes run the same pipeline, the main one writes, and all go on when it is done.
 
     Args:
         filepath: where it lies; relative paths are the project's.
@@ -20,6 +23,20 @@ class PathDataset(AbstractDataset[Any, Any]):
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath, self.metadata = Path(filepath), metadata
+
+    def save(self, data: Any) -> None:
+        """Write the file or folder, once.
+
+        Raises:
+            PrefPaintError: the disk is full; what was there stays as it was.
+        """
+        if distributed.is_main():
+            self._put(data)
+        distributed.barrier()
+
+    @abstractmethod
+    def _put(self, data: Any) -> None:
+        """Write the file or folder."""
 
     def _exists(self) -> bool:
         return self._filepath.exists()
@@ -52,11 +69,6 @@ class FileDataset(PathDataset):
         except (OSError, ValueError) as error:
             raise PrefPaintError(f"{self._filepath}: cannot be read ({error}); remove it and make it again") from error
 
-    def save(self, data: Any) -> None:
-        """Write the file.
-
-        Raises:
-            PrefPaintError: the disk is full; an earlier file stays as it was.
-        """
+    def _put(self, data: Any) -> None:
         with whole_file(self._filepath) as temporary:
             self._write(data, temporary)

@@ -33,11 +33,14 @@ class ImageFolderDataset(PathDataset):
         return ImageFolder(self._filepath, self._masks)
 
     def save(self, data: ImageWork) -> None:
-        """Make the images that the folder lacks, and remove those that no longer belong.
+        """Make the images that the folder lacks, every process its share, and remove those that no longer belong.
 
         Raises:
             PrefPaintError: the disk is full; the images made so far stay.
         """
+        self._put(data)
+
+    def _put(self, data: ImageWork) -> None:
         complete_folder(ImageFolder(self._filepath, self._masks), data)
 
     def _exists(self) -> bool:

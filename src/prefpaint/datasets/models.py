@@ -44,12 +44,7 @@ class DiffusersPipelineDataset(PathDataset):
 
         return load_pipeline(self._hub_id or self._filepath)
 
-    def save(self, data: Any) -> None:
-        """Write the checkpoint as safetensors.
-
-        Raises:
-            PrefPaintError: the disk is full; an earlier folder stays as it was.
-        """
+    def _put(self, data: Any) -> None:
         from prefpaint.inpainting.checkpoint import save_pipeline
 
         if self._hub_id:
@@ -87,12 +82,7 @@ class PretrainedDataset(PathDataset):
             raise PrefPaintError(f"{self._filepath}: is missing; run its pipeline or `dvc pull`")
         return load_obj(self._model).from_pretrained(self._filepath)
 
-    def save(self, data: Any) -> None:
-        """Write the model.
-
-        Raises:
-            PrefPaintError: the disk is full; an earlier folder stays as it was.
-        """
+    def _put(self, data: Any) -> None:
         with whole_folder(self._filepath) as temporary:
             data.save_pretrained(Path(temporary))
 

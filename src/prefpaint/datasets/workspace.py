@@ -19,7 +19,7 @@ class WorkspaceDataset(PathDataset):
         self._filepath.mkdir(parents=True, exist_ok=True)
         return self._filepath
 
-    def save(self, data: Any) -> NoReturn:
+    def _put(self, data: Any) -> NoReturn:
         """Never: files are put into the folder directly."""
         raise DatasetError(f"{self._filepath}: a workspace is filled by its node, not saved")
 

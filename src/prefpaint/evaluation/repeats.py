@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.trainer import Aligner, Prompts, Scorer, Scores, TrustedReward
+from prefpaint.alignment.job import Job
+from prefpaint.alignment.trainer import Scores
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
@@ -21,10 +22,8 @@ from prefpaint.evaluation.seeds_config import SeedsConfig
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.preferences.simulated import noiseless_score
 from prefpaint.preferences.taste import Taste
-from prefpaint.reward.amplification import amplification_to_align
 from prefpaint.reward.calibration import judge
 from prefpaint.reward.config import BoundConfig, RewardConfig
 from prefpaint.reward.model import RewardModel
@@ -126,23 +125,25 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
             return dict(saved["metrics"])
     model, _ = train_reward(project.rated("train"), project.rated("validation"), reward_config)
     trust = _trust(project, model)
-    if oracle:
-        assert project.taste is not None
-        scorer: Scorer = NoiselessReward(project.taste)
-    else:
-        weigh = amplification_to_align(trust, align_config.gamma)
-        scorer = TrustedReward(model, trust, weigh, reward_config.score_batch)
-    chain = project.sampling.model_copy(update={"steps": align_config.steps})
-    ids = project.prompts.loc[project.prompts["split"] == "train", "prompt_id"].tolist()
-    aligner = Aligner(
-        Inpainter(project.base, chain),
-        scorer,
-        Prompts(ids, project.prompt_images, project.prompt_masks),
-        align_config,
+    referee, _ = train_reward(project.rated("test"), project.rated("validation"), reward_config)
+    job = Job(
+        base=project.base,
+        reward_model=model,
+        trust=trust,
+        referee=referee,
+        prompts=project.prompts,
+        prompt_images=project.prompt_images,
+        prompt_masks=project.prompt_masks,
+        candidate_images=project.candidate_images,
+        scores=project.scores,
+        taste=project.taste,
+        config=align_config,
+        sampling=project.sampling,
+        reward=reward_config,
+        scorer=NoiselessReward(project.taste) if oracle and project.taste else None,
     )
-    aligner.run(workspace, stamp)
     aligned = copy.copy(project.base)
-    aligned.unet = aligner.averaged
+    aligned.unet = job.run(workspace / "align").unet
     painted = ImageFolder(workspace / "images")
     pipes = {"base": project.base, "aligned": aligned}
     images, masks = project.prompt_images, project.prompt_masks

@@ -104,8 +104,8 @@ def evaluation_work(
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])].sort_values("prompt_id")
     stamp = fingerprint(
         {method: [weights_digest(pipes[method]), dict(pipes[method].scheduler.config)] for method in METHODS},
-        # The batch changes memory and speed only, so a run killed for memory may go on with a smaller one.
-        sampling.model_dump(mode="json", exclude={"batch"}),
+        # They change memory and speed only, so a run killed for memory may go on with a smaller batch.
+        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
         plan["seed"].to_dict(),
         used[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
     )
@@ -126,7 +126,7 @@ def evaluation_work(
                     yield from zip(part.index, painted, strict=True)
                     progress.step(len(part))
 
-    return ImageWork(stamp, list(plan.index), produce)
+    return ImageWork(stamp, list(plan.index), produce, sampling.processes)
 
 
 def hole_psnr(images: np.ndarray, originals: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -68,8 +68,8 @@ def candidate_work(
     stamp = fingerprint(
         weights_digest(pipe),
         dict(pipe.scheduler.config),
-        # The batch changes memory and speed only, so a run killed for memory may go on with a smaller one.
-        sampling.model_dump(mode="json", exclude={"batch"}),
+        # They change memory and speed only, so a run killed for memory may go on with a smaller batch.
+        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
         config,
         used[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
     )
@@ -86,7 +86,7 @@ def candidate_work(
                 yield from zip(chunk, painted, strict=True)
                 progress.step(len(chunk))
 
-    return ImageWork(stamp, list(plan.index), produce)
+    return ImageWork(stamp, list(plan.index), produce, sampling.processes)
 
 
 def record_candidates(prompts: pd.DataFrame, painted: ImageFolder, config: CandidatesConfig) -> pd.DataFrame:

@@ -58,4 +58,10 @@ class SamplingConfig(Config):
     text_prompt: str = ""
     negative_text_prompt: str = ""
     batch: int = Field(32, ge=1, description="Images per UNet call: memory and speed only, never the result.")
+    processes: int = Field(
+        1,
+        ge=1,
+        description="Processes started on this machine for candidates and evaluation, one per GPU: speed only, never "
+        "the result; ignored under an outer torchrun.",
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Of the UNet and VAE; bf16 halves GPU memory.")

@@ -25,6 +25,13 @@ class Schedule:
     sigma: Tensor
     prediction: str
 
+    def to(self, device: torch.device) -> "Schedule":
+        """The same numbers on a device."""
+        timesteps, alpha, alpha_previous, sigma = (
+            values.to(device) for values in (self.timesteps, self.alpha, self.alpha_previous, self.sigma)
+        )
+        return Schedule(timesteps, alpha, alpha_previous, sigma, self.prediction)
+
     @property
     def stochastic(self) -> list[int]:
         """Indices of the steps that have a density, those with σ > 0."""
@@ -57,14 +64,37 @@ def make_schedule(scheduler: object, steps: int, eta: float) -> Schedule:
     return Schedule(timesteps, alpha, alpha_previous, sigma, str(ddim.config.prediction_type))
 
 
-def ddim_mean(schedule: Schedule, index: int, sample: Tensor, predicted: Tensor) -> Tensor:
+def per_image(values: Tensor, index: int | Tensor, like: Tensor) -> Tensor:
+    """Numbers of a schedule for every image of a batch.
+
+    Args:
+        values: (T,).
+        index: one step for all, or (N,) int64, a step for each image.
+        like: (N, C, h, w), gives type and device.
+
+    Returns:
+        (1, 1, 1, 1) or (N, 1, 1, 1).
+    """
+    return values[index].to(like.device, like.dtype).reshape(-1, 1, 1, 1)
+
+
+def ddim_mean(schedule: Schedule, index: int | Tensor, sample: Tensor, predicted: Tensor) -> Tensor:
     """Mean of x_{t-1} given x_t and the network's prediction; all (N, C, h, w).
 
     x̂₀ and ε̂ follow from the prediction type; mean = √ᾱ' x̂₀ + √(1 − ᾱ' − σ²) ε̂ (DDIM, equation 12).
+
+    Args:
+        schedule: of the chain.
+        index: one step for all images, or (N,) int64, a step for each.
+        sample: x_t.
+        predicted: the network's output.
     """
-    alpha, previous = float(schedule.alpha[index]), float(schedule.alpha_previous[index])
-    sigma = float(schedule.sigma[index])
-    signal, noise = math.sqrt(alpha), math.sqrt(1 - alpha)
+    alpha, previous, sigma = schedule.alpha, schedule.alpha_previous, schedule.sigma
+
+    def take(values: Tensor) -> Tensor:
+        return per_image(values, index, sample)
+
+    signal, noise = take(alpha.sqrt()), take((1 - alpha).sqrt())
     if schedule.prediction == "epsilon":
         epsilon = predicted
         clean = (sample - noise * predicted) / signal
@@ -74,10 +104,26 @@ def ddim_mean(schedule: Schedule, index: int, sample: Tensor, predicted: Tensor)
     else:
         clean = predicted
         epsilon = (sample - signal * predicted) / noise
-    return math.sqrt(previous) * clean + math.sqrt(max(1 - previous - sigma**2, 0.0)) * epsilon
+    return take(previous.sqrt()) * clean + take((1 - previous - sigma**2).clamp(min=0).sqrt()) * epsilon
 
 
-def log_probability(value: Tensor, mean: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:
+def mean_over(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean over each image's latent elements.
+
+    Args:
+        values: (N, C, h, w).
+        weight: (N, 1, h, w), non-negative; averages over weighted elements only (the hole). None: over all.
+
+    Returns:
+        (N,); 0 for an image without weight.
+    """
+    if weight is None:
+        return values.mean(dim=(1, 2, 3))
+    total = weight.sum(dim=(1, 2, 3)) * values.shape[1]
+    return (values * weight).sum(dim=(1, 2, 3)) / total.clamp(min=1e-8)
+
+
+def log_probability(value: Tensor, mean: Tensor, sigma: Tensor, weight: Tensor | None = None) -> Tensor:
     """Log-density of a diagonal Gaussian, averaged over latent elements.
 
     The mean and not the sum, as published: the sum over thousands of elements overflows exp() in the
@@ -86,14 +132,11 @@ def log_probability(value: Tensor, mean: Tensor, sigma: float, weight: Tensor | 
     Args:
         value: (N, C, h, w).
         mean: (N, C, h, w); gradients flow through it.
-        sigma: standard deviation, positive.
-        weight: (N, 1, h, w), non-negative; averages over weighted elements only (the hole). None: over all.
+        sigma: standard deviation, positive; (1, 1, 1, 1) or (N, 1, 1, 1).
+        weight: see `mean_over`.
 
     Returns:
         (N,).
     """
-    density = -((value.detach() - mean) ** 2) / (2 * sigma**2) - math.log(sigma) - 0.5 * math.log(2 * math.pi)
-    if weight is None:
-        return density.mean(dim=(1, 2, 3))
-    total = weight.sum(dim=(1, 2, 3)) * density.shape[1]
-    return (density * weight).sum(dim=(1, 2, 3)) / total.clamp(min=1e-8)
+    quadratic = mean_over((value.detach() - mean).square() / (2 * sigma.square()), weight)
+    return -quadratic - sigma.flatten().log() - 0.5 * math.log(2 * math.pi)

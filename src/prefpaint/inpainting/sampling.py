@@ -1,5 +1,6 @@
 """Sampling an inpainting checkpoint: batched, seeded per image, known pixels pasted back."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prefpaint.errors import PrefPaintError
+from prefpaint import distributed
+from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule
+from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule, per_image
 
 INPAINTING_CHANNELS = 9
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the UNet is told about N prompts.
+    """What the UNet is told about N prompts; float32.
 
     Attributes:
         mask: (N, 1, h, w) in {0, 1}, 1 where latents are missing.
@@ -34,7 +36,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """N sampled denoising chains.
+    """N sampled denoising chains; float32, whatever the network's precision.
 
     Attributes:
         condition: of the N prompts.
@@ -60,7 +62,13 @@ class Inpainter:
     Args:
         pipe: a `StableDiffusionInpaintPipeline` whose UNet has 9 input channels.
         config: chain length, guidance, batch, precision.
-        device: torch device; "auto" takes CUDA where there is one.
+        device: torch device; "auto" takes CUDA where there is one, and in several processes each its own.
+
+    Attributes:
+        original: the pipeline as it was given.
+        pipe: what samples: the same object in float32, a copy in bfloat16, so that no weight of the original is
+            rounded.
+        evaluations: UNet passes so far, counted per image.
 
     Raises:
         PrefPaintError: the UNet is no inpainting UNet.
@@ -73,13 +81,14 @@ class Inpainter:
                 f"{pipe.name_or_path or 'the checkpoint'}: its UNet takes {channels} input channels, an inpainting "
                 f"checkpoint's takes {INPAINTING_CHANNELS}; give an inpainting checkpoint"
             )
-        self.pipe, self.config = pipe, config
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.original, self.config, self.evaluations = pipe, config, 0
+        self.device = distributed.device() if device == "auto" else torch.device(device)
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        pipe.to(self.device, self.dtype, silence_dtype_warnings=True)
-        for module in (pipe.unet, pipe.vae):
-            module.to(memory_format=torch.channels_last).eval()
-        self.schedule: Schedule = make_schedule(pipe.scheduler, config.steps, config.eta)
+        self.pipe = pipe if config.precision == "fp32" else copy.deepcopy(pipe)
+        self.pipe.to(self.device, self.dtype, silence_dtype_warnings=True)
+        for module in (self.pipe.unet, self.pipe.vae):
+            module.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.schedule: Schedule = make_schedule(pipe.scheduler, config.steps, config.eta).to(self.device)
         with torch.no_grad():
             positive = self._text(config.text_prompt)
             negative = self._text(config.negative_text_prompt)
@@ -97,26 +106,22 @@ class Inpainter:
         )
         return self.pipe.text_encoder(tokens.input_ids.to(self.device))[0]
 
-    def draw_noise(self, seeds: Sequence[int], height: int, width: int) -> Tensor:
+    def draw_noise(self, seeds: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
         """All random numbers of N chains, in the order in which the stock pipeline draws them.
 
         Args:
             seeds: N integers.
-            height, width: of the latents.
+            shape: (C, h, w) of the latents.
 
         Returns:
-            (T + 2, N, C, h, w): the first latents, the VAE posterior's, then each step's.
+            (T + 2, N, C, h, w) float32: the first latents, the VAE posterior's, then each step's.
         """
-        latent = self.pipe.unet.config.out_channels
         noise = []
         for seed in seeds:
             generator = torch.Generator().manual_seed(seed)
-            noise.append(
-                torch.stack(
-                    [torch.randn(latent, height, width, generator=generator) for _ in range(self.config.steps + 2)]
-                )
-            )
-        return torch.stack(noise, 1).to(self.device, self.dtype)
+            # One after another: a single call of another shape would draw other numbers.
+            noise.append(torch.stack([torch.randn(shape, generator=generator) for _ in range(self.config.steps + 2)]))
+        return torch.stack(noise, 1).to(self.device)
 
     def condition(self, images: np.ndarray, masks: np.ndarray, noise: Tensor) -> Condition:
         """Encode prompts.
@@ -126,29 +131,65 @@ class Inpainter:
             masks: (N, H, W) uint8, 1 where missing.
             noise: (N, C, h, w), of the VAE posterior.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
         holes = torch.from_numpy(np.ascontiguousarray(masks)).to(self.device)[:, None]
-        values = (pixels.float() / 127.5 - 1) * (holes == 0)
-        posterior = self.pipe.vae.encode(
-            values.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        ).latent_dist
-        known = (posterior.mean + posterior.std * noise) * self.pipe.vae.config.scaling_factor
-        return Condition(F.interpolate(holes.to(self.dtype), known.shape[-2:]), known)
+        known = self.encode(self.pixels(images) * (holes == 0), noise)
+        return Condition(F.interpolate(holes.float(), known.shape[-2:]), known)
 
-    def predict(self, unet: Any, latents: Tensor, index: int, condition: Condition) -> Tensor:
-        """The UNet's prediction at step `index` of the chain; (N, C, h, w) in and out."""
-        inputs = torch.cat([latents, condition.mask, condition.known], 1).contiguous(memory_format=torch.channels_last)
-        time = self.schedule.timesteps[index].to(self.device)
+    def pixels(self, images: np.ndarray) -> Tensor:
+        """(N, H, W, 3) uint8 → (N, 3, H, W) float32 in [-1, 1]."""
+        values = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
+        return values.float() / 127.5 - 1
+
+    def encode(self, pixels: Tensor, noise: Tensor) -> Tensor:
+        """Scaled latents, drawn from the VAE's posterior.
+
+        Args:
+            pixels: (N, 3, H, W) float32 in [-1, 1].
+            noise: (N, C, h, w).
+
+        Returns:
+            (N, C, h, w) float32.
+        """
+        inputs = pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        posterior = self.pipe.vae.encode(inputs).latent_dist
+        return (posterior.mean.float() + posterior.std.float() * noise) * self.pipe.vae.config.scaling_factor
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """(C, h, w) of pictures of some size."""
+        factor = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
+        return self.pipe.unet.config.out_channels, height // factor, width // factor
+
+    def predict(self, unet: Any, latents: Tensor, index: int | Tensor, condition: Condition) -> Tensor:
+        """The UNet's prediction.
+
+        Args:
+            unet: in the precision of sampling.
+            latents: (N, C, h, w) float32.
+            index: step of the chain, one for all images or (N,) int64.
+            condition: of the N prompts.
+
+        Returns:
+            (N, C, h, w) float32.
+        """
+        return self.predict_at(unet, latents, self.schedule.timesteps[index], condition)
+
+    def predict_at(self, unet: Any, latents: Tensor, time: Tensor, condition: Condition, guided: bool = True) -> Tensor:
+        """The same at timesteps that need not be of the chain, () or (N,) int64, and on demand without guidance."""
+        inputs = torch.cat([latents, condition.mask, condition.known], 1)
+        inputs = inputs.to(self.dtype).contiguous(memory_format=torch.channels_last)
         count = len(latents)
-        if not self.guided:
-            return unet(inputs, time, self.text.expand(count, -1, -1)).sample
+        if not (guided and self.guided):
+            self.evaluations += count
+            return unet(inputs, time, self.text.expand(count, -1, -1)).sample.float()
+        self.evaluations += 2 * count
         texts = torch.cat([self.negative_text.expand(count, -1, -1), self.text.expand(count, -1, -1)])
-        without, with_text = unet(torch.cat([inputs, inputs]), time, texts).sample.chunk(2)
+        times = torch.cat([time.expand(count)] * 2)
+        without, with_text = unet(torch.cat([inputs, inputs]), times, texts).sample.float().chunk(2)
         return without + self.config.guidance * (with_text - without)
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """(N, C, h, w) latents → (N, H, W, 3) uint8."""
-        decoded = self.pipe.vae.decode(latents / self.pipe.vae.config.scaling_factor).sample
+        decoded = self.pipe.vae.decode((latents / self.pipe.vae.config.scaling_factor).to(self.dtype)).sample
         pixels = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1) * 255
         return pixels.round().to(torch.uint8).cpu().numpy()
 
@@ -166,18 +207,18 @@ class Inpainter:
             hole_only: average log-probabilities over the hole's latents instead of over all.
         """
         unet = self.pipe.unet if unet is None else unet
-        factor = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
-        noise = self.draw_noise(seeds, images.shape[1] // factor, images.shape[2] // factor)
+        noise = self.draw_noise(seeds, self.latent_shape(images.shape[1], images.shape[2]))
         condition = self.condition(images, masks, noise[1])
         weight = condition.mask if hole_only else None
         chain, log_probs = [noise[0]], []
+        stochastic = set(self.schedule.stochastic)
         for index in range(self.config.steps):
             mean = ddim_mean(self.schedule, index, chain[-1], self.predict(unet, chain[-1], index, condition))
-            sigma = float(self.schedule.sigma[index])
+            sigma = per_image(self.schedule.sigma, index, mean)
             chain.append(mean + sigma * noise[index + 2])
             log_probs.append(
-                log_probability(chain[-1].float(), mean.float(), sigma, weight)
-                if sigma > 0
+                log_probability(chain[-1], mean, sigma, weight)
+                if index in stochastic
                 else torch.zeros(len(mean), device=self.device)
             )
         pasted = paste_known(self.decode(chain[-1]), images, masks)
@@ -191,11 +232,15 @@ class Inpainter:
 
         Returns:
             (N, H, W, 3) uint8, known pixels pasted back.
+
+        Raises:
+            PrefPaintError: out of memory.
         """
         size = self.config.batch
         done = []
         for start in range(0, len(images), size):
             rows = np.minimum(np.arange(start, start + size), len(images) - 1)
-            result = self.rollout(images[rows], masks[rows], [seeds[row] for row in rows])
+            with within_memory(f"lower sampling.batch (now {size})"):
+                result = self.rollout(images[rows], masks[rows], [seeds[row] for row in rows])
             done.append(result.images[: len(images) - start])
         return np.concatenate(done)

@@ -1,0 +1,208 @@
+"""Preference optimisation without sampling: Diffusion-DPO on the ratings themselves.
+
+Wallace et al. 2024, "Diffusion Model Alignment Using Direct Preference Optimization", equation 14: of two rated fills
+of one prompt the policy's denoising error should fall, against the base's, more for the better one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from prefpaint import distributed
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.policy import Policy
+from prefpaint.config import derive_seed, fingerprint
+from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageFolder
+from prefpaint.inpainting.ddim import mean_over
+from prefpaint.inpainting.sampling import Condition, Inpainter
+from prefpaint.preferences.agreement import pairs_within
+from prefpaint.reward.training import RatedImages
+
+
+@dataclass(frozen=True)
+class PreferenceLoss:
+    """What one evaluation gives; each (N,).
+
+    Attributes:
+        loss: to be minimised in the mean.
+        margin: log odds that the policy's implied reward orders the pair as the raters did, detached.
+    """
+
+    loss: Tensor
+    margin: Tensor
+
+
+def diffusion_dpo_loss(
+    better: Tensor, worse: Tensor, base_better: Tensor, base_worse: Tensor, beta: float, weight: Tensor
+) -> PreferenceLoss:
+    """−w log σ(−β/2 · [(e_b − e₀_b) − (e_w − e₀_w)]), equation 14 with a constant weight of timesteps.
+
+    Args:
+        better, worse: (N,) mean squared denoising errors of the policy on both fills of a pair, at the same timestep
+            and from the same noise; gradients flow through them.
+        base_better, base_worse: (N,) those of the base.
+        beta: β T ω of the paper; the half is of its code.
+        weight: (N,) of the pairs.
+    """
+    margin = -beta / 2 * ((better - base_better) - (worse - base_worse))
+    return PreferenceLoss(-weight * F.logsigmoid(margin), margin.detach())
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Some pairs as the network sees them, (n, …); both fills of a pair have the same condition, noise and time."""
+
+    condition: Condition
+    better: Tensor
+    worse: Tensor
+    noise: Tensor
+    time: Tensor
+    weight: Tensor
+
+
+class RatedPairs:
+    """Diffusion-DPO on pairs of rated fills of one prompt.
+
+    Args:
+        inpainter: encodes pictures and predicts; its guidance is not used, because a denoising error is one pass's.
+        prompts: images by prompt id.
+        rated: fills with scores.
+        config: how.
+        gammas: (N,) trust weights of the rated fills; None for 1.
+        inputs: digests by name of what the pairs depend on, to recognise a run by.
+
+    Raises:
+        PrefPaintError: no prompt has two fills with different scores.
+    """
+
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        prompts: ImageFolder,
+        rated: RatedImages,
+        config: AlignConfig,
+        gammas: np.ndarray | None = None,
+        inputs: dict[str, str] | None = None,
+    ) -> None:
+        self.inpainter, self.prompts, self.rated, self.config = inpainter, prompts, rated, config
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(rated.prompt_ids))}
+        first, second = pairs_within(np.array([numbers[prompt] for prompt in rated.prompt_ids]))
+        known = rated.scores[first] != rated.scores[second]
+        first, second = first[known], second[known]
+        if len(first) == 0:
+            raise PrefPaintError(
+                "align.mode: dpo needs two candidates of one prompt with different scores, and there are none; set it "
+                "to default, or collect more ratings"
+            )
+        swap = rated.scores[first] < rated.scores[second]
+        self.better, self.worse = np.where(swap, second, first), np.where(swap, first, second)
+        weights = np.ones(len(first)) if gammas is None else np.sqrt(gammas[self.better] * gammas[self.worse])
+        self.weights = weights.astype(np.float32)
+        self.alphas = inpainter.pipe.scheduler.alphas_cumprod.to(inpainter.device)
+        self.inputs = dict(inputs or {})
+
+    def identity(self) -> dict[str, Any]:
+        """The pairs and their weights, and digests of the rest."""
+        ids = self.rated.candidate_ids
+        pairs = [[ids[b], ids[w]] for b, w in zip(self.better, self.worse, strict=True)]
+        return {"pairs": fingerprint(pairs, self.weights.tolist()), **self.inputs}
+
+    def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
+        """One update on the next pairs."""
+        chosen = self._choose(iteration)
+        mine = distributed.share(range(len(chosen)))
+        size = max(1, self.config.micro_batch // 2)
+        found = [np.zeros((4, 0))]
+        for start in range(0, len(mine), size):
+            some = mine[start : start + size]
+            loss, watched = self._loss(policy, self._load([int(chosen[n]) for n in some], [*some], iteration))
+            (loss.sum() / len(chosen)).backward()
+            policy.accumulate()
+            found.append(watched.double().cpu().numpy())
+        norm = policy.step()
+        loss, margin, better, worse = np.concatenate(distributed.gather(np.concatenate(found, 1)), 1)
+        return {
+            "images": 2.0 * len(chosen),
+            "loss": float(loss.mean()),
+            "implicit_accuracy": float((margin > 0).mean()),
+            "margin": float(margin.mean()),
+            "better_error_change": float(better.mean()),
+            "worse_error_change": float(worse.mean()),
+            "gradient_norm": norm,
+        }
+
+    def _choose(self, iteration: int) -> np.ndarray:
+        """The next pairs of an endless sequence of seeded shuffles of all."""
+        total, count = len(self.better), self.config.dpo.pairs
+        positions = np.arange(iteration * count, (iteration + 1) * count)
+        rounds = {
+            turn: np.random.default_rng(derive_seed("pairs", self.config.seed, int(turn))).permutation(total)
+            for turn in np.unique(positions // total)
+        }
+        return np.array([rounds[position // total][position % total] for position in positions])
+
+    @torch.no_grad()
+    def _load(self, pairs: Sequence[int], places: Sequence[int], iteration: int) -> _Pairs:
+        """Pairs, noised.
+
+        Args:
+            pairs: which.
+            places: of each in the iteration; its noise and time depend on it alone.
+            iteration: of training.
+        """
+        painter, rated = self.inpainter, self.rated
+        better, masks = rated.load(self.better[list(pairs)])
+        worse, _ = rated.load(self.worse[list(pairs)])
+        incomplete = self.prompts.stack(rated.prompt_ids[self.better[pair]] for pair in pairs)
+        shape = painter.latent_shape(masks.shape[1], masks.shape[2])
+        noises, times = [], []
+        for place in places:
+            generator = torch.Generator().manual_seed(derive_seed("dpo", self.config.seed, iteration, place))
+            # Of the condition, of both fills' encodings, and of the chain.
+            noises.append(torch.randn(4, *shape, generator=generator))
+            times.append(torch.randint(len(self.alphas), (), generator=generator))
+        noise = torch.stack(noises, 1).to(painter.device)
+        return _Pairs(
+            painter.condition(incomplete, masks, noise[0]),
+            painter.encode(painter.pixels(better), noise[1]),
+            painter.encode(painter.pixels(worse), noise[2]),
+            noise[3],
+            torch.stack(times).to(painter.device),
+            torch.from_numpy(self.weights[list(pairs)]).to(painter.device),
+        )
+
+    def _errors(self, network: Any, pairs: _Pairs) -> tuple[Tensor, Tensor]:
+        """Mean squared denoising errors of better and worse fills, each (n,)."""
+        alpha = self.alphas[pairs.time].double()
+        signal, spread = (
+            value.float().reshape(-1, 1, 1, 1).repeat(2, 1, 1, 1) for value in (alpha.sqrt(), (1 - alpha).sqrt())
+        )
+        clean, noise = torch.cat([pairs.better, pairs.worse]), pairs.noise.repeat(2, 1, 1, 1)
+        condition = pairs.condition[torch.arange(len(pairs.time)).repeat(2)]
+        noised = signal * clean + spread * noise
+        predicted = self.inpainter.predict_at(network, noised, pairs.time.repeat(2), condition, guided=False)
+        prediction = self.inpainter.schedule.prediction
+        if prediction == "epsilon":
+            target = noise
+        elif prediction == "v_prediction":
+            target = signal * noise - spread * clean
+        else:
+            target = clean
+        errors = mean_over((predicted - target).square(), condition.mask if self.config.hole_only else None)
+        better, worse = errors.chunk(2)
+        return better, worse
+
+    def _loss(self, policy: Policy, pairs: _Pairs) -> tuple[Tensor, Tensor]:
+        """Loss (n,), and (4, n): loss, margin, change of the better and of the worse fill's error."""
+        with torch.no_grad(), policy.reference() as network:
+            base_better, base_worse = self._errors(network, pairs)
+        better, worse = self._errors(policy.network, pairs)
+        result = diffusion_dpo_loss(better, worse, base_better, base_worse, self.config.dpo.beta, pairs.weight)
+        changes = (better - base_better).detach(), (worse - base_worse).detach()
+        return result.loss, torch.stack([result.loss.detach(), result.margin, *changes])

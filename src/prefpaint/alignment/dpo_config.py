@@ -1,0 +1,20 @@
+"""Diffusion-DPO: what a pair of ratings does to the policy."""
+
+from pydantic import Field
+
+from prefpaint.config import Config
+
+
+class DPOConfig(Config):
+    """Preference optimisation without sampling."""
+
+    pairs: int = Field(64, ge=1, description="Rated pairs per update, of all processes together; time is proportional.")
+    beta: float = Field(
+        500.0,
+        gt=0,
+        description="How hard the policy is held to the base: what a difference of 1 in squared error per latent "
+        "element means as log odds, twice. Low values let it go far.",
+    )
+    trust_weighted: bool = Field(
+        False, description="Weigh each pair by the geometric mean of its two pictures' γ instead of 1."
+    )

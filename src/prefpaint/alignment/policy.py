@@ -1,0 +1,181 @@
+"""The network being tuned: its trained weights in float32, their moving average, the optimiser, and the frozen base."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prefpaint import distributed
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.config import derive_seed
+
+# The projections of every attention layer, as in diffusers' own training scripts.
+LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
+ADAPTER = "policy"
+
+
+class Policy:
+    """A UNet that samples and learns.
+
+    Where the working precision is bfloat16, float32 masters stand behind the trained weights: an update of 2e-6 would
+    be rounded away otherwise. With `tune: lora` only an adapter is trained, in the very network that is the base when
+    the adapter is off.
+
+    Args:
+        unet: of the checkpoint, in the working precision; it stays the frozen base.
+        config: what is trained, and how.
+        original: the same weights as they were given, in float32; `unet` itself when that is float32.
+
+    Attributes:
+        network: what samples and is trained.
+        masters: the trained weights, float32.
+        averages: the moving average of the masters over iterations.
+        optimizer: AdamW on the masters.
+    """
+
+    def __init__(self, unet: Any, config: AlignConfig, original: Any | None = None) -> None:
+        self.config, self.base = config, unet.requires_grad_(False)
+        self.original = unet if original is None else original
+        self.network: Any = self._adapt(unet) if config.tune == "lora" else copy.deepcopy(unet).requires_grad_(True)
+        if config.gradient_checkpointing:
+            self.network.enable_gradient_checkpointing()
+        named = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
+        self.names, self.weights = list(named), list(named.values())
+        self.masters = [self._master(name, value) for name, value in named.items()]
+        self.averages = [value.detach().clone() for value in self.masters]
+        self.optimizer = torch.optim.AdamW(
+            self.masters, lr=config.lr, betas=(0.9, 0.999), weight_decay=config.weight_decay
+        )
+
+    def _adapt(self, unet: Any) -> Any:
+        """Put the adapter in; it changes nothing until it is trained."""
+        from diffusers.training_utils import cast_training_params
+        from peft import LoraConfig
+
+        settings = LoraConfig(
+            r=self.config.lora.rank, lora_alpha=self.config.lora.alpha, target_modules=LORA_TARGETS, lora_dropout=0.0
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(derive_seed("lora", self.config.seed))
+            unet.add_adapter(settings, adapter_name=ADAPTER)
+        cast_training_params(unet, torch.float32)
+        return unet
+
+    def _master(self, name: str, value: nn.Parameter) -> nn.Parameter:
+        if value.dtype == torch.float32:
+            return value
+        # From the weights as they were given: rounded once for the network, never for the masters.
+        exact = self.original.get_parameter(name).detach()
+        return nn.Parameter(exact.to(value.device, torch.float32, copy=True))
+
+    @contextmanager
+    def reference(self) -> Iterator[Any]:
+        """The frozen base, for as long as the block lasts."""
+        if self.config.tune == "full":
+            yield self.base
+            return
+        self.network.disable_adapters()
+        try:
+            yield self.network
+        finally:
+            self.network.enable_adapters()
+
+    @contextmanager
+    def averaged(self) -> Iterator[Any]:
+        """The network with the averaged weights in it, for as long as the block lasts."""
+        kept = [value.detach().clone() for value in self.weights]
+        self._set(self.weights, self.averages)
+        try:
+            yield self.network
+        finally:
+            self._set(self.weights, kept)
+
+    @staticmethod
+    @torch.no_grad()
+    def _set(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        for weight, value in zip(weights, values, strict=True):
+            weight.copy_(value)
+
+    def accumulate(self) -> None:
+        """Add the network's gradients to the masters'; to be called after the backward pass of each micro-batch.
+
+        Sums in float32, so that micro-batches do not change what bfloat16 gradients add up to.
+        """
+        for weight, master in zip(self.weights, self.masters, strict=True):
+            if weight is master or weight.grad is None:
+                continue
+            gradient = weight.grad.float()
+            master.grad = gradient if master.grad is None else master.grad + gradient
+            weight.grad = None
+
+    def step(self) -> float:
+        """Sum gradients over processes, clip, update.
+
+        Returns:
+            The gradient's norm before clipping.
+        """
+        for master in self.masters:
+            if master.grad is None:  # A process that had no share of this update.
+                master.grad = torch.zeros_like(master)
+        distributed.sum_in_place([master.grad for master in self.masters if master.grad is not None])
+        limit = float("inf") if self.config.gradient_norm is None else self.config.gradient_norm
+        norm = float(nn.utils.clip_grad_norm_(self.masters, limit))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._publish()
+        return norm
+
+    def _publish(self) -> None:
+        pairs = [pair for pair in zip(self.weights, self.masters, strict=True) if pair[0] is not pair[1]]
+        self._set([weight for weight, _ in pairs], [master for _, master in pairs])
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the averages towards the masters: a ← d a + (1 − d) w."""
+        for mean, value in zip(self.averages, self.masters, strict=True):
+            mean.lerp_(value, 1 - self.config.average)
+
+    def averages_by_name(self) -> dict[str, Tensor]:
+        """The averaged weights, float32 on the CPU."""
+        return {name: value.cpu() for name, value in zip(self.names, self.averages, strict=True)}
+
+    def finish(self, weights: Mapping[str, Tensor]) -> Any:
+        """A UNet of the checkpoint's own class with trained weights in it; an adapter is merged.
+
+        Args:
+            weights: as `averages_by_name` gives them.
+
+        Returns:
+            In float32 on the CPU, without gradients.
+        """
+        made = copy.deepcopy(self.original).float().cpu().requires_grad_(False)
+        if self.config.tune == "lora" and self.original is not self.base:
+            made = self._adapt(made)
+        self._set([made.get_parameter(name) for name in self.names], [weights[name] for name in self.names])
+        if self.config.tune == "lora":
+            made.fuse_lora()
+            made.unload_lora()
+        return made.requires_grad_(False)
+
+    def release(self) -> None:
+        """Take the adapter out of the base again."""
+        if self.config.tune == "lora":
+            self.network.unload_lora()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that training changes."""
+        return {
+            "masters": [value.detach() for value in self.masters],
+            "averages": self.averages,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+        self._set(self.masters, state["masters"])
+        self._set(self.averages, state["averages"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._publish()

@@ -1,0 +1,199 @@
+"""Watching for reward hacking: held-out prompts, judged by more than the reward that is being raised.
+
+A policy that learns the reward model's mistakes raises its reward while other judges of the same pictures stop
+agreeing (Gao, Schulman, Hilton 2023). The referee, a reward model of other people's ratings of other prompts, decides
+which weights are kept and when to stop; further judges are only written down.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from skimage.color import rgb2gray, rgb2hsv
+from torch import Tensor
+
+from prefpaint import distributed
+from prefpaint.alignment.objectives import gaussian_kl
+from prefpaint.alignment.policy import Policy
+from prefpaint.alignment.watch_config import WatchConfig
+from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.ddim import ddim_mean, per_image
+from prefpaint.inpainting.sampling import Inpainter, Trajectory
+
+if TYPE_CHECKING:
+    from prefpaint.alignment.trainer import Prompts
+
+Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
+REFEREE = "referee"
+LOOKS = ("brightness", "saturation", "sharpness")
+
+
+class Watch:
+    """Looks at the averaged policy on held-out prompts, from the same noise every time.
+
+    Args:
+        inpainter: samples; its chain is that of alignment.
+        prompts: held-out ones; the first `config.prompts` of them are looked at.
+        judges: by name, each giving (N,) values of uint8 images (N, H, W, 3) and masks (N, H, W). One is `referee`.
+        config: how often, how many.
+        seed: of the noise.
+        inputs: digests by name of what the judges are, to recognise a run by.
+
+    Raises:
+        PrefPaintError: there are no held-out prompts, or fewer than processes.
+    """
+
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        prompts: "Prompts",
+        judges: Mapping[str, Judge],
+        config: WatchConfig,
+        seed: int,
+        inputs: Mapping[str, str] | None = None,
+    ) -> None:
+        self.inpainter, self.judges, self.config = inpainter, dict(judges), config
+        self.ids = list(prompts.ids[: config.prompts])
+        if len(self.ids) < max(2, distributed.processes()):
+            raise PrefPaintError(
+                f"align: {len(self.ids)} validation prompt(s) are too few to watch alignment on; raise "
+                "masks.prompts.validation"
+            )
+        mine = distributed.share(range(len(self.ids)))
+        own = [self.ids[number] for number in mine]
+        self.images, self.masks = prompts.images.stack(own), prompts.masks.stack(own)
+        self.seeds = [derive_seed("watch", seed, self.ids[number]) for number in mine]
+        self.inputs = dict(inputs or {})
+        self.of_base: dict[str, np.ndarray] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """The prompts looked at, and digests of the judges."""
+        return {"watched": self.ids, **self.inputs}
+
+    def look(self, policy: Policy) -> dict[str, float]:
+        """Judge one fill of every held-out prompt.
+
+        Returns:
+            For every judge NAME its mean, NAME_gain, the mean difference to the base's fills from the same noise, and
+            NAME_gain_error, the standard error of that over prompts; brightness, saturation and sharpness, mean
+            differences of `appearance_of_holes`; and kl to the base, the mean over steps and images of the chains that
+            were sampled. The same on every process.
+        """
+        if self.of_base is None:
+            with policy.reference() as network:
+                self.of_base = self._measure(self._paint(network))
+        with policy.averaged() as network:
+            chain = self._paint(network)
+            own_means = self._means(network, chain)
+        with policy.reference() as network:
+            kl = gather_rows(self._divergence(chain, own_means, self._means(network, chain)))
+        found, base = self._measure(chain), self.of_base
+        row = {}
+        for name in self.judges:
+            gain = found[name] - base[name]
+            row[name] = float(found[name].mean())
+            row[f"{name}_gain"] = float(gain.mean())
+            row[f"{name}_gain_error"] = float(gain.std(ddof=1) / len(gain) ** 0.5)
+        return row | {name: float((found[name] - base[name]).mean()) for name in LOOKS} | {"kl": float(kl.mean())}
+
+    def _batches(self) -> list[slice]:
+        size = self.inpainter.config.batch
+        return [slice(start, start + size) for start in range(0, len(self.seeds), size)]
+
+    def _paint(self, network: Any) -> list[Trajectory]:
+        return [
+            self.inpainter.rollout(self.images[rows], self.masks[rows], self.seeds[rows], network)
+            for rows in self._batches()
+        ]
+
+    def _measure(self, chains: Sequence[Trajectory]) -> dict[str, np.ndarray]:
+        """Everything that is said of the fills, of all processes."""
+        images = np.concatenate([chain.images for chain in chains])
+        found = {name: np.asarray(judge(images, self.masks), np.float64) for name, judge in self.judges.items()}
+        return {name: gather_rows(values) for name, values in (found | appearance_of_holes(images, self.masks)).items()}
+
+    @torch.no_grad()
+    def _means(self, network: Any, chains: Sequence[Trajectory]) -> list[list[Tensor]]:
+        """Means of the random steps of chains, as a network has them."""
+        painter = self.inpainter
+        return [
+            [
+                ddim_mean(
+                    painter.schedule,
+                    index,
+                    chain.latents[index],
+                    painter.predict(network, chain.latents[index], index, chain.condition),
+                )
+                for index in painter.schedule.stochastic
+            ]
+            for chain in chains
+        ]
+
+    def _divergence(
+        self, chains: Sequence[Trajectory], own: Sequence[Sequence[Tensor]], base: Sequence[Sequence[Tensor]]
+    ) -> np.ndarray:
+        """KL to the base over the hole, mean over steps; (n,)."""
+        schedule = self.inpainter.schedule
+        found = []
+        for chain, means, others in zip(chains, own, base, strict=True):
+            steps = [
+                gaussian_kl(mean, other, per_image(schedule.sigma, index, mean), chain.condition.mask)
+                for index, mean, other in zip(schedule.stochastic, means, others, strict=True)
+            ]
+            found.append(torch.stack(steps).mean(0))
+        return torch.cat(found).double().cpu().numpy()
+
+
+def gather_rows(values: np.ndarray) -> np.ndarray:
+    """Values of all processes one after another; (n,) in, (N,) out."""
+    return np.concatenate(distributed.gather(values))
+
+
+def appearance_of_holes(images: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
+    """Three things that a hacked reward tends to push: how bright, how colourful, how sharp the fills are.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        masks: (N, H, W), 1 in the hole.
+
+    Returns:
+        Each (N,), means over the hole: brightness, the luma in [0, 1] (Rec. 709); saturation, of HSV in [0, 1];
+        sharpness, the mean absolute difference of the luma of neighbouring pixels that both lie in the hole.
+    """
+    found: dict[str, list[float]] = {name: [] for name in LOOKS}
+    for image, mask in zip(images, masks, strict=True):
+        hole = mask > 0
+        luma = rgb2gray(image)
+        found["brightness"].append(float(luma[hole].mean()))
+        found["saturation"].append(float(rgb2hsv(image)[..., 1][hole].mean()))
+        steps = [np.abs(np.diff(luma, axis=axis)) for axis in (0, 1)]
+        inside = [hole[1:] & hole[:-1], hole[:, 1:] & hole[:, :-1]]
+        values = np.concatenate([step[both] for step, both in zip(steps, inside, strict=True)])
+        found["sharpness"].append(float(values.mean()) if len(values) else 0.0)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def best(looks: Sequence[Mapping[str, float]]) -> int:
+    """Number of the look that the referee likes most; the first of equals."""
+    return int(np.argmax([look[REFEREE] for look in looks]))
+
+
+def stop(looks: Sequence[Mapping[str, float]], config: WatchConfig) -> bool:
+    """Whether `config.patience` looks have gone by since the best."""
+    return config.patience is not None and bool(looks) and len(looks) - 1 - best(looks) >= config.patience
+
+
+def hacked(looks: Sequence[Mapping[str, float]]) -> bool:
+    """Whether the reward was raised against the referee.
+
+    True when, from the referee's best look to the last, the mean reward rose while the referee's gain fell by more than
+    twice the standard error of the last look's gain; or when at the end the reward's gain exceeds twice its standard
+    error and the referee's lies below minus twice its own.
+    """
+    top, last = looks[best(looks)], looks[-1]
+    fell = last[f"{REFEREE}_gain"] < top[f"{REFEREE}_gain"] - 2 * last[f"{REFEREE}_gain_error"]
+    up = last["reward_gain"] > 2 * last["reward_gain_error"]
+    down = last[f"{REFEREE}_gain"] < -2 * last[f"{REFEREE}_gain_error"]
+    return (fell and last["reward"] > top["reward"]) or (up and down)

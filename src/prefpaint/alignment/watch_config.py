@@ -1,0 +1,21 @@
+"""How held-out prompts are looked at during alignment."""
+
+from pydantic import Field
+
+from prefpaint.config import Config
+
+
+class WatchConfig(Config):
+    """Looks at validation prompts, on which nothing is trained."""
+
+    every: int = Field(4, ge=1, description="Iterations between looks.")
+    prompts: int = Field(
+        64,
+        ge=2,
+        description="Prompts looked at, one fill each. A look costs about two UNet passes per step and prompt.",
+    )
+    patience: int | None = Field(
+        4,
+        ge=1,
+        description="Alignment stops after this many looks without a better one by the referee; empty: never.",
+    )

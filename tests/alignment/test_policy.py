@@ -1,0 +1,107 @@
+"""Weights of the tuned network on a real tiny UNet: masters, averages, adapters, the base."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.policy import Policy
+from prefpaint.inpainting.checkpoint import module_digest
+from prefpaint.inpainting.small_model import build_small_pipeline
+from tests.tiny import SIZE, TINY_MODEL
+
+LORA = AlignConfig(tune="lora", lr=1e-2)
+
+
+@pytest.fixture
+def unet() -> Any:
+    return build_small_pipeline(TINY_MODEL, SIZE, 1).unet.eval()
+
+
+def paint(network: Any) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    weight = next(network.parameters())
+    latents = torch.randn(2, 9, 8, 8, generator=generator).to(weight.dtype)
+    text = torch.randn(2, 4, network.config.cross_attention_dim, generator=generator).to(weight.dtype)
+    return network(latents, 500, text).sample
+
+
+def train(policy: Policy, steps: int = 3) -> None:
+    for _ in range(steps):
+        paint(policy.network).float().square().mean().backward()
+        policy.accumulate()
+        policy.step()
+        policy.average()
+
+
+def test_small_updates_survive_bfloat16(unet: Any) -> None:
+    config = AlignConfig(lr=2e-6, weight_decay=0.0)
+    exact, half = Policy(unet, config), Policy(copy.deepcopy(unet).bfloat16(), config, unet)
+    start = torch.cat([value.flatten() for value in unet.parameters()])
+    torch.testing.assert_close(torch.cat([v.detach().flatten() for v in half.masters]), start, atol=0, rtol=0)
+    train(exact)
+    train(half)
+    moved = [torch.cat([v.detach().flatten() for v in policy.masters]) - start for policy in (exact, half)]
+    # Adam's first steps are ± lr whatever the gradient's size; most signs agree in both precisions.
+    agree = torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0)
+    assert agree > 0.8
+    # In bfloat16 alone hardly a weight would have changed.
+    rounded = torch.cat([value.detach().flatten() for value in half.network.parameters()]) != start.bfloat16()
+    assert rounded.float().mean() < 0.1 and (moved[1] != 0).float().mean() > 0.9
+
+
+def test_an_adapter_off_is_the_base_and_on_is_what_was_trained(unet: Any) -> None:
+    before, digest = paint(unet).detach(), module_digest(unet)
+    policy = Policy(unet, LORA)
+    assert torch.equal(paint(policy.network), before)
+    assert sum(value.numel() for value in policy.masters) < sum(value.numel() for value in unet.parameters()) / 2
+    train(policy)
+    after = paint(policy.network).detach()
+    assert not torch.allclose(after, before, atol=1e-4)
+    with policy.reference() as base:
+        assert torch.equal(paint(base), before)
+    torch.testing.assert_close(paint(policy.network), after, atol=0, rtol=0)
+    merged = policy.finish({name: value.detach() for name, value in zip(policy.names, policy.masters, strict=True)})
+    assert type(merged) is type(unet) and not any("lora" in name for name in merged.state_dict())
+    # float32: the adapter's product is added to the weight once instead of to each output.
+    torch.testing.assert_close(paint(merged), after, atol=1e-5, rtol=1e-5)
+    policy.release()
+    assert module_digest(unet) == digest
+
+
+def test_an_adapter_of_a_bfloat16_network_is_merged_into_the_exact_weights(unet: Any) -> None:
+    policy = Policy(copy.deepcopy(unet).bfloat16(), LORA, unet)
+    merged = policy.finish(policy.averages_by_name())
+    assert module_digest(merged) == module_digest(unet)
+    train(policy)
+    merged = policy.finish(policy.averages_by_name())
+    targets = ("to_q.", "to_k.", "to_v.", "to_out.0.weight")
+    changed = {name for name, value in merged.state_dict().items() if not torch.equal(value, unet.state_dict()[name])}
+    assert changed and all(any(target in name for target in targets) for name in changed)
+
+
+@pytest.mark.parametrize("config", [AlignConfig(average=0.5, lr=1e-2), LORA.model_copy(update={"average": 0.5})])
+def test_the_averaged_network_is_lent_and_given_back(unet: Any, config: AlignConfig) -> None:
+    policy = Policy(unet, config)
+    train(policy)
+    own = paint(policy.network).detach()
+    with policy.averaged() as network:
+        lent = paint(network).detach()
+    assert not torch.equal(lent, own)
+    torch.testing.assert_close(paint(policy.network), own, atol=0, rtol=0)
+    # Merging an adapter adds in another order; all weights of `full` are the same numbers.
+    torch.testing.assert_close(paint(policy.finish(policy.averages_by_name())), lent, atol=1e-5, rtol=1e-5)
+
+
+def test_micro_batches_add_up_in_float32(unet: Any) -> None:
+    policy = Policy(copy.deepcopy(unet).bfloat16(), AlignConfig(), unet)
+    # Loss 1 once, and then 300 times 1/256 of it: bfloat16's 8 bits would lose every one of them.
+    gradients = []
+    for scale in (1.0, *[1 / 256] * 300):
+        (paint(policy.network).float().sum() * scale).backward()
+        policy.accumulate()
+        gradients.append(policy.masters[0].grad)
+    torch.testing.assert_close(gradients[-1], gradients[0] * (1 + 300 / 256), atol=1e-6, rtol=2e-2)
