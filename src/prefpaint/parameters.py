@@ -16,35 +16,21 @@ def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel
 
     Args:
         raw: top-level keys and values as the YAML files of one environment give them, merged.
-        models: the model of each key. A nested one, as in `align.gamma`, must be there too, because Kedro hands it to
-            a node of its own.
+        models: the model of each key.
 
     Raises:
         PrefPaintError: a key is missing, belongs to nothing, or its value is not allowed.
     """
-    tops = [key for key in models if "." not in key]
     for key in raw:
-        if key not in tops:
-            raise PrefPaintError(f"parameter {key}: belongs to no pipeline; {_suggest(key, tops)}")
+        if key not in models:
+            raise PrefPaintError(f"parameter {key}: belongs to no pipeline; {_suggest(key, list(models))}")
     for key, model in sorted(models.items(), key=lambda item: item[0]):
-        top, *inner = key.split(".")
-        if not _has(raw, [top, *inner]):
-            raise PrefPaintError(f"parameter {key}: is missing; put it into conf/base/parameters_{top}.yml")
-        if inner:  # Checked as part of the whole.
-            continue
+        if key not in raw:
+            raise PrefPaintError(f"parameter {key}: is missing; put it into conf/base/parameters_{key}.yml")
         try:
             model.model_validate(raw[key])
         except ValidationError as error:
             raise PrefPaintError(_sentence(key, model, error)) from error
-
-
-def _has(raw: Any, keys: list[str]) -> bool:
-    """Whether a path of keys leads anywhere."""
-    for key in keys:
-        if not isinstance(raw, Mapping) or key not in raw:
-            return False
-        raw = raw[key]
-    return True
 
 
 def _sentence(key: str, model: type[BaseModel], error: ValidationError) -> str:

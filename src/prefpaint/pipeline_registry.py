@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
+from prefpaint.pipelines.ablate_align import pipeline as ablate_align
 from prefpaint.pipelines.ablate_reward import pipeline as ablate_reward
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
@@ -15,10 +16,10 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and three that are run by name alone.
+    """The stages in their order, all of them together, and four that are run by name alone.
 
-    `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds, `ablate_reward` compares
-    ways to train the reward model.
+    `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds, `ablate_reward` and
+    `ablate_align` compare ways to train the reward model and to align.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -35,4 +36,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "pretrain": pretrain.create_pipeline(),
         "seeds": seeds.create_pipeline(),
         "ablate_reward": ablate_reward.create_pipeline(),
+        "ablate_align": ablate_align.create_pipeline(),
     }

@@ -100,7 +100,6 @@ def given(tmp_path: Path) -> dict[str, Any]:
         ),
         "params:bound": BoundConfig(),
         "params:align": ALIGN,
-        "params:align.gamma": ALIGN.gamma,
         "params:sampling": sampling,
         "params:preferences": PreferencesConfig(),
     }

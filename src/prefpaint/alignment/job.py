@@ -73,7 +73,7 @@ class Job:
         ids = self.prompts.loc[self.prompts["split"] == split, "prompt_id"].tolist()
         return Prompts(ids, self.prompt_images, self.prompt_masks)
 
-    def _inputs(self) -> dict[str, str]:
+    def inputs(self) -> dict[str, str]:
         """What an unfinished run is recognised by, besides its configuration."""
         return {
             "reward model": module_digest(self.reward_model),
@@ -86,7 +86,7 @@ class Job:
     def _rollouts(self, inpainter: Inpainter) -> Method:
         weigh = amplification_to_align(self.trust, self.config.gamma)
         scorer = self.scorer or TrustedReward(self.reward_model, self.trust, weigh, self.reward.score_batch)
-        return PolicyGradient(inpainter, scorer, self._prompts("train"), self.config, self._inputs())
+        return PolicyGradient(inpainter, scorer, self._prompts("train"), self.config, self.inputs())
 
     def _watch(self, inpainter: Inpainter) -> Watch:
         """Validation prompts, judged by the reward, by the referee and, where ratings are simulated, noiselessly."""
@@ -98,15 +98,13 @@ class Job:
         taste = self.taste
         if taste is not None:
             judges["noiseless"] = lambda images, masks: noiseless_score(images, masks, taste)
-        return Watch(
-            inpainter, self._prompts("validation"), judges, self.config.watch, self.config.seed, self._inputs()
-        )
+        return Watch(inpainter, self._prompts("validation"), judges, self.config.watch, self.config.seed, self.inputs())
 
     def _pairs(self, inpainter: Inpainter) -> Method:
         table = self.scores[self.scores["split"] == "train"]
         rated = RatedImages.of(self.candidate_images, self.prompt_masks, table)
         gammas = self._gammas(rated) if self.config.dpo.trust_weighted else None
-        return RatedPairs(inpainter, self.prompt_images, rated, self.config, gammas, self._inputs())
+        return RatedPairs(inpainter, self.prompt_images, rated, self.config, gammas, self.inputs())
 
     def _gammas(self, rated: RatedImages) -> np.ndarray:
         """Trust weights of rated fills."""

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prefpaint.reward.config import BoundConfig, GammaConfig
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.reward.config import BoundConfig
 
 
 def fit_bound(
@@ -14,7 +15,7 @@ def fit_bound(
     ratings: pd.DataFrame,
     normalisation: list[Any],
     reward_model: Any,
-    gamma: GammaConfig,
+    align: AlignConfig,
     config: BoundConfig,
 ) -> Any:
     """V and the ridge estimate over the training candidates, and whether the width carries information."""
@@ -24,21 +25,22 @@ def fit_bound(
     train, validation = (Embedded.of(embeddings, scores, split) for split in ("train", "validation"))
     own = reward_model.member_psis().double().numpy() if len(reward_model.heads) > 1 else None
     noise = rater_noise(ratings, scores, normalisation)
-    return judge(fit_trust(train, validation, config, noise, reward_model.whole_norm, own), validation, gamma, config)
+    trust = fit_trust(train, validation, config, noise, reward_model.whole_norm, own)
+    return judge(trust, validation, align.gamma, config)
 
 
 def measure_trust(
-    embeddings: pd.DataFrame, scores: pd.DataFrame, noiseless: pd.DataFrame, trust: Any, gamma: GammaConfig
+    embeddings: pd.DataFrame, scores: pd.DataFrame, noiseless: pd.DataFrame, trust: Any, align: AlignConfig
 ) -> pd.DataFrame:
     """Widths, γ and bound of every candidate beside its score."""
     from prefpaint.reward.amplification import amplification
     from prefpaint.reward.calibration import trust_table
 
-    return trust_table(embeddings, scores, noiseless, trust, amplification(trust, gamma))
+    return trust_table(embeddings, scores, noiseless, trust, amplification(trust, align.gamma))
 
 
 def report_bound(
-    embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any, gamma: GammaConfig, config: BoundConfig
+    embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any, align: AlignConfig, config: BoundConfig
 ) -> tuple[dict[str, Any], Any, Any]:
     """What V, γ and the bound are worth, as numbers and two figures."""
     from prefpaint.reward.amplification import amplification
@@ -47,7 +49,7 @@ def report_bound(
     from prefpaint.reward.trust_figures import bound_figure, trust_figure
 
     z = np.stack(embeddings.loc[embeddings["split"] == "train", "z"].tolist())
-    weigh = amplification(trust, gamma)
+    weigh = amplification(trust, align.gamma)
     metrics = trust_metrics(trust_table, trust, weigh, config, participation_ratio(z))
     spectrum = bound_figure(trust_table, np.linalg.eigvalsh(gram(z)), trust, weigh)
     return metrics, spectrum, trust_figure(trust_table, trust)
