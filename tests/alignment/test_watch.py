@@ -58,6 +58,8 @@ def test_rules_by_hand() -> None:
     # 0.2 is more than two standard errors below 0.5, while the reward went on to rise; 0.4 is not.
     assert hacked(seen) and not hacked(seen[:4])
     assert not hacked(looks([0.5, 0.2], [0.5, 0.4])), "both fell: that is not hacking"
+    other = [{**look, "noiseless": 1.0, "noiseless_gain": 0.2, "noiseless_gain_error": 0.1} for look in seen]
+    assert not hacked(other, "noiseless"), "another judge may see it otherwise"
     assert hacked(looks([-0.3], [0.3])), "raised against the referee from the beginning"
 
 

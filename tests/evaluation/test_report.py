@@ -24,6 +24,7 @@ from prefpaint.evaluation.report import (
     trust_sentences,
     verdict,
     verdicts,
+    watch_sentences,
     width_sentence,
     worlds_sentence,
 )
@@ -274,3 +275,19 @@ def test_a_split_where_nothing_got_worse_says_so() -> None:
     html = render_report(Report(True, given.table, only, {}, {}, WORLDS[:0]))
     assert html.count('<p class="note">None.</p>') == 2
     draw_gallery(only)
+
+
+def test_what_the_watch_saw_is_told() -> None:
+    metrics = {"iterations": 28, "watch_best_iteration": 24, "watch_stopped_early": 1, "watch_kl": 0.25}
+    metrics |= {f"watch_{name}": 0.125 for name in ("brightness", "saturation", "sharpness")}
+    metrics |= {"watch_referee_gain": 0.25, "watch_referee_gain_error": 0.125, "watch_hacked_by_referee": 0}
+    metrics |= {"watch_reward_gain": 0.5, "watch_reward_gain_error": 0.125}
+    kept, drift = watch_sentences(metrics)
+    assert "after iteration 24 of 28" in kept and "stopped early" in kept
+    assert "+0.250 ± 0.125 by the referee" in kept and "noiseless" not in kept
+    assert drift.startswith("No other judge") and "brightness +0.125" in drift
+    raised = watch_sentences({**metrics, "watch_hacked_by_referee": 1})[1]
+    assert raised.startswith(
+        "The reward rose against the referee, a reward model of other ratings: the policy has begun"
+    )
+    assert watch_sentences({"iterations": 30}) == []

@@ -5,13 +5,15 @@ import pandas as pd
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.watch import best, hacked
 
+# Judges whose opinion alignment does not raise.
+INDEPENDENT = ("referee", "noiseless")
 # Of the look at held-out prompts whose weights are the result.
 WATCHED = ("kl", "brightness", "saturation", "sharpness")
 
 
 def align_metrics(
     history: pd.DataFrame, watched: pd.DataFrame, config: AlignConfig, fell_back: bool
-) -> dict[str, float | int | str]:
+) -> dict[str, float | int]:
     """Figures of a finished run.
 
     Args:
@@ -26,14 +28,13 @@ def align_metrics(
     looks = watched.to_dict("records")
     chosen = looks[best(looks)]
     window = max(1, len(history) // 5)
-    metrics: dict[str, float | int | str] = {
-        "mode": config.mode,
+    metrics: dict[str, float | int] = {
         "iterations": len(history),
         "unet_evaluations": int(history["unet_evaluations"].iloc[-1]),
         "gamma_fell_back": int(fell_back),
         "watch_best_iteration": int(chosen["iteration"]),
         "watch_stopped_early": int(len(history) < config.iterations),
-        "watch_hacking_suspected": int(hacked(looks)),
+        **{f"watch_hacked_by_{name}": int(hacked(looks, name)) for name in INDEPENDENT if name in chosen},
         **{f"watch_{name}": chosen[name] for name in WATCHED},
         **{f"watch_{name}": value for name, value in chosen.items() if "_gain" in name},
     }

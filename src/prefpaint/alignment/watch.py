@@ -185,15 +185,15 @@ def stop(looks: Sequence[Mapping[str, float]], config: WatchConfig) -> bool:
     return config.patience is not None and bool(looks) and len(looks) - 1 - best(looks) >= config.patience
 
 
-def hacked(looks: Sequence[Mapping[str, float]]) -> bool:
-    """Whether the reward was raised against the referee.
+def hacked(looks: Sequence[Mapping[str, float]], judge: str = REFEREE) -> bool:
+    """Whether the reward was raised against another judge.
 
-    True when, from the referee's best look to the last, the mean reward rose while the referee's gain fell by more than
+    True when, from that judge's best look to the last, the mean reward rose while the judge's gain fell by more than
     twice the standard error of the last look's gain; or when at the end the reward's gain exceeds twice its standard
-    error and the referee's lies below minus twice its own.
+    error and the judge's lies below minus twice its own.
     """
-    top, last = looks[best(looks)], looks[-1]
-    fell = last[f"{REFEREE}_gain"] < top[f"{REFEREE}_gain"] - 2 * last[f"{REFEREE}_gain_error"]
+    top, last = looks[int(np.argmax([look[judge] for look in looks]))], looks[-1]
+    fell = last[f"{judge}_gain"] < top[f"{judge}_gain"] - 2 * last[f"{judge}_gain_error"]
     up = last["reward_gain"] > 2 * last["reward_gain_error"]
-    down = last[f"{REFEREE}_gain"] < -2 * last[f"{REFEREE}_gain_error"]
+    down = last[f"{judge}_gain"] < -2 * last[f"{judge}_gain_error"]
     return (fell and last["reward"] > top["reward"]) or (up and down)

@@ -241,6 +241,40 @@ def reward_sentence(metrics: Mapping[str, Any]) -> str:
     return sentence
 
 
+def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """What held-out prompts said while alignment ran; empty without a watch."""
+    if "watch_referee_gain" not in metrics:
+        return []
+    judges = [
+        ("reward", "the reward that is raised"),
+        ("referee", "the referee, a reward model of other ratings"),
+        ("noiseless", "the simulated raters' noiseless score (points of 0 to 7), which decides nothing"),
+    ]
+    gains = [
+        f"{signed(metrics[f'watch_{name}_gain'])} \N{PLUS-MINUS SIGN} {number(metrics[f'watch_{name}_gain_error'])} by "
+        f"{words}"
+        for name, words in judges
+        if f"watch_{name}_gain" in metrics
+    ]
+    drift = ", ".join(
+        f"{name} {signed(metrics[f'watch_{name}'])}" for name in ("brightness", "saturation", "sharpness")
+    )
+    stopped = " Alignment was stopped early by it." if metrics["watch_stopped_early"] else ""
+    against = [words for name, words in judges if metrics.get(f"watch_hacked_by_{name}")]
+    suspicion = (
+        f"The reward rose against {' and '.join(against)}: the policy has begun to exploit the reward model."
+        if against
+        else "No other judge shows that the policy exploits the reward model."
+    )
+    return [
+        f"Kept are the weights after iteration {metrics['watch_best_iteration']} of {metrics['iterations']}, those the "
+        f"referee likes most on held-out prompts.{stopped} There the gain over the base from the same noise, with one "
+        f"standard error, is {'; '.join(gains)}.",
+        f"{suspicion} Fills drifted from the base's by: {drift} (of 1); KL to the base {number(metrics['watch_kl'])} "
+        "nats per step and latent.",
+    ]
+
+
 def bound_sentence(metrics: Mapping[str, Any]) -> str:
     """Whether trust carries information; empty without bound metrics."""
     if "participation_ratio" not in metrics or "gamma_coefficient_of_variation" not in metrics:
@@ -406,6 +440,7 @@ def render_report(report: Report) -> str:
             )
             if sentence
         ],
+        watch_sentences=watch_sentences(report.metrics.get("align_metrics", {})),
         bound_sentences=[
             sentence
             for metrics in [report.metrics.get("bound_metrics", {})]
