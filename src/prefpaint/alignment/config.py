@@ -15,6 +15,7 @@ MODES: dict[str, dict[str, Any]] = {
     # DDPO as in the paper and its code: γ is set apart, under `gamma` (conf/paper has equation 8's numbers).
     "published": {
         "iterations": 1000,
+        "watch": {"every": 25},
         "prompts": 16,
         "candidates": 1,
         "advantage": "batch",
@@ -28,7 +29,7 @@ MODES: dict[str, dict[str, Any]] = {
         "hole_only": False,
     },
     # Diffusion-DPO: no sampling, no reward in the loop; gradient descent on the rated pairs themselves.
-    "dpo": {"iterations": 400},
+    "dpo": {"iterations": 200, "watch": {"every": 25}},
 }
 
 

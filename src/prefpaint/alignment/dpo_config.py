@@ -10,7 +10,7 @@ class DPOConfig(Config):
 
     pairs: int = Field(64, ge=1, description="Rated pairs per update, of all processes together; time is proportional.")
     beta: float = Field(
-        500.0,
+        100.0,
         gt=0,
         description="How hard the policy is held to the base: what a difference of 1 in squared error per latent "
         "element means as log odds, twice. Low values let it go far.",

@@ -18,7 +18,7 @@ from prefpaint.alignment.objectives import gaussian_kl
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import derive_seed
-from prefpaint.errors import PrefPaintError
+from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.inpainting.ddim import ddim_mean, per_image
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 
@@ -81,6 +81,10 @@ class Watch:
             differences of `appearance_of_holes`; and kl to the base, the mean over steps and images of the chains that
             were sampled. The same on every process.
         """
+        with within_memory(f"lower sampling.batch (now {self.inpainter.config.batch})"):
+            return self._look(policy)
+
+    def _look(self, policy: Policy) -> dict[str, float]:
         if self.of_base is None:
             with policy.reference() as network:
                 self.of_base = self._measure(self._paint(network))
