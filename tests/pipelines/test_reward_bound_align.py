@@ -212,3 +212,27 @@ def test_an_ensemble_and_a_kernel_head_bring_their_own_members_and_norm(given: d
     assert made["trust"].whole_norm == 1.0
     np.testing.assert_allclose(made["trust"].members, made["reward_model"].member_psis().numpy())
     assert (made["trust_table"][["elliptical", "published", "ensemble"]] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "published", "prompts": 2, "steps": 3, "trained_steps": 2, "iterations": 1},
+        {"mode": "dpo", "iterations": 2, "dpo": {"pairs": 4, "trust_weighted": True}},
+        {"tune": "lora", "prompts": 2, "candidates": 2, "steps": 3, "trained_steps": 2, "iterations": 1, "kl": 0.1},
+    ],
+    ids=lambda changes: changes.get("mode", "lora"),
+)
+def test_other_modes_leave_the_same_things(given: dict[str, Any], changes: dict[str, Any]) -> None:
+    config = AlignConfig.model_validate({**changes, "watch": {"every": 1, "prompts": 4}})
+    before = reward.create_pipeline() + bound.create_pipeline()
+    made = run({name: given[name] for name in before.inputs()}, before, ["reward_model", "trust"])
+    stages = align.create_pipeline()
+    inputs = {**given, **made, "params:align": config}
+    wanted = ["aligned_model", "align_metrics", "align_figure", "align_watched"]
+    left = run({name: inputs[name] for name in stages.inputs()}, stages, wanted)
+    assert left["align_metrics"]["iterations"] == len(left["align_watched"]) == config.iterations
+    assert all(isinstance(value, (int, float)) and np.isfinite(value) for value in left["align_metrics"].values())
+    unet, fresh = left["aligned_model"].unet, build_small_pipeline(TINY_MODEL, SIZE, 1).unet
+    assert list(unet.state_dict()) == list(fresh.state_dict()), "stock, adapters merged"
+    assert any(not torch.equal(value, fresh.state_dict()[name]) for name, value in unet.state_dict().items())

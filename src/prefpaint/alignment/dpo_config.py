@@ -12,8 +12,8 @@ class DPOConfig(Config):
     beta: float = Field(
         100.0,
         gt=0,
-        description="How hard the policy is held to the base: what a difference of 1 in squared error per latent "
-        "element means as log odds, twice. Low values let it go far.",
+        description="How hard the policy is held to the base: a difference of 1 in mean squared error stands for β / 2 "
+        "in log odds. Low values let it go far.",
     )
     trust_weighted: bool = Field(
         False, description="Weigh each pair by the geometric mean of its two pictures' γ instead of 1."
