@@ -30,6 +30,7 @@ def align_figure(history: pd.DataFrame, watched: pd.DataFrame, weight: str) -> F
     _held_out(below, watched)
     for axes in (*above, *below):
         axes.set_xlabel("iterations done")
+        axes.title.set_fontsize(10)
     return figure
 
 
