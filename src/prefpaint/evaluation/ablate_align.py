@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import t as student
 
 from prefpaint.alignment.config import AlignConfig
@@ -275,7 +276,11 @@ def ablate_align_figure(table: pd.DataFrame, curves: pd.DataFrame, splits: Seque
         axes.set_ylabel("gain in reward, held-out prompts")
     # Modes differ in what an iteration is by orders of magnitude.
     by_iteration.set(title="Over iterations; dotted: the target", xlabel="iterations", xscale="log")
-    by_cost.set(title="Over what it costs", xlabel="UNet evaluations", xscale="log")
+    by_cost.set(title="Over what it costs", xlabel="UNet evaluations, thousands", xscale="log")
+    for axes, scale in ((by_iteration, 1), (by_cost, 1e-3)):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _, scale=scale: f"{value * scale:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     for number, split in enumerate(splits):
         value, low, high = (100 * table[f"{split}_win_rate{end}"].to_numpy() for end in ("", "_low", "_high"))
         rates.errorbar(
