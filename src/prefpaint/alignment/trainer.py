@@ -101,7 +101,9 @@ class Aligner:
         elif saved is not None:
             policy.restore(saved["policy"])
             self.history, self.watched = saved["history"], saved["watched"]
-        tracking = Tracking(config.trackers, workspace / "logs", config.model_dump(mode="json"), len(self.history))
+        # A finished run that is only read again has nothing to track.
+        trackers = config.trackers if len(self.history) < config.iterations else ()
+        tracking = Tracking(trackers, workspace / "logs", config.model_dump(mode="json"), len(self.history))
         with Progress(title, config.iterations, len(self.history)) as progress:
             while len(self.history) < config.iterations and not self._stopped():
                 row = self.iterate()
