@@ -10,11 +10,10 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from kedro.validation import TypeExtractor
 
 from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
-from prefpaint.parameters import check_parameters
+from prefpaint.parameters import check_parameters, known_models
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +24,7 @@ class ParametersFit:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Raise `PrefPaintError` for the first parameter that does not fit its model."""
-        models = TypeExtractor(dict(pipelines)).extract_types_from_pipelines()
-        check_parameters(context.config_loader["parameters"], models)
+        check_parameters(context.config_loader["parameters"], known_models(dict(pipelines)))
 
 
 class InputsExist:

@@ -6,9 +6,17 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from kedro.pipeline import Pipeline
+from kedro.validation import TypeExtractor
 from pydantic import BaseModel, ValidationError
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.preferences.studio.config import StudioConfig
+
+
+def known_models(pipelines: dict[str, Pipeline]) -> dict[str, type[BaseModel]]:
+    """The model of every top-level parameter: those that nodes take, and that of `kedro rate`."""
+    return {**TypeExtractor(pipelines).extract_types_from_pipelines(), "studio": StudioConfig}
 
 
 def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> None:
@@ -23,7 +31,7 @@ def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel
     """
     for key in raw:
         if key not in models:
-            raise PrefPaintError(f"parameter {key}: belongs to no pipeline; {_suggest(key, list(models))}")
+            raise PrefPaintError(f"parameter {key}: belongs to nothing here; {_suggest(key, list(models))}")
     for key, model in sorted(models.items(), key=lambda item: item[0]):
         if key not in raw:
             raise PrefPaintError(f"parameter {key}: is missing; put it into conf/base/parameters_{key}.yml")

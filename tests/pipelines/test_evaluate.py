@@ -18,7 +18,7 @@ from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.evaluate.pipeline import create_pipeline
-from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.preferences.taste import Taste
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 PROJECT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def make_prompts(folder: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
     return pd.DataFrame(rows), images, masks
 
 
-def make_inputs(folder: Path, ratings_file: Path | None = None) -> dict[str, Any]:
+def make_inputs(folder: Path) -> dict[str, Any]:
     import torch
 
     from prefpaint.inpainting.small_model import build_small_pipeline
@@ -90,7 +90,7 @@ def make_inputs(folder: Path, ratings_file: Path | None = None) -> dict[str, Any
         **dict.fromkeys(figures, with_png.read_bytes()),
         "params:sampling": SamplingConfig(steps=2, batch=16),
         "params:evaluate": CONFIG,
-        "params:preferences": PreferencesConfig(ratings_file=ratings_file),
+        "taste": Taste().model_dump(),
     }
 
 
@@ -149,7 +149,7 @@ def test_the_noiseless_score_is_the_configured_taste(catalog: DataCatalog, input
     expected = noiseless_score(
         catalog.load("evaluation_images").stack([row["image_id"]]),
         inputs["prompt_masks"].stack([row["prompt_id"]]),
-        inputs["params:preferences"].simulated.taste,
+        Taste.read(inputs["taste"]),
     )
     assert row["noiseless"] == pytest.approx(float(expected[0]), rel=1e-6)
 
@@ -220,8 +220,7 @@ def test_with_ratings_of_people_nothing_claims_a_true_score(
     inputs: dict[str, Any], catalog: DataCatalog, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "output" / "evaluation_images", tmp_path / "evaluation_images")
-    people = PreferencesConfig(ratings_file=tmp_path / "ratings.csv")
-    result = run({**inputs, "params:preferences": people}, tmp_path)
+    result = run({**inputs, "taste": {}}, tmp_path)
     assert not any("noiseless" in key for key in result.load("evaluate_metrics"))
     assert result.load("evaluation")["noiseless"].isna().all()
     assert "nobody has rated the pictures compared here" in result.load("report")

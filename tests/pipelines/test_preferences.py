@@ -7,19 +7,37 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from prefpaint.cli import user_message
+from prefpaint.commands.base import user_message
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.pipelines.preferences import create_pipeline
 from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.preferences.schema import RATING_COLUMNS
 from prefpaint.preferences.simulated import noiseless_score
+from prefpaint.preferences.store import RatingStore
 from prefpaint.preferences.taste import Taste
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"train": 6, "validation": 2, "test": 4, "seen": 1}
-OUTPUTS = ("ratings", "scores", "normalisation", "noiseless", "preferences_metrics", "preferences_figure")
+OUTPUTS = (
+    "ratings",
+    "comparisons",
+    "taste",
+    "scores",
+    "normalisation",
+    "noiseless",
+    "preferences_metrics",
+    "preferences_figure",
+)
+
+
+class Kept(MemoryDataset):
+    """An input that a runner does not throw away after its last use."""
+
+    def _release(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -65,6 +83,7 @@ def catalog(tmp_path: Path) -> DataCatalog:
         candidates, columns=["candidate_id", "prompt_id", "index", "seed", "sha256"]
     ).sample(frac=1, random_state=0)
     catalog["prompt_images"], catalog["prompt_masks"], catalog["candidate_images"] = images, masks, painted
+    catalog["rating_store"] = Kept(RatingStore(tmp_path / "store"), copy_mode="assign")
     catalog["params:preferences"] = PreferencesConfig()
     return catalog
 
@@ -129,41 +148,55 @@ def test_same_seed_same_bytes_and_another_taste_other_scores(catalog: DataCatalo
     assert np.corrcoef(before, catalog.load("scores")["score"])[0, 1] < 0.95
 
 
-def people(catalog: DataCatalog, path: Path, raters: tuple[str, ...] = ("ann", "bob")) -> None:
-    """Write ratings of people that prefer low indices, and configure them."""
-    table = catalog.load("candidates")[["candidate_id", "index"]].merge(pd.DataFrame({"rater": raters}), how="cross")
+def people(catalog: DataCatalog, raters: tuple[str, ...] = ("ann", "bob"), overall: int | None = None) -> None:
+    """Store ratings of people that prefer low indices, or call everything the same."""
+    candidates = catalog.load("candidates")
+    table = candidates[["candidate_id", "index", "sha256"]].merge(pd.DataFrame({"rater": raters}), how="cross")
     table["structure"] = table["texture"] = 5
-    table["overall"] = 6 - 2 * table["index"] + (table["rater"] == "bob")
-    table.assign(rated_at="2026-01-31T14:05:00Z").to_csv(path, index=False)
-    catalog["params:preferences"] = PreferencesConfig(ratings_file=path)
+    table["overall"] = 6 - 2 * table["index"] + (table["rater"] == "bob") if overall is None else overall
+    table["rated_at"] = pd.Timestamp("2026-01-31T14:05:00Z").as_unit("us")
+    catalog.load("rating_store").add_ratings(table[[*RATING_COLUMNS, "sha256"]])
 
 
-def test_ratings_of_people(catalog: DataCatalog, tmp_path: Path) -> None:
-    people(catalog, tmp_path / "mine.csv")
+def test_ratings_of_people(catalog: DataCatalog) -> None:
+    people(catalog)
     run(catalog)
     noiseless, metrics = catalog.load("noiseless"), catalog.load("preferences_metrics")
     assert list(noiseless) == ["candidate_id", "noiseless", "noiseless_score"] and noiseless.empty
+    assert catalog.load("taste") == {}
     assert set(catalog.load("ratings")["rater"]) == {"ann", "bob"}
     assert metrics["simulated"] == 0 and metrics["rank_agreement"] == 1
     assert not any(name.startswith("label_") for name in metrics)
 
 
-def test_one_rater_leaves_agreement_out(catalog: DataCatalog, tmp_path: Path) -> None:
-    people(catalog, tmp_path / "mine.csv", raters=("ann",))
+def test_one_rater_leaves_agreement_out(catalog: DataCatalog) -> None:
+    people(catalog, raters=("ann",))
     run(catalog)
     metrics = catalog.load("preferences_metrics")
     assert metrics["raters"] == 1 and "rank_agreement" not in metrics and "ceiling_spearman" not in metrics
 
 
+def test_comparisons_alone_become_scores(catalog: DataCatalog) -> None:
+    candidates = catalog.load("candidates").sort_values("candidate_id")
+    first = candidates[candidates["index"] < 2].groupby("prompt_id")
+    pairs = first.agg(candidate_a=("candidate_id", "first"), candidate_b=("candidate_id", "last")).reset_index()
+    sums = candidates.set_index("candidate_id")["sha256"]
+    pairs = pairs.assign(preferred="a", rater="ann", rated_at=pd.Timestamp("2026-01-31T14:05:00Z").as_unit("us"))
+    pairs["sha256_a"], pairs["sha256_b"] = pairs["candidate_a"].map(sums), pairs["candidate_b"].map(sums)
+    catalog.load("rating_store").add_comparisons(pairs.drop(columns="prompt_id"))
+    run(catalog)
+    scores, metrics = catalog.load("scores"), catalog.load("preferences_metrics")
+    assert len(scores) == 24 and (metrics["ratings"], metrics["comparisons"], metrics["raters"]) == (0, 12, 1)
+    assert (scores.groupby(scores["candidate_id"].str[-1])["score"].mean() > 0).to_dict() == {"0": True, "1": False}
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("rating of 9", "mine.csv, line 2: overall is 9; ratings are whole numbers from 0 to 7"),
-        ("unknown candidate", "mine.csv, line 2: candidate nobody is unknown"),
-        ("same twice", "mine.csv, line 74: rater ann has rated candidate"),
-        ("missing column", "mine.csv: lacks the column texture"),
         ("changed picture", "every candidate's image is there with its recorded checksum"),
         ("equal ratings", "have the score 5.00, so there is no preference to learn"),
+        ("other pictures", "the rating store holds ratings of other candidates alone"),
+        ("damaged store", "ratings.sqlite: the rating store cannot be used (file is not a database)"),
     ],
 )
 def test_bad_input_is_one_sentence_and_loses_nothing(
@@ -173,26 +206,19 @@ def test_bad_input_is_one_sentence_and_loses_nothing(
         old = Path(catalog[name]._describe()["filepath"])
         old.parent.mkdir(parents=True, exist_ok=True)
         old.write_bytes(b"from an earlier run")
-    path = tmp_path / "mine.csv"
-    people(catalog, path)
-    table = pd.read_csv(path)
-    if fault == "rating of 9":
-        table.loc[0, "overall"] = 9
-    elif fault == "unknown candidate":
-        table.loc[0, "candidate_id"] = "nobody"
-    elif fault == "same twice":
-        table = pd.concat([table, table.iloc[:1]])
-    elif fault == "missing column":
-        table = table.drop(columns="texture")
-    elif fault == "changed picture":
+    people(catalog, overall=5 if fault == "equal ratings" else None)
+    if fault == "changed picture":
         write_image(tmp_path / "painted" / "train_00000_0.png", np.zeros((32, 32, 3), np.uint8))
-    elif fault == "equal ratings":
-        table["overall"] = 5
-    table.to_csv(path, index=False)
+    elif fault == "other pictures":
+        catalog["candidates"] = catalog.load("candidates").assign(sha256="another")
+    elif fault == "damaged store":
+        store = catalog.load("rating_store")
+        store.close()
+        store.file.write_bytes(b"dear diary" * 100)
     with pytest.raises(Exception) as caught:
         run(catalog)
     said = user_message(caught.value)
     assert said is not None and message in said and "\n" not in said
     # Equal ratings are good ratings: they are kept, only scores cannot be made of them.
-    kept = OUTPUTS[1:] if fault == "equal ratings" else OUTPUTS
-    assert {files(catalog)[name] for name in kept} == {b"from an earlier run"}
+    made = {"ratings", "comparisons", "taste"} if fault == "equal ratings" else set()
+    assert {files(catalog)[name] for name in set(OUTPUTS) - made} == {b"from an earlier run"}

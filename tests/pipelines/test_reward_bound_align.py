@@ -23,7 +23,7 @@ from prefpaint.inpainting.small_model import build_small_pipeline
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.reward import pipeline as reward
-from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.preferences.taste import Taste
 from prefpaint.reward import worlds
 from prefpaint.reward.amplification import amplification_to_align
 from prefpaint.reward.config import (
@@ -101,7 +101,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "params:bound": BoundConfig(),
         "params:align": ALIGN,
         "params:sampling": sampling,
-        "params:preferences": PreferencesConfig(),
+        "taste": Taste().model_dump(),
     }
 
 

@@ -17,8 +17,8 @@ def test_conf_base_writes_out_the_defaults() -> None:
 
 
 def test_misspelt_parameters_are_refused() -> None:
-    with pytest.raises(ValidationError, match="ratings_fiel"):
-        PreferencesConfig.model_validate({"ratings_fiel": "x.csv"})
+    with pytest.raises(ValidationError, match="sed"):
+        PreferencesConfig.model_validate({"sed": 1})
 
 
 def test_simulated_raters_say_what_they_are() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.preferences.comparisons import no_comparisons
 from prefpaint.preferences.scoring import (
     apply_normalisation,
     fit_normalisation,
@@ -35,14 +36,26 @@ def test_scores_are_means_over_the_raters_there_are() -> None:
         {"prompt_id": ["a", "b"], "source": "s", "pattern": ["warp", "outpaint_strip"], "split": ["train", "test"]}
     )
     given_ratings = ratings(("b_0", "x", 1, 1, 1), ("a_0", "y", 6, 6, 6), ("a_0", "x", 4, 2, 6))
-    scores = score_candidates(given_ratings, candidates, prompts)
+    scores = score_candidates(given_ratings, no_comparisons(), candidates, prompts)
     assert scores.drop(columns="raw").to_numpy().tolist() == [
         ["a_0", "a", "s", "warp", "train", 2],
         ["b_0", "b", "s", "outpaint_strip", "test", 1],
     ]
     assert scores["raw"].tolist() == pytest.approx([(5.1 + 6.0) / 2, 1.0])
-    shuffled = score_candidates(given_ratings.iloc[::-1], candidates, prompts)
+    shuffled = score_candidates(given_ratings.iloc[::-1], no_comparisons(), candidates, prompts)
     pd.testing.assert_frame_equal(shuffled, scores, check_exact=True)
+
+
+def test_comparisons_speak_where_nobody_rated() -> None:
+    candidates = pd.DataFrame({"candidate_id": ["a_0", "a_1", "b_0", "b_1"], "prompt_id": ["a", "a", "b", "b"]})
+    prompts = pd.DataFrame({"prompt_id": ["a", "b"], "source": "s", "pattern": "warp", "split": "train"})
+    compared = pd.DataFrame(
+        {"candidate_a": ["a_0", "b_0"], "candidate_b": ["a_1", "b_1"], "preferred": "b", "rater": "x"}
+    ).assign(rated_at=pd.Timestamp("2026-01-01", tz="UTC"))
+    scores = score_candidates(ratings(("a_0", "x", 4, 2, 6)), compared, candidates, prompts)
+    assert scores["candidate_id"].tolist() == ["a_0", "b_0", "b_1"]
+    # One win: σ(−2t) = t has the root 0.3374; 7 / (1 + e^t) = 2.915.
+    assert scores["raw"].tolist() == pytest.approx([5.1, 2.915, 4.085], abs=1e-3)
 
 
 def test_normalisation_by_hand_and_on_train_alone() -> None:

@@ -1,8 +1,9 @@
-"""Kedro datasets: whole files, image folders, model folders, workspaces."""
+"""Kedro datasets: whole files, image folders, model folders, workspaces, the rating store."""
 
 from prefpaint.datasets.files import FigureDataset, JSONDataset, TableDataset, TextDataset
 from prefpaint.datasets.images import ImageFolderDataset
 from prefpaint.datasets.models import DiffusersPipelineDataset, PretrainedDataset
+from prefpaint.datasets.store import RatingStoreDataset
 from prefpaint.datasets.workspace import WorkspaceDataset
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ImageFolderDataset",
     "JSONDataset",
     "PretrainedDataset",
+    "RatingStoreDataset",
     "TableDataset",
     "TextDataset",
     "WorkspaceDataset",

@@ -1,12 +1,52 @@
-"""Simulated ratings of a whole folder of candidates, read in batches so that memory stays flat."""
+"""Ratings from where there are some: the store, or a whole folder of candidates judged by simulated raters."""
+
+import logging
 
 import pandas as pd
 
 from prefpaint.images import ImageFolder
-from prefpaint.preferences.schema import RATING_COLUMNS, WEIGHTS
+from prefpaint.preferences.schema import COMPARISON_COLUMNS, RATING_COLUMNS, WEIGHTS
 from prefpaint.preferences.simulated import BATCH, CLOCK_START, noiseless_ratings, simulate_ratings
+from prefpaint.preferences.store import RatingStore, fitting
 from prefpaint.preferences.taste import SimulatedConfig
 from prefpaint.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+def stored_preferences(store: RatingStore, candidates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """People's ratings and comparisons of the candidates as they are now.
+
+    What was said of a picture that has been made anew since is left out, and said so: an id alone does not tell
+    that it is another picture.
+
+    Args:
+        store: where they are kept.
+        candidates: candidate_id, sha256.
+
+    Returns:
+        `RATING_COLUMNS` and `COMPARISON_COLUMNS`; None where the store holds neither.
+    """
+    if not store.is_there():
+        return None
+    ratings, comparisons = store.ratings(), store.comparisons()
+    if ratings.empty and comparisons.empty:
+        return None
+    checksums = candidates.set_index("candidate_id")["sha256"]
+    fits = fitting(ratings, checksums, {"candidate_id": "sha256"})
+    pairs_fit = fitting(comparisons, checksums, {"candidate_a": "sha256_a", "candidate_b": "sha256_b"})
+    for name, table, kept in (("ratings", ratings, fits), ("comparisons", comparisons, pairs_fit)):
+        if not kept.all():
+            first = table.loc[~kept].iloc[0, 0]
+            logger.warning(
+                "%d of %d %s are of pictures that are no longer there or have been made anew since (first %s), and are "
+                "left out; they stay in the store",
+                (~kept).sum(),
+                len(table),
+                name,
+                first,
+            )
+    return ratings.loc[fits, [*RATING_COLUMNS]], comparisons.loc[pairs_fit, [*COMPARISON_COLUMNS]]
 
 
 def simulate_all(

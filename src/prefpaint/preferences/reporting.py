@@ -65,12 +65,17 @@ def noise_ceiling(labels: pd.DataFrame, scores: pd.DataFrame, noiseless: pd.Data
 
 
 def preference_metrics(
-    ratings: pd.DataFrame, scores: pd.DataFrame, normalisation: list[Factors], noiseless: pd.DataFrame, seed: int
+    ratings: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    scores: pd.DataFrame,
+    normalisation: list[Factors],
+    noiseless: pd.DataFrame,
+    seed: int,
 ) -> dict[str, float]:
     """Flat numbers about ratings and scores.
 
     Args:
-        ratings, scores, normalisation, noiseless: as the `preferences` pipeline saves them.
+        ratings, comparisons, scores, normalisation, noiseless: as the `preferences` pipeline saves them.
         seed: of the halves of raters.
 
     Returns:
@@ -79,7 +84,8 @@ def preference_metrics(
     labels = rater_labels(ratings, scores, normalisation)
     found: dict[str, float] = {
         "ratings": len(ratings),
-        "raters": ratings["rater"].nunique(),
+        "comparisons": len(comparisons),
+        "raters": len({*ratings["rater"], *comparisons["rater"]}),
         "ratings_per_candidate": len(ratings) / len(scores),
         "simulated": int(len(noiseless) > 0),
     }
@@ -149,5 +155,6 @@ def preference_figure(ratings: pd.DataFrame, scores: pd.DataFrame, metrics: dict
     right.set_ylim(0, right.get_ylim()[1] * 1.3)
     right.legend(frameon=False, loc="upper left")
     raters = "simulated raters" if metrics["simulated"] else "raters"
-    figure.suptitle(f"{len(ratings):,} ratings by {int(metrics['raters'])} {raters}")
+    compared = f" and {int(metrics['comparisons']):,} comparisons" if metrics["comparisons"] else ""
+    figure.suptitle(f"{len(ratings):,} ratings{compared} by {int(metrics['raters'])} {raters}")
     return figure

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.preferences.comparisons import comparison_scores
 from prefpaint.preferences.schema import CRITERIA, WEIGHTS
 
 GROUP = ["source", "pattern"]
@@ -34,11 +35,17 @@ def weighted_score(ratings: pd.DataFrame) -> pd.Series:
     return pd.Series(ratings[list(CRITERIA)].to_numpy() @ np.asarray(WEIGHTS), index=ratings.index, name="raw")
 
 
-def score_candidates(ratings: pd.DataFrame, candidates: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:
-    """The mean weighted rating of every candidate that somebody rated.
+def score_candidates(
+    ratings: pd.DataFrame, comparisons: pd.DataFrame, candidates: pd.DataFrame, prompts: pd.DataFrame
+) -> pd.DataFrame:
+    """A score for every candidate that somebody rated or compared.
+
+    The mean weighted rating; in prompts that nobody rated, what the comparisons say
+    (`preferences.comparisons.comparison_scores`). The two are never mixed within a prompt, for their scales differ.
 
     Args:
         ratings: candidate_id, rater and the criteria.
+        comparisons: COMPARISON_COLUMNS.
         candidates: candidate_id, prompt_id.
         prompts: prompt_id, source, pattern, split.
 
@@ -53,6 +60,10 @@ def score_candidates(ratings: pd.DataFrame, candidates: pd.DataFrame, prompts: p
         .agg(raters="size", raw="mean")
         .reset_index()
     )
+    prompt_of = candidates.set_index("candidate_id")["prompt_id"]
+    rated = set(means["candidate_id"].map(prompt_of))
+    compared = comparison_scores(comparisons[~comparisons["candidate_a"].map(prompt_of).isin(rated)])
+    means = pd.concat([means, compared]).sort_values("candidate_id") if len(compared) else means
     about = candidates[["candidate_id", "prompt_id"]].merge(prompts[["prompt_id", *GROUP, "split"]], on="prompt_id")
     scores = means.merge(about, on="candidate_id", validate="one_to_one")
     return scores[["candidate_id", "prompt_id", *GROUP, "split", "raters", "raw"]]

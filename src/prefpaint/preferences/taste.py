@@ -22,6 +22,11 @@ class Taste(Config):
         "its surroundings, negative calmer, positive busier.",
     )
 
+    @classmethod
+    def read(cls, saved: dict[str, float]) -> "Taste | None":
+        """What the `preferences` pipeline saved: None, an empty dictionary, where people rated."""
+        return cls.model_validate(saved) if saved else None
+
 
 class SimulatedRater(Config):
     """One simulated rater: an honest opinion, shifted and blurred."""
@@ -32,7 +37,7 @@ class SimulatedRater(Config):
 
 
 class SimulatedConfig(Config):
-    """The simulated raters of the embedded default; people replace them through `ratings_file`."""
+    """The simulated raters of the embedded default; they step back as soon as the store holds people's ratings."""
 
     seed: int = Field(0, ge=0)
     taste: Taste = Taste()

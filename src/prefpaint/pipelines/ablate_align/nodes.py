@@ -9,7 +9,7 @@ from prefpaint.alignment.config import AlignConfig
 from prefpaint.evaluation.ablate_align_config import AblateAlignConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.preferences.taste import Taste
 from prefpaint.reward.config import RewardConfig
 
 
@@ -27,7 +27,7 @@ def ablate_align(
     align: AlignConfig,
     sampling: SamplingConfig,
     reward: RewardConfig,
-    preferences: PreferencesConfig,
+    taste: dict[str, Any],
     config: AblateAlignConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame, str, Any]:
     """Align every variant from every seed; table, curves, Markdown and figure."""
@@ -44,7 +44,7 @@ def ablate_align(
         prompt_masks=prompt_masks,
         candidate_images=candidate_images,
         scores=scores,
-        taste=preferences.simulated.taste if preferences.ratings_file is None else None,
+        taste=Taste.read(taste),
         config=align,
         sampling=sampling,
         reward=reward,

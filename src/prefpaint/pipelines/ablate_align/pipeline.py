@@ -25,7 +25,7 @@ def create_pipeline() -> Pipeline:
                     "params:align",
                     "params:sampling",
                     "params:reward",
-                    "params:preferences",
+                    "taste",
                     "params:ablate_align",
                 ],
                 ["ablate_align_table", "ablate_align_curves", "ablate_align_markdown", "ablate_align_figure"],

@@ -8,7 +8,7 @@ import pandas as pd
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.preferences.taste import Taste
 from prefpaint.reward.config import RewardConfig
 
 
@@ -39,7 +39,7 @@ def align_base(
     config: AlignConfig,
     sampling: SamplingConfig,
     reward: RewardConfig,
-    preferences: PreferencesConfig,
+    taste: dict[str, Any],
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     """Alignment on the train prompts, watched on validation prompts; resumes from the workspace."""
     import copy
@@ -57,7 +57,7 @@ def align_base(
         prompt_masks=prompt_masks,
         candidate_images=candidate_images,
         scores=scores,
-        taste=preferences.simulated.taste if preferences.ratings_file is None else None,
+        taste=Taste.read(taste),
         config=config,
         sampling=sampling,
         reward=reward,

@@ -31,7 +31,7 @@ def create_pipeline() -> Pipeline:
                     "params:align",
                     "params:sampling",
                     "params:reward",
-                    "params:preferences",
+                    "taste",
                 ],
                 ["aligned_model", "align_history", "align_watched"],
                 name="align_base_model",

@@ -7,7 +7,7 @@ import pandas as pd
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.preferences.taste import Taste
 
 
 def paint_comparison(
@@ -32,7 +32,7 @@ def judge_comparison(
     masks: ImageFolder,
     reward: Any,
     trust: Any,
-    preferences: PreferencesConfig,
+    taste: dict[str, Any],
     config: EvaluateConfig,
 ) -> pd.DataFrame:
     """Reward, trust width and, with simulated raters, the noiseless score of every sample."""
@@ -41,8 +41,7 @@ def judge_comparison(
     from prefpaint.evaluation.samples import judge_samples, plan_samples
 
     reward.to("cuda" if torch.cuda.is_available() else "cpu")
-    taste = preferences.simulated.taste if preferences.ratings_file is None else None
-    return judge_samples(plan_samples(prompts, config), painted, images, masks, reward, trust, taste)
+    return judge_samples(plan_samples(prompts, config), painted, images, masks, reward, trust, Taste.read(taste))
 
 
 def measure_comparison(evaluation: pd.DataFrame, config: EvaluateConfig) -> tuple[pd.DataFrame, dict[str, float | int]]:
@@ -89,7 +88,7 @@ def write_report(
     bound_worlds: pd.DataFrame,
     align_figure: bytes,
     evaluate_figure: bytes,
-    preferences: PreferencesConfig,
+    taste: dict[str, Any],
     config: EvaluateConfig,
 ) -> str:
     """One self-contained HTML page."""
@@ -98,7 +97,7 @@ def write_report(
 
     return render_report(
         Report(
-            simulated=preferences.ratings_file is None,
+            simulated=bool(taste),
             table=table,
             gallery=choose_rows(evaluation, painted, images, masks, config.gallery),
             metrics={

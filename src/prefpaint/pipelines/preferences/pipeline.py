@@ -11,14 +11,16 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 collect_ratings,
-                inputs=["candidates", "candidate_images", "prompt_masks", "params:preferences"],
-                outputs=["collected_ratings", "opinions"],
+                inputs=["rating_store", "candidates", "candidate_images", "prompt_masks", "params:preferences"],
+                outputs=["collected_ratings", "collected_comparisons", "opinions", "collected_taste"],
                 name="collect_ratings",
             ),
             Node(
                 check_preferences,
                 inputs=[
                     "collected_ratings",
+                    "collected_comparisons",
+                    "collected_taste",
                     "candidates",
                     "prompts",
                     "candidate_images",
@@ -26,18 +28,26 @@ def create_pipeline() -> Pipeline:
                     "prompt_masks",
                     "preference_rules",
                 ],
-                outputs=["ratings", "preference_checks"],
+                outputs=["ratings", "comparisons", "taste", "preference_checks"],
                 name="check_preferences",
             ),
             Node(
                 score,
-                inputs=["ratings", "candidates", "prompts", "opinions"],
+                inputs=["ratings", "comparisons", "candidates", "prompts", "opinions"],
                 outputs=["scores", "normalisation", "noiseless"],
                 name="score_candidates",
             ),
             Node(
                 report_preferences,
-                inputs=["ratings", "scores", "normalisation", "noiseless", "preference_checks", "params:preferences"],
+                inputs=[
+                    "ratings",
+                    "comparisons",
+                    "scores",
+                    "normalisation",
+                    "noiseless",
+                    "preference_checks",
+                    "params:preferences",
+                ],
                 outputs=["preferences_metrics", "preferences_figure"],
                 name="report_preferences",
             ),

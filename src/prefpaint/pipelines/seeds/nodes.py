@@ -10,7 +10,7 @@ from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.seeds_config import SeedsConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.config import PreferencesConfig
+from prefpaint.preferences.taste import Taste
 from prefpaint.reward.config import BoundConfig, RewardConfig
 
 
@@ -23,7 +23,7 @@ def repeat_training(
     candidate_images: ImageFolder,
     evaluate_metrics: dict[str, Any],
     workspace: Path,
-    preferences: PreferencesConfig,
+    taste: dict[str, Any],
     sampling: SamplingConfig,
     reward: RewardConfig,
     bound: BoundConfig,
@@ -41,7 +41,7 @@ def repeat_training(
         prompt_images=prompt_images,
         prompt_masks=prompt_masks,
         candidate_images=candidate_images,
-        taste=preferences.simulated.taste if preferences.ratings_file is None else None,
+        taste=Taste.read(taste),
         sampling=sampling,
         reward=reward,
         bound=bound,

@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
                     "candidate_images",
                     "evaluate_metrics",
                     "seeds_workspace",
-                    "params:preferences",
+                    "taste",
                     "params:sampling",
                     "params:reward",
                     "params:bound",

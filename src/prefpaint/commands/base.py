@@ -1,0 +1,69 @@
+"""What all commands share: a user's mistake is one sentence, and the project's catalog and parameters are at hand."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro import KedroDeprecationWarning
+from kedro.validation import DataValidationError
+
+from prefpaint.errors import PrefPaintError
+
+environment = click.option("--env", "-e", default=None, help="Configuration environment.")
+
+
+def user_message(error: BaseException) -> str | None:
+    """The sentence for the person at the terminal, or None for an error that is the program's own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, PrefPaintError):
+            return str(cause)
+        cause = cause.__cause__
+    # A validator that raises no PrefPaintError of its own: Kedro's report on one line.
+    return " ".join(str(error).split()) if isinstance(error, DataValidationError) else None
+
+
+class OneSentence(click.Command):
+    """A command that shows a user's mistake without a traceback; other errors keep theirs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit code 1 for a mistake."""
+        # Kedro 1.7 announces `--pipelines` as the new name of `--pipeline`; both work.
+        warnings.filterwarnings("ignore", category=KedroDeprecationWarning)
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            message = user_message(error)
+            if message is None:
+                raise
+            raise click.ClickException(message) from error
+
+
+@contextmanager
+def project(env: str | None) -> Iterator[Any]:
+    """The project's context in the current folder: `catalog` and `config_loader`."""
+    import logging
+
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    # What is loaded from where matters in a run; here the command's own words do.
+    logging.getLogger("kedro").setLevel(logging.WARNING)
+    bootstrap_project(Path.cwd())
+    session: Any
+    with KedroSession.create(Path.cwd(), env=env) as session:
+        yield session.load_context()
+
+
+def load(catalog: Any, name: str) -> Any:
+    """A dataset that a pipeline makes.
+
+    Raises:
+        PrefPaintError: it is not there yet.
+    """
+    if not catalog.exists(name):
+        raise PrefPaintError(f"{name}: there is none yet; run `kedro run --pipelines=masks,candidates` or `dvc pull`")
+    return catalog.load(name)

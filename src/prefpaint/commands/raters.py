@@ -1,0 +1,232 @@
+"""`kedro rate`, `kedro raters …` and `kedro ratings …`: people, and what they say."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from prefpaint.commands.base import OneSentence, environment, load, project
+from prefpaint.errors import PrefPaintError
+
+PORT = 8500
+
+
+@click.command(cls=OneSentence)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=PORT, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@environment
+def rate(host: str, port: int, env: str | None) -> None:
+    """Serve the rating studio for the candidates that exist."""
+    from prefpaint.preferences.studio.config import StudioConfig
+    from prefpaint.preferences.studio.server import is_loopback, serve
+    from prefpaint.preferences.studio.studio import Studio, has_token_holders
+
+    with project(env) as context:
+        catalog = context.catalog
+        names = ("prompts", "candidates", "prompt_images", "prompt_masks", "candidate_images")
+        config = StudioConfig.model_validate(context.config_loader["parameters"]["studio"])
+        inputs = {name: load(catalog, name) for name in names}
+        studio = Studio(catalog.load("rating_store"), config=config, **inputs)
+    _free(host, port)
+    if (config.url or not is_loopback(host)) and not has_token_holders(studio.store):
+        raise PrefPaintError(
+            f"nobody could sign in at {config.url or host}: tokens are required there, and none has been given out; "
+            "run `kedro raters add NAME` first"
+        )
+    address = config.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    click.echo(f"The studio is at {address}  (Ctrl+C ends it; nothing that was saved is lost)")
+    click.echo(f"{len(studio.work)} prompts, {config.overlap} raters each; ratings go to {_place(studio.store)}")
+    if config.calibration and not studio.calibration:
+        click.echo("There is no calibration: no outpainting prompt is kept for evaluation.")
+    if not is_loopback(host):
+        click.echo(
+            "This address is not encrypted: use it in a network you trust, or put a reverse proxy with TLS in front"
+        )
+    try:
+        serve(studio, host, port)
+    finally:
+        studio.store.close()
+
+
+def _free(host: str, port: int) -> None:
+    """Raise where the address cannot be listened on."""
+    import socket
+
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise PrefPaintError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); give another --port or --host"
+        ) from error
+
+
+def _place(store: Any) -> str:
+    return str(store.file or store.engine.url.render_as_string(hide_password=True))
+
+
+@click.group()
+def raters() -> None:
+    """Who may rate, and how they are doing."""
+
+
+@raters.command(cls=OneSentence)
+@click.argument("names", nargs=-1, required=True)
+@click.option("--organiser", is_flag=True, help="They see everybody's progress and may export.")
+@environment
+def add(names: tuple[str, ...], organiser: bool, env: str | None) -> None:
+    """Give each of NAMES a token, once shown; an earlier one ends."""
+    from prefpaint.preferences.studio.studio import add_rater
+
+    with project(env) as context:
+        store, url = context.catalog.load("rating_store"), context.config_loader["parameters"]["studio"]["url"]
+    address = url or f"http://127.0.0.1:{PORT}"
+    for name in names:
+        token = add_rater(store, name, organiser)
+        click.echo(f"{name}\n  token {token}\n  link  {address}/#{urlencode({'name': name, 'token': token})}")
+    store.close()
+
+
+@raters.command(cls=OneSentence)
+@click.argument("name")
+@environment
+def block(name: str, env: str | None) -> None:
+    """Shut NAME out at once; their ratings stay."""
+    from prefpaint.preferences.studio.studio import block_rater
+
+    with project(env) as context:
+        store = context.catalog.load("rating_store")
+    block_rater(store, name)
+    store.close()
+    click.echo(f"{name} is shut out; `kedro raters add {name}` lets them in again")
+
+
+@raters.command("list", cls=OneSentence)
+@environment
+def list_raters(env: str | None) -> None:
+    """Progress, agreement, and raters who contradict themselves."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prefpaint.masks.config import RATED_SPLITS
+    from prefpaint.preferences.studio.overview import overview
+
+    with project(env) as context:
+        catalog = context.catalog
+        store = _stored(catalog)
+        prompts, candidates = load(catalog, "prompts"), load(catalog, "candidates")
+        overlap = context.config_loader["parameters"]["studio"]["overlap"]
+    known = prompts.loc[prompts["split"].isin(RATED_SPLITS), "prompt_id"].isin(candidates["prompt_id"]).sum()
+    found = overview(store, candidates, int(known), overlap)
+    console, table = Console(), Table()
+    for title in ("rater", "pages", "cannot judge", "s / page", "calibration", "consistency", "with others"):
+        table.add_column(title, overflow="fold")
+    for row in found["raters"]:
+        numbers = (row["pages"], row["cannot_judge"], row["seconds"], row["calibration"], row["self_alpha"])
+        shown = ["–" if value is None else f"{value:g}" for value in (*numbers, row["with_others"])]
+        table.add_row(_plain(row["name"] + (" (blocked)" if row["blocked"] else "")), *shown)
+    console.print(table)
+    for row in found["raters"]:
+        if row["flags"]:
+            console.print(_plain(f"{row['name']}: {'; '.join(row['flags'])}"))
+    done, agreement = found["prompts"], found["agreement"]
+    console.print(f"{done['complete']} of {done['total']} prompts have {overlap} raters; {done['begun']} begun")
+    said = ", ".join(f"{name} {'–' if value is None else value}" for name, value in agreement.items())
+    console.print(f"{found['ratings']} ratings; Krippendorff's α and order alike: {said}")
+    store.close()
+
+
+def _plain(text: str) -> Any:
+    """Text that rich takes as it is: a rater's name is no markup."""
+    from rich.text import Text
+
+    return Text(text)
+
+
+def _stored(catalog: Any) -> Any:
+    store = catalog.load("rating_store")
+    if not store.is_there():
+        raise PrefPaintError(_nobody(store))
+    return store
+
+
+def _nobody(store: Any) -> str:
+    return f"{_place(store)}: nobody has rated yet; `kedro rate` serves the studio"
+
+
+@click.group()
+def ratings() -> None:
+    """Ratings from and to files."""
+
+
+@ratings.command("import", cls=OneSentence)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Take nothing if any row is wrong.")
+@environment
+def import_ratings(files: tuple[Path, ...], strict: bool, env: str | None) -> None:
+    """Add the ratings or comparisons in FILES (CSV, Parquet, Label Studio's JSON) to the store."""
+    from prefpaint.preferences.exchange import read_preferences
+
+    with project(env) as context:
+        store, candidates = context.catalog.load("rating_store"), load(context.catalog, "candidates")
+    read = [read_preferences(file, candidates) for file in files]
+    wrong = 0
+    for one in read:
+        for row in one.rejected:
+            click.echo(f"{one.path}, {row.place}: {row.reason}", err=True)
+        wrong += len(one.rejected)
+    if strict and wrong:
+        raise PrefPaintError(f"{wrong} rows are wrong and --strict was given: nothing was imported")
+    for one in read:
+        new = store.add_ratings(one.ratings) + store.add_comparisons(one.comparisons)
+        good = len(one.ratings) + len(one.comparisons)
+        click.echo(f"{one.path}: {good} good rows, {new} of them new; {len(one.rejected)} rejected")
+    store.close()
+
+
+@ratings.command(cls=OneSentence)
+@click.argument("file", type=click.Path(path_type=Path))
+@environment
+def export(file: Path, env: str | None) -> None:
+    """Write the ratings in the store to FILE (.csv or .parquet)."""
+    from prefpaint.preferences.exchange import write_table
+
+    with project(env) as context:
+        store = _stored(context.catalog)
+    found = store.ratings().drop(columns="sha256")
+    if found.empty:
+        raise PrefPaintError(_nobody(store))
+    write_table(found, file)
+    store.close()
+    click.echo(f"{file}: {len(found)} ratings")
+
+
+@ratings.command(cls=OneSentence)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--address",
+    default="/data/local-files/?d=images/",
+    show_default=True,
+    help="What comes before an image's file name: where Label Studio finds the folder's images.",
+)
+@environment
+def tasks(folder: Path, address: str, env: str | None) -> None:
+    """Write Label Studio tasks, its labelling configuration and the images to FOLDER."""
+    from prefpaint.masks.figures import show_hole
+    from prefpaint.preferences.exchange import label_studio_folder
+
+    with project(env) as context:
+        names = ("candidates", "prompt_images", "prompt_masks", "candidate_images")
+        candidates, images, masks, fills = (load(context.catalog, name) for name in names)
+
+    def picture(name: str) -> Any:
+        return fills[name] if name in fills else show_hole(images[name], masks[name])
+
+    label_studio_folder(folder, candidates.sort_values("candidate_id"), picture, address)
+    click.echo(
+        f"{folder}: tasks.json to import, labelling.xml for the project's labelling configuration, and images/, which "
+        f"Label Studio must find at {address}"
+    )

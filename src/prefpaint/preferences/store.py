@@ -1,0 +1,373 @@
+"""Where people's ratings are kept: one SQL database, SQLite by default, PostgreSQL by its URL.
+
+`answers`, `ratings` and `comparisons` only ever grow: a correction or a withdrawal is a new row, and what counts is
+read off by `RatingStore.ratings`. `raters`, `sessions` and `pages` say who may rate and what was shown to whom.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, HIGHEST, LOWEST, OUTCOMES, RATING_COLUMNS
+
+FILE = "ratings.sqlite"
+# How long a writer waits for another before it gives up.
+PATIENCE_S = 20
+# Any number: the key under which PostgreSQL's writers take turns.
+_TURN = 7_015_317
+# So that rows of an import reach the server in few trips and never exceed what SQLite allows in one.
+_CHUNK = 5_000
+
+_tables = sa.MetaData()
+# SQLite counts up in columns of this very type alone.
+_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _key() -> "sa.Column[int]":
+    return sa.Column("id", _Id, primary_key=True, autoincrement=True)
+
+
+def _rater() -> "sa.Column[int]":
+    return sa.Column("rater_id", sa.ForeignKey("raters.id"), nullable=False, index=True)
+
+
+raters = sa.Table(
+    "raters",
+    _tables,
+    _key(),
+    sa.Column("name", sa.String(64), nullable=False, unique=True),
+    sa.Column("organiser", sa.Boolean, nullable=False),
+    # SHA-256 of a random token of 256 bits: nothing to guess, so no slow hash is needed. Empty: no token was given out.
+    sa.Column("token_hash", sa.String(64)),
+    sa.Column("blocked", sa.Boolean, nullable=False),
+    sa.Column("added_at", sa.DateTime, nullable=False),
+)
+sessions = sa.Table(
+    "sessions",
+    _tables,
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    _rater(),
+    sa.Column("expires_at", sa.DateTime, nullable=False),
+)
+pages = sa.Table(
+    "pages",
+    _tables,
+    _key(),
+    _rater(),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("kind", sa.Enum("calibration", "work", "repeat", native_enum=False), nullable=False),
+    sa.Column("prompt_id", sa.String(255), nullable=False),
+    # Fingerprint of the pictures: the same prompt with other pictures is other work.
+    sa.Column("content", sa.String(16), nullable=False),
+    # What is shown from left to right: ids, and the SHA-256 of each image's file.
+    sa.Column("shown", sa.JSON, nullable=False),
+    sa.Column("state", sa.Enum("open", "rated", "cannot judge", native_enum=False), nullable=False),
+    sa.Column("opened_at", sa.DateTime, nullable=False),
+    sa.UniqueConstraint("rater_id", "sequence"),
+    sa.Index("pages_claims", "kind", "content"),
+)
+answers = sa.Table(
+    "answers",
+    _tables,
+    _key(),
+    sa.Column("page_id", sa.ForeignKey("pages.id"), nullable=False, index=True),
+    # Chosen by the page in the browser, so that an answer sent twice is one answer.
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
+    sa.Column("verdict", sa.Enum("rated", "cannot judge", "withdrawn", native_enum=False), nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("answered_at", sa.DateTime, nullable=False),
+)
+ratings = sa.Table(
+    "ratings",
+    _tables,
+    _key(),
+    _rater(),
+    # Empty: imported.
+    sa.Column("answer_id", sa.ForeignKey("answers.id"), index=True),
+    sa.Column("candidate_id", sa.String(255), nullable=False, index=True),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    *(
+        sa.Column(name, sa.SmallInteger, sa.CheckConstraint(f"{name} BETWEEN {LOWEST} AND {HIGHEST}"), nullable=False)
+        for name in CRITERIA
+    ),
+    sa.Column("rated_at", sa.DateTime, nullable=False),
+)
+comparisons = sa.Table(
+    "comparisons",
+    _tables,
+    _key(),
+    _rater(),
+    sa.Column("candidate_a", sa.String(255), nullable=False),
+    sa.Column("candidate_b", sa.String(255), nullable=False),
+    sa.Column("sha256_a", sa.String(64), nullable=False),
+    sa.Column("sha256_b", sa.String(64), nullable=False),
+    sa.Column("preferred", sa.Enum(*OUTCOMES, native_enum=False), nullable=False),
+    sa.Column("rated_at", sa.DateTime, nullable=False),
+)
+
+
+def now() -> datetime:
+    """UTC without a zone, as all times in the store are."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _utc(values: pd.Series) -> pd.Series:
+    return pd.to_datetime(values, utc=True).dt.as_unit("us")
+
+
+class RatingStore:
+    """The ratings of people.
+
+    Args:
+        location: a folder, in which `ratings.sqlite` is made when something is first written; or the URL of a
+            database as SQLAlchemy writes it, for example postgresql+psycopg://user:password@host/ratings.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self.location = location
+        self.file = location / FILE if isinstance(location, Path) else None
+        self._made = False
+        # SQLite lets writers of one process find out by trying whose turn it is; a lock wakes the next one at once.
+        self._turn = threading.Lock()
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """Connections to the database.
+
+        Raises:
+            PrefPaintError: the URL or its driver is not there.
+        """
+        url = f"sqlite:///{self.file}" if self.file else str(self.location)
+        try:
+            engine = sa.create_engine(url, pool_size=16, max_overflow=32, pool_pre_ping=self.file is None)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise PrefPaintError(
+                f"rating store: its URL cannot be used ({error}); write it like "
+                "postgresql+psycopg://user:password@host/database, and install the driver it names"
+            ) from error
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+            sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only looks.
+
+        Raises:
+            PrefPaintError: the database cannot be reached or is none of this project's.
+        """
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that changes something; writers take turns, and it is on disk when the block has ended.
+
+        Raises:
+            PrefPaintError: as for `read`.
+        """
+        self.prepare()
+        engine = self.engine.execution_options(writes=True)
+        with self._translated(), self._turn, engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
+            yield connection
+
+    def prepare(self) -> None:
+        """Make the tables where there are none yet.
+
+        Raises:
+            PrefPaintError: as for `read`.
+        """
+        if self._made:
+            return
+        if self.file:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self._translated(), self.engine.execution_options(writes=True).begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
+            _tables.create_all(connection)
+        self._made = True
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            place = self.file or self.engine.url.render_as_string(hide_password=True)
+            reason = " ".join(str(error.orig).split())
+            raise StoreError(f"{place}: the rating store cannot be used ({reason})") from error
+        except SQLAlchemyError as error:
+            raise StoreError(f"the rating store cannot be used ({error})") from error
+
+    def is_there(self) -> bool:
+        """Whether anything was ever written to it."""
+        if self.file:
+            return self.file.exists()
+        with self._translated(), self.engine.connect() as connection:
+            return sa.inspect(connection).has_table(ratings.name)
+
+    def close(self) -> None:
+        """Let go of the database; SQLite then folds its log into the file."""
+        self.engine.dispose()
+
+    # ------------------------------------------------------------ what people said
+
+    def rows(self, statement: sa.Select[Any]) -> pd.DataFrame:
+        """A query's rows as a table with the query's columns."""
+        with self.read() as connection:
+            found = connection.execute(statement)
+            return pd.DataFrame(found.fetchall(), columns=list(found.keys()))
+
+    def ratings(self) -> pd.DataFrame:
+        """What counts: of every rater and candidate the last rating, less what was withdrawn.
+
+        Calibration pages and second showings do not count.
+
+        Returns:
+            RATING_COLUMNS and sha256 (of the image that was rated), sorted by candidate and rater; rated_at in UTC.
+        """
+        last = sa.select(sa.func.max(answers.c.id)).group_by(answers.c.page_id)
+        counts = sa.or_(
+            ratings.c.answer_id.is_(None),
+            sa.and_(ratings.c.answer_id.in_(last), pages.c.kind == "work", pages.c.state == "rated"),
+        )
+        columns = (ratings.c.candidate_id, raters.c.name.label("rater"), *(ratings.c[name] for name in CRITERIA))
+        found = self.rows(
+            sa.select(*columns, ratings.c.rated_at, ratings.c.sha256)
+            .join_from(ratings, raters)
+            .outerjoin(answers, answers.c.id == ratings.c.answer_id)
+            .outerjoin(pages, pages.c.id == answers.c.page_id)
+            .where(counts)
+            .order_by(ratings.c.id)
+        )
+        found = found.drop_duplicates(["candidate_id", "rater"], keep="last")
+        found = found.sort_values(["candidate_id", "rater"], ignore_index=True)
+        found = found.astype(
+            {"candidate_id": "str", "rater": "str", "sha256": "str", **dict.fromkeys(CRITERIA, "int64")}
+        )
+        return found.assign(rated_at=_utc(found["rated_at"]))[[*RATING_COLUMNS, "sha256"]]
+
+    def comparisons(self) -> pd.DataFrame:
+        """Of every rater and pair the last comparison.
+
+        Returns:
+            COMPARISON_COLUMNS, sha256_a, sha256_b, sorted by pair and rater; candidate_a < candidate_b.
+        """
+        columns = (comparisons.c[name] for name in ("candidate_a", "candidate_b", "preferred"))
+        found = self.rows(
+            sa.select(
+                *columns,
+                raters.c.name.label("rater"),
+                *(comparisons.c[name] for name in ("rated_at", "sha256_a", "sha256_b")),
+            )
+            .join_from(comparisons, raters)
+            .order_by(comparisons.c.id)
+        )
+        key = ["candidate_a", "candidate_b", "rater"]
+        found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+        found = found.astype(dict.fromkeys([*key, "preferred", "sha256_a", "sha256_b"], "str"))
+        return found.assign(rated_at=_utc(found["rated_at"]))[[*COMPARISON_COLUMNS, "sha256_a", "sha256_b"]]
+
+    def add_ratings(self, table: pd.DataFrame) -> int:
+        """Take up imported ratings; one that says what the store says already is left out.
+
+        Args:
+            table: RATING_COLUMNS and sha256.
+
+        Returns:
+            How many rows were new.
+        """
+        return self._add(table, ratings, self.ratings)
+
+    def add_comparisons(self, table: pd.DataFrame) -> int:
+        """Take up imported comparisons, likewise.
+
+        Args:
+            table: COMPARISON_COLUMNS, sha256_a, sha256_b; candidate_a < candidate_b.
+
+        Returns:
+            How many rows were new.
+        """
+        return self._add(table, comparisons, self.comparisons)
+
+    def _add(self, table: pd.DataFrame, to: sa.Table, known: Callable[[], pd.DataFrame]) -> int:
+        if table.empty:
+            return 0
+        if self.is_there():
+            both = table.merge(known(), how="left", indicator=True, on=list(table.columns))
+            table = table[(both["_merge"] == "left_only").to_numpy()]
+        with self.write() as connection:
+            numbers = enrol(connection, sorted(table["rater"].unique()))
+            rows = table.assign(
+                rater_id=table["rater"].map(numbers), rated_at=table["rated_at"].dt.tz_localize(None).astype(object)
+            ).drop(columns="rater")
+            records: list[dict[str, Any]] = [
+                {
+                    name: value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+                    for name, value in row.items()
+                }
+                for row in rows.to_dict("records")
+            ]
+            for start in range(0, len(records), _CHUNK):
+                connection.execute(sa.insert(to), records[start : start + _CHUNK])
+        return len(table)
+
+
+class StoreError(PrefPaintError):
+    """The database is busy, away or broken: nobody's input is wrong."""
+
+
+def enrol(connection: sa.Connection, names: Sequence[str]) -> Mapping[str, int]:
+    """Ids of raters by name; who is not known yet becomes a rater without a token."""
+    found: dict[str, int] = {}
+    for start in range(0, len(names), _CHUNK):
+        part = names[start : start + _CHUNK]
+        statement = sa.select(raters.c.name, raters.c.id).where(raters.c.name.in_(part))
+        found |= {row.name: row.id for row in connection.execute(statement)}
+    for name in names:
+        if name not in found:
+            fresh = {"name": name, "organiser": False, "blocked": False, "added_at": now()}
+            found[name] = int(connection.execute(sa.insert(raters).values(fresh)).inserted_primary_key[0])  # type: ignore[index]
+    return found
+
+
+def fitting(table: pd.DataFrame, checksums: Mapping[str, str], pairs: Mapping[str, str]) -> np.ndarray:
+    """Whether each row is about images as they are now.
+
+    Args:
+        table: N rows.
+        checksums: SHA-256 by candidate id.
+        pairs: column of a candidate id → column of the SHA-256 it was rated under.
+
+    Returns:
+        (N,) bool.
+    """
+    fits = np.ones(len(table), bool)
+    for candidate, checksum in pairs.items():
+        fits &= (table[candidate].map(checksums) == table[checksum]).to_numpy(bool)
+    return fits
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Python's driver would start transactions by itself, and never as a writer.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={PATIENCE_S * 1000}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A reader that turns into a writer halfway could be refused; a writer from the start waits for its turn.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,47 @@
+"""How the rating studio hands out work."""
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from prefpaint.config import Config
+
+
+class StudioConfig(Config):
+    """`kedro rate`: what raters are shown, and how often."""
+
+    seed: int = Field(0, ge=0, description="Of the order of prompts and of the candidates on a page.")
+    overlap: int = Field(
+        3, ge=1, description="How many raters rate each prompt. Agreement and the noise ceiling need at least 2."
+    )
+    calibration: int = Field(
+        4,
+        ge=0,
+        description="Pages with a known good and two known bad fills that every rater sees before real work. They "
+        "are made of outpainting prompts that are kept for evaluation and never rated; 0: none.",
+    )
+    repeat_every: int = Field(
+        10,
+        ge=0,
+        description="After so many pages an earlier one is shown again, to measure the rater's own consistency. "
+        "Second showings are not among the ratings. 0: never.",
+    )
+    claim_minutes: float = Field(
+        30, gt=0, description="A page that nobody has answered for so long is given to the next rater as well."
+    )
+    session_hours: float = Field(12, gt=0, description="How long a rater stays signed in.")
+    url: str | None = Field(
+        None,
+        description="The address raters type in where a reverse proxy stands in front, such as "
+        "https://rate.example.org. Tokens are then required on loopback too.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_origin(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("must be an address without a path, such as https://rate.example.org")
+        return url.rstrip("/")
