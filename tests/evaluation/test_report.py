@@ -10,6 +10,7 @@ from PIL import Image
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.figures import CHOICES, GalleryRow, draw_gallery, draw_win_rates
 from prefpaint.evaluation.measures import flat_metrics, measure
+from prefpaint.evaluation.methods import compare_methods, methods_metrics
 from prefpaint.evaluation.report import (
     Report,
     bound_sentence,
@@ -57,7 +58,16 @@ def png() -> bytes:
 
 def gallery() -> list[GalleryRow]:
     return [
-        GalleryRow(split, choice, f"{split}_{i:05d}", pattern, (PICTURE, original, PICTURE, PICTURE), (3.0, 3.5))
+        GalleryRow(
+            split,
+            choice,
+            f"{split}_{i:05d}",
+            pattern,
+            (PICTURE, original, PICTURE, PICTURE),
+            (3.0, 3.5),
+            (0.1, 0.2),
+            (0.3, 0.4),
+        )
         for split in CONFIG.splits
         for choice in CHOICES
         for i, (pattern, original) in enumerate([("warp", None), ("outpaint_strip", PICTURE)])
@@ -65,13 +75,16 @@ def gallery() -> list[GalleryRow]:
 
 
 def report(people: bool = False, gain: float = 1.0) -> Report:
-    table = measure(judged(gain, CONFIG, people), CONFIG)
+    samples = judged(gain, CONFIG, people)
+    table, methods = measure(samples, CONFIG), compare_methods(samples, CONFIG)
     return Report(
         simulated=not people,
         table=table,
+        methods=methods,
         gallery=gallery(),
         metrics={
             "evaluate_metrics": flat_metrics(table),
+            "methods_metrics": methods_metrics(methods),
             "reward_metrics": {"test_ratings_pair_accuracy": 0.7125, "test_ratings_spearman": 0.8125},
             "bound_metrics": {"participation_ratio": 7.25},
             "align_metrics": {"iterations": 30},
@@ -251,7 +264,9 @@ def test_what_got_worse_is_shown_like_what_improved() -> None:
 
 def test_markup_in_a_metric_is_shown_not_run() -> None:
     given = report()
-    bad = Report(given.simulated, given.table, [], {"x": {"note": "<script>alert(1)</script>"}}, {}, WORLDS)
+    bad = Report(
+        given.simulated, given.table, given.methods, [], {"x": {"note": "<script>alert(1)</script>"}}, {}, WORLDS
+    )
     html = render_report(bad)
     assert "<script>" not in html and "&lt;script&gt;" in html
 
@@ -272,7 +287,7 @@ def test_figures_are_drawn_the_same_twice(people: bool) -> None:
 def test_a_split_where_nothing_got_worse_says_so() -> None:
     given = report()
     only = [r for r in gallery() if r.choice != "made worse"]
-    html = render_report(Report(True, given.table, only, {}, {}, WORLDS[:0]))
+    html = render_report(Report(True, given.table, given.methods, only, {}, {}, WORLDS[:0]))
     assert html.count('<p class="note">None.</p>') == 2
     draw_gallery(only)
 
@@ -291,3 +306,21 @@ def test_what_the_watch_saw_is_told() -> None:
         "The reward rose against the referee, a reward model of other ratings: the policy has begun"
     )
     assert watch_sentences({"iterations": 30}) == []
+
+
+def test_every_number_in_a_table_is_in_a_metrics_file() -> None:
+    given = report()
+    metrics = [value for values in given.metrics.values() for value in values.values()]
+    metrics += [value for row in WORLDS.to_dict("records") for value in row.values()]
+    metrics += CONFIG.best_of
+    known = {form(value) for value in metrics for form in (percent, number, signed)}
+    known |= {f"{100 * value:.1f}" for value in metrics}
+    cells = re.findall(r'<td class="n[^"]*">(.*?)</td>', render_report(given), re.DOTALL)
+    cells += re.findall(r'<b class="big">(.*?)</b>', render_report(given))
+    shown = [re.sub("<[^>]*>", " ", cell) for cell in cells]
+    tokens = {
+        token for cell in shown for token in re.findall(r"[+\u2212]?\d[\d.,]*(?:e[+\u2212]\d+)?(?:\u00a0%)?", cell)
+    }
+    assert len(tokens) > 100
+    # A range is written 60.2-73.4 %, with the unit once.
+    assert not {token for token in tokens if token not in known and token.removesuffix("\u00a0%") not in known}

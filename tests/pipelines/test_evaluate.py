@@ -98,6 +98,7 @@ def run(inputs: dict[str, Any], output: Path) -> DataCatalog:
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     catalog["evaluation_images"] = ImageFolderDataset(str(output / "evaluation_images"))
     catalog["evaluate_figure"] = FigureDataset(str(output / "evaluate.png"))
+    catalog["methods_figure"] = FigureDataset(str(output / "methods.png"))
     catalog["evaluate_gallery"] = FigureDataset(str(output / "gallery.png"))
     catalog["report"] = TextDataset(str(output / "report.html"))
     catalog["evaluation"] = TableDataset(str(output / "evaluation.parquet"))
@@ -124,8 +125,11 @@ def catalog(folder: Path, inputs: dict[str, Any]) -> DataCatalog:
 
 def test_every_sample_is_painted_and_judged(catalog: DataCatalog) -> None:
     evaluation, images = catalog.load("evaluation"), catalog.load("evaluation_images")
-    assert len(evaluation) == 2 * PROMPTS * 2 * 2 * 3 == len(images)
-    assert np.isfinite(evaluation[["reward", "width", "noiseless", "hole_spread", "log_energy"]]).all(axis=None)
+    assert len(evaluation) == 2 * PROMPTS * (2 * 2 * 3 + 2) == len(images)
+    assert np.isfinite(evaluation[["reward", "width", "noiseless", "log_energy"]]).all(axis=None)
+    classical = evaluation["method"].isin(["telea", "biharmonic"])
+    assert evaluation.loc[classical, "hole_spread"].isna().all() and classical.sum() == 2 * PROMPTS * 2
+    assert np.isfinite(evaluation.loc[~classical, "hole_spread"]).all()
     assert (evaluation.loc[evaluation["pattern"] == "warp", "hole_psnr"].isna()).all()
     assert np.isfinite(evaluation.loc[evaluation["pattern"] != "warp", "hole_psnr"]).all()
 

@@ -1,14 +1,32 @@
-"""How base and aligned model are compared."""
+"""How base, aligned model and others are compared."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from prefpaint.config import Config
+from prefpaint.evaluation.classical import Classical
+
+
+class MethodConfig(Config):
+    """A further method to compare."""
+
+    kind: Classical | Literal["checkpoint"] = Field(
+        description="telea, navier_stokes, biharmonic: fills without a model, milliseconds each; checkpoint: another "
+        "inpainting model, as slow as the base."
+    )
+    checkpoint: str = Field("", description="Folder or hub id of a diffusers inpainting checkpoint.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "MethodConfig":
+        if (self.kind == "checkpoint") != bool(self.checkpoint):
+            raise ValueError("checkpoint is given when the kind is checkpoint, and only then")
+        return self
 
 
 class EvaluateConfig(Config):
-    """The `evaluate` pipeline: samples of both models on prompts kept for this alone."""
+    """The `evaluate` pipeline: samples of all methods on prompts kept for this alone."""
 
     seed: int = Field(0, ge=0, description="Of sampling noise and of the bootstrap.")
     splits: tuple[Literal["seen", "unseen"], ...] = Field(
@@ -23,6 +41,10 @@ class EvaluateConfig(Config):
         description="S of the win rates: the best of S samples against the base's single one. The largest decides "
         "how many are drawn: four times that many per prompt (two models, two noise sets), time in proportion.",
     )
+    methods: dict[str, MethodConfig] = Field(
+        {"telea": MethodConfig(kind="telea"), "biharmonic": MethodConfig(kind="biharmonic")},
+        description="Compared beside base and aligned model, on the same prompts, masks and seeds; by name.",
+    )
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples of the prompts; milliseconds each 1,000.")
     gallery: int = Field(6, ge=1, description="Prompts shown per kind of choice and split.")
 
@@ -34,6 +56,10 @@ class EvaluateConfig(Config):
             raise ValueError("best_of needs 1: everything else is read against a single sample each")
         if len(set(self.splits)) != len(self.splits):
             raise ValueError("splits names a split twice")
+        for name in self.methods:
+            # Names become parts of file names and of metrics.
+            if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in ("base", "aligned"):
+                raise ValueError(f"methods: {name!r} is no name; use small letters, digits and _, not base or aligned")
         return self
 
     @property

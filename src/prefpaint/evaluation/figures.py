@@ -85,6 +85,8 @@ class GalleryRow:
         prompt_id, pattern: of the prompt.
         cells: prompt with its hole in mid-grey, original (None for a warp), base, aligned; (H, W, 3) uint8.
         scores: of base and aligned picture, by the truest judge.
+        rewards: of base and aligned picture.
+        widths: of base and aligned picture: how far the reward is to be distrusted.
     """
 
     split: str
@@ -93,16 +95,19 @@ class GalleryRow:
     pattern: str
     cells: tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]
     scores: tuple[float, float]
+    rewards: tuple[float, float]
+    widths: tuple[float, float]
 
 
-CHOICES = ("evenly chosen", "most improved", "made worse")
+CHOICES = ("evenly chosen", "most improved", "made worse", "most uncertain")
 CELL_NAMES = ("prompt", "original", "base", "aligned")
 
 
 def choose_rows(
     evaluation: pd.DataFrame, samples: ImageFolder, images: ImageFolder, masks: ImageFolder, count: int
 ) -> list[GalleryRow]:
-    """Prompts to show, per split: evenly spaced in the list whatever came out, the most improved, the worst.
+    """Prompts to show, per split: evenly spaced in the list whatever came out, the most improved, the worst, and
+    those whose aligned picture the reward is least sure of.
 
     Every row shows the first sample of noise set A of both models: equal noise, no picking among samples.
 
@@ -122,7 +127,12 @@ def choose_rows(
         even = pairs.index[np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))]
         improved = change[change > 0].index[::-1][:count]
         worse = change[change < 0].index[:count]
-        for choice, chosen in zip(CHOICES, (even, improved, worse), strict=True):
+        beside = {
+            column: first[first["split"] == split].pivot(index="prompt_id", columns="method", values=column)
+            for column in ("reward", "width")
+        }
+        unsure = beside["width"]["aligned"].sort_values(ascending=False, kind="stable").index[:count]
+        for choice, chosen in zip(CHOICES, (even, improved, worse, unsure), strict=True):
             for prompt_id in chosen:
                 image, mask = images[prompt_id], masks[prompt_id]
                 rows.append(
@@ -137,10 +147,16 @@ def choose_rows(
                             samples[f"base_A_{prompt_id}_0"],
                             samples[f"aligned_A_{prompt_id}_0"],
                         ),
-                        scores=(float(pairs.loc[prompt_id, "base"]), float(pairs.loc[prompt_id, "aligned"])),
+                        scores=_pair(pairs, prompt_id),
+                        rewards=_pair(beside["reward"], prompt_id),
+                        widths=_pair(beside["width"], prompt_id),
                     )
                 )
     return rows
+
+
+def _pair(wide: pd.DataFrame, prompt_id: str) -> tuple[float, float]:
+    return float(wide.loc[prompt_id, "base"]), float(wide.loc[prompt_id, "aligned"])
 
 
 def draw_gallery(rows: Sequence[GalleryRow]) -> "Figure":

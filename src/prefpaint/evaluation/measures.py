@@ -22,7 +22,7 @@ from prefpaint.evaluation.statistics import (
 DIGITS = 6
 ALL = "all"
 # Judged beside the two scores: what changed in the pictures, and whether trust still holds.
-DESCRIPTIVE = (*FLAWS, "hole_spread", "hole_psnr", "width")
+DESCRIPTIVE = (*FLAWS, "hole_spread", "hole_psnr", "hole_ssim", "width")
 COLUMNS = ("split", "pattern", "judge", "quantity", "comparison", "best_of", "prompts", "value", "low", "high")
 
 Samples = dict[tuple[str, str], np.ndarray]

@@ -14,7 +14,6 @@ from PIL import Image
 
 from prefpaint.evaluation.figures import CELL_NAMES, CHOICES, GalleryRow
 from prefpaint.evaluation.measures import ALL
-from prefpaint.evaluation.samples import FLAWS
 from prefpaint.reward.trust import WIDTHS
 
 NOTHING, MINUS = "–", "−"
@@ -42,10 +41,12 @@ DESCRIPTION_WORDS = {
     "palette": ("colours foreign to the picture", "RGB distance, 0 to 1"),
     "hole_spread": ("difference between samples of one prompt", "grey levels; less is less diverse"),
     "hole_psnr": ("likeness to the hidden original", "PSNR of the hole, dB; outpainting only; no rater saw it"),
+    "hole_ssim": ("the same as structural similarity", "SSIM of the hole, at most 1; outpainting only"),
     "width": ("trust width", "more is farther from what was rated"),
 }
 METRICS_WORDS = {
     "evaluate_metrics": "Evaluation",
+    "methods_metrics": "All methods",
     "preferences_metrics": "Preferences",
     "reward_metrics": "Reward model",
     "bound_metrics": "Trust",
@@ -371,6 +372,7 @@ class Report:
     Attributes:
         simulated: whether the raters are simulated.
         table: of `measures.measure`.
+        methods: of `methods.compare_methods`.
         gallery: of `figures.choose_rows`.
         metrics: flat metrics by dataset name.
         figures: PNG bytes by dataset name.
@@ -379,6 +381,7 @@ class Report:
 
     simulated: bool
     table: pd.DataFrame
+    methods: pd.DataFrame
     gallery: Sequence[GalleryRow]
     metrics: Mapping[str, Mapping[str, Any]]
     figures: Mapping[str, bytes]
@@ -408,6 +411,61 @@ def _variance_rows(table: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     variances = _pick(table, pattern=ALL, split=split, quantity="variance")
     pairs = variances.pivot(index="judge", columns="comparison", values="value")
     return [{"words": JUDGE_WORDS[judge], **pairs.loc[judge]} for judge in JUDGE_WORDS if judge in pairs.index]
+
+
+OFFLINE_WORDS = {
+    "hole_psnr": "PSNR, dB",
+    "hole_ssim": "SSIM",
+    "seam": "edge step",
+    "colour": "colour step",
+    "log_energy": "texture",
+    "hole_spread": "diversity",
+    "width": "trust width",
+}
+
+
+def _method_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
+    """The paper's Table 1: per kind of hole and method the win rates against the base, mean and variance."""
+    judge = "noiseless" if (methods["judge"] == "noiseless").any() else "reward"
+    rows = []
+    for pattern in methods.loc[methods["split"] == split, "pattern"].unique():
+        part = _pick(methods, split=split, pattern=pattern)
+        for name in part["method"].unique():
+            of_method = _pick(part, method=name)
+            wins = _pick(of_method, judge=judge, quantity="win_rate", against="base")
+            reward = _pick(of_method, judge="reward").set_index("quantity")
+            rows.append(
+                {
+                    "pattern": pattern,
+                    "method": name,
+                    "wins": {int(row["best_of"]): row for _, row in wins.iterrows()},
+                    "mean": reward.loc["mean"],
+                    "variance": reward.loc["variance"] if "variance" in reward.index else None,
+                    "prompts": int(reward.loc["mean", "prompts"]),
+                }
+            )
+    return rows
+
+
+def beaten_sentences(methods: pd.DataFrame) -> list[str]:
+    """Methods that are shown to beat the aligned model; said in the headline, for the base alone is a low bar."""
+    judge = "noiseless" if (methods["judge"] == "noiseless").any() else "reward"
+    rates = _pick(methods, pattern=ALL, judge=judge, quantity="win_rate", against="aligned", best_of=1)
+    ahead = rates[(rates["low"] > 0.5) & (rates["method"] != "base")]
+    sentences = []
+    for split, rows in ahead.groupby("split", sort=False):
+        wins = [f"{row['method']} wins {percent(row['value'])} ({percent_range(row)})" for _, row in rows.iterrows()]
+        sentences.append(
+            f"On {split} prompts {' and '.join(wins)} against the aligned model: for this judge there are better fills."
+        )
+    return sentences
+
+
+def _offline_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
+    part = _pick(methods, split=split, pattern=ALL, quantity="mean")
+    shown = part[part["judge"].isin(list(OFFLINE_WORDS))]
+    wide = shown.pivot(index="method", columns="judge", values="value").reindex(columns=list(OFFLINE_WORDS))
+    return [{"method": name, "values": list(wide.loc[name])} for name in part["method"].unique()]
 
 
 def render_report(report: Report) -> str:
@@ -465,6 +523,11 @@ def render_report(report: Report) -> str:
         pattern_rates={
             split: rates[(rates["split"] == split) & (rates["pattern"] != ALL)].to_dict("records") for split in splits
         },
+        beaten_sentences=beaten_sentences(report.methods),
+        sizes=sorted(int(size) for size in table["best_of"].dropna().unique()),
+        method_rows={split: _method_rows(report.methods, split) for split in splits},
+        offline_words=list(OFFLINE_WORDS.values()),
+        offline_rows={split: _offline_rows(report.methods, split) for split in splits},
         descriptions={split: _description_rows(table, split) for split in splits},
         variances={split: _variance_rows(table, split) for split in splits},
         gallery={
@@ -486,5 +549,4 @@ def render_report(report: Report) -> str:
             for name, values in report.metrics.items()
         },
         figures={name: data_uri(png) for name, png in report.figures.items()},
-        has_flaws=any((table["judge"] == flaw).any() for flaw in FLAWS),
     )

@@ -1,14 +1,17 @@
 """The samples a comparison needs: which, with which seed, how they are made and how they are judged."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.classical import classical_fill
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
@@ -16,6 +19,8 @@ from prefpaint.preferences.appearance import Appearance, appearance
 from prefpaint.preferences.simulated import noiseless_score
 from prefpaint.preferences.taste import Taste
 from prefpaint.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 METHODS = ("base", "aligned")
 NOISE_SETS = ("A", "B")
@@ -37,10 +42,15 @@ class Widths(Protocol):
     def widths(self, z: np.ndarray) -> np.ndarray: ...
 
 
-def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
-    """One row per image to be made.
+def has_chance(method: str, config: EvaluateConfig) -> bool:
+    """Whether a method paints another picture from other noise."""
+    return method in METHODS or config.methods[method].kind == "checkpoint"
 
-    Base and aligned get the same seeds within a noise set, so equal noise is a comparison inside a set and
+
+def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """One row per image to be made; of methods without chance one per prompt.
+
+    All methods get the same seeds within a noise set, so equal noise is a comparison inside a set and
     independent noise one across the two.
 
     Args:
@@ -70,10 +80,10 @@ def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
             "sample": sample,
             "seed": derive_seed("evaluate", config.seed, prompt.prompt_id, noise_set, sample),
         }
-        for method in METHODS
+        for method in (*METHODS, *config.methods)
         for prompt in chosen.itertuples()
-        for noise_set in NOISE_SETS
-        for sample in range(config.samples)
+        for noise_set in (NOISE_SETS if has_chance(method, config) else NOISE_SETS[:1])
+        for sample in range(config.samples if has_chance(method, config) else 1)
     ]
     return pd.DataFrame(rows)
 
@@ -90,7 +100,7 @@ def evaluation_work(
     """The images to be compared.
 
     Args:
-        pipes: a `StableDiffusionInpaintPipeline` per method, base and aligned.
+        pipes: a `StableDiffusionInpaintPipeline` per method that samples.
         prompts: the manifest; its checksums tell whether earlier images still fit.
         images, masks: of the prompts.
         sampling: the denoising chain.
@@ -103,7 +113,8 @@ def evaluation_work(
     plan = plan_samples(prompts, config).set_index("image_id")
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])].sort_values("prompt_id")
     stamp = fingerprint(
-        {method: [weights_digest(pipes[method]), dict(pipes[method].scheduler.config)] for method in METHODS},
+        {method: [weights_digest(pipe), dict(pipe.scheduler.config)] for method, pipe in pipes.items()},
+        {name: method.kind for name, method in config.methods.items()},
         # They change memory and speed only, so a run killed for memory may go on with a smaller batch.
         sampling.model_dump(mode="json", exclude={"batch", "processes"}),
         plan["seed"].to_dict(),
@@ -113,20 +124,105 @@ def evaluation_work(
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         todo = plan.loc[list(missing)]
         with Progress("evaluate: paint", len(plan), len(plan) - len(todo)) as progress:
-            for method in METHODS:
-                rows = todo[todo["method"] == method]
-                if rows.empty:
+            for method, rows in todo.groupby("method", sort=False):
+                if method not in pipes:
+                    for image_id, prompt_id in rows["prompt_id"].items():
+                        kind = config.methods[str(method)].kind
+                        yield str(image_id), classical_fill(kind, images[prompt_id], masks[prompt_id])  # type: ignore[arg-type]
+                        progress.step()
                     continue
-                inpainter = Inpainter(pipes[method], sampling, device)
+                inpainter = Inpainter(pipes[str(method)], sampling, device)
                 for start in range(0, len(rows), sampling.batch):
                     part = rows.iloc[start : start + sampling.batch]
-                    painted = inpainter.sample(
-                        images.stack(part["prompt_id"]), masks.stack(part["prompt_id"]), part["seed"].tolist()
+                    painted = paint_at_native_size(
+                        inpainter,
+                        images.stack(part["prompt_id"]),
+                        masks.stack(part["prompt_id"]),
+                        part["seed"].tolist(),
                     )
                     yield from zip(part.index, painted, strict=True)
                     progress.step(len(part))
 
     return ImageWork(stamp, list(plan.index), produce, sampling.processes)
+
+
+def load_methods(config: EvaluateConfig, images: ImageFolder, prompts: pd.DataFrame) -> dict[str, Any]:
+    """The further checkpoints to compare, by method.
+
+    Args:
+        config: `methods`.
+        images, prompts: prompts of any split; a model of another size is said to be.
+
+    Raises:
+        PrefPaintError: a checkpoint is missing or no inpainting model.
+    """
+    from prefpaint.inpainting.checkpoint import check_inpainting, load_pipeline
+
+    pipes: dict[str, Any] = {}
+    for name, method in config.methods.items():
+        if method.kind != "checkpoint":
+            continue
+        try:
+            pipes[name] = load_pipeline(method.checkpoint)
+            check_inpainting(pipes[name])
+        except PrefPaintError as error:
+            raise PrefPaintError(f"evaluate.methods.{name}: {error}") from error
+        width, height = images.size(prompts["prompt_id"].iloc[0])
+        side = native_size(pipes[name])
+        if (width, height) != (side, side):
+            logger.info("%s paints at %d px: prompts of %d x %d px are resized for it", name, side, width, height)
+    return pipes
+
+
+def native_size(pipe: Any) -> int:
+    """Side in pixels of the pictures a checkpoint was trained on."""
+    return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
+
+
+def paint_at_native_size(inpainter: Any, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+    """Inpaint prompts of any size with a model of another one.
+
+    Prompts are resized to the model's size, painted and brought back; known pixels are the prompt's own.
+
+    Args:
+        inpainter: an `inpainting.sampling.Inpainter`.
+        images: (N, H, W, 3) uint8.
+        masks: (N, H, W) uint8, 1 in the hole.
+        seeds: N integers.
+
+    Returns:
+        (N, H, W, 3) uint8.
+    """
+    side, (height, width) = native_size(inpainter.original), images.shape[1:3]
+    if (height, width) == (side, side):
+        return np.asarray(inpainter.sample(images, masks, seeds))
+    # What lies in the hole must not bleed into what is known when it is resized.
+    blind = [classical_fill("telea", *one) for one in zip(images, masks, strict=True)]
+    large = np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.LANCZOS)) for one in blind])
+    # Any missing pixel makes what it is resized to missing, so that no grey of a hole is taken for known.
+    holes = np.stack(
+        [np.asarray(Image.fromarray(255 * one).resize((side, side), Image.Resampling.BOX)) for one in masks]
+    )
+    painted = inpainter.sample(large, (holes > 0).astype(np.uint8), seeds)
+    small = [np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS)) for one in painted]
+    return np.where(masks[..., None] > 0, np.stack(small), images)
+
+
+def hole_ssim(images: np.ndarray, original: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Structural similarity to the original, averaged over the hole (Wang, Bovik, Sheikh, Simoncelli 2004).
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        original: (H, W, 3) uint8.
+        mask: (H, W), 1 in the hole.
+
+    Returns:
+        (N,) float64, at most 1.
+    """
+    from skimage.metrics import structural_similarity
+
+    maps = (structural_similarity(original, image, channel_axis=-1, full=True)[1] for image in images)
+    return np.array([found[mask > 0].mean() for found in maps])
 
 
 def hole_psnr(images: np.ndarray, originals: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -182,11 +278,11 @@ def judge_samples(
 
     Returns:
         The plan plus float64 columns reward, width, noiseless (0-7), the flaws of
-        `preferences.appearance.Appearance`, hole_psnr (dB, against the original; NaN for warps, which have
-        none) and hole_spread (grey levels). noiseless and flaws are NaN without simulated raters.
+        `preferences.appearance.Appearance`, hole_psnr (dB) and hole_ssim against the original (NaN for warps, which
+        have none) and hole_spread (grey levels). noiseless is NaN without simulated raters.
     """
     measured = plan.assign(
-        **dict.fromkeys(["reward", "width", "noiseless", *FLAWS, "hole_psnr", "hole_spread"], float("nan"))
+        **dict.fromkeys(["reward", "width", "noiseless", *FLAWS, "hole_psnr", "hole_ssim", "hole_spread"], float("nan"))
     )
     prompt_ids = list(plan["prompt_id"].unique())
     with Progress("evaluate: judge", len(prompt_ids)) as progress:
@@ -198,9 +294,9 @@ def judge_samples(
             measured.loc[part.index, "width"] = trust.widths(embeddings)
             if taste is not None:
                 measured.loc[part.index, "noiseless"] = noiseless_score(fills, holes, taste)
-                seen = appearance(fills, holes)
-                for name in FLAWS:
-                    measured.loc[part.index, name] = getattr(seen, name).numpy().astype(np.float64)
+            seen = appearance(fills, holes)
+            for name in FLAWS:
+                measured.loc[part.index, name] = getattr(seen, name).numpy().astype(np.float64)
             position = pd.Series(range(len(part)), index=part.index)
             for _, group in part.groupby(["prompt_id", "method", "noise_set"], sort=False):
                 rows = position[group.index].to_numpy()
@@ -209,5 +305,6 @@ def judge_samples(
                 if group["pattern"].iloc[0] != "warp":
                     original = images[group["prompt_id"].iloc[0]]
                     measured.loc[group.index, "hole_psnr"] = hole_psnr(fills[rows], original, hole)
+                    measured.loc[group.index, "hole_ssim"] = hole_ssim(fills[rows], original, hole)
             progress.step(part["prompt_id"].nunique())
     return measured

@@ -16,6 +16,8 @@ from prefpaint.errors import PrefPaintError
 # The file that tells diffusers or transformers what a component is.
 CONFIG_FILES = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 WEIGHT_ENDINGS = ("*.safetensors", "*.bin")
+# Noisy latents, the mask, and the latents of what is known.
+INPAINTING_CHANNELS = 9
 NEEDS_WEIGHTS = ("unet", "vae", "text_encoder")
 
 # A bar per component and file; downloads have bars of their own.
@@ -69,6 +71,16 @@ def load_pipeline(checkpoint: str | Path) -> StableDiffusionInpaintPipeline:
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PrefPaintError(f"{checkpoint}: cannot be loaded as an inpainting checkpoint ({reason})") from error
+
+
+def check_inpainting(pipe: Any) -> None:
+    """Raise `PrefPaintError` where a pipeline's UNet cannot be told what is known."""
+    channels = pipe.unet.config.in_channels
+    if channels != INPAINTING_CHANNELS:
+        raise PrefPaintError(
+            f"{pipe.name_or_path or 'the checkpoint'}: its UNet takes {channels} input channels, an inpainting "
+            f"checkpoint's takes {INPAINTING_CHANNELS}; give an inpainting checkpoint"
+        )
 
 
 def save_pipeline(pipe: Any, folder: Path, dtype: Literal["float32", "float16"] = "float32") -> None:

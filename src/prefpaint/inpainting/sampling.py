@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint import distributed
-from prefpaint.errors import PrefPaintError, within_memory
+from prefpaint.errors import within_memory
+from prefpaint.inpainting.checkpoint import check_inpainting
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule, per_image
-
-INPAINTING_CHANNELS = 9
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,7 @@ class Inpainter:
     """
 
     def __init__(self, pipe: Any, config: SamplingConfig, device: str = "auto") -> None:
-        channels = pipe.unet.config.in_channels
-        if channels != INPAINTING_CHANNELS:
-            raise PrefPaintError(
-                f"{pipe.name_or_path or 'the checkpoint'}: its UNet takes {channels} input channels, an inpainting "
-                f"checkpoint's takes {INPAINTING_CHANNELS}; give an inpainting checkpoint"
-            )
+        check_inpainting(pipe)
         self.original, self.config, self.evaluations = pipe, config, 0
         self.device = distributed.device() if device == "auto" else torch.device(device)
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32

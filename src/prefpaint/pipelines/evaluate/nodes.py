@@ -19,10 +19,11 @@ def paint_comparison(
     sampling: SamplingConfig,
     config: EvaluateConfig,
 ) -> ImageWork:
-    """Samples of both models on the evaluation prompts, from equal and from independent noise."""
-    from prefpaint.evaluation.samples import evaluation_work
+    """Samples of all methods on the evaluation prompts, from equal and from independent noise."""
+    from prefpaint.evaluation.samples import evaluation_work, load_methods
 
-    return evaluation_work({"base": base, "aligned": aligned}, prompts, images, masks, sampling, config)
+    pipes = {"base": base, "aligned": aligned, **load_methods(config, images, prompts)}
+    return evaluation_work(pipes, prompts, images, masks, sampling, config)
 
 
 def judge_comparison(
@@ -52,6 +53,16 @@ def measure_comparison(evaluation: pd.DataFrame, config: EvaluateConfig) -> tupl
     return table, flat_metrics(table)
 
 
+def compare_all_methods(
+    evaluation: pd.DataFrame, config: EvaluateConfig
+) -> tuple[pd.DataFrame, dict[str, float | int], Any]:
+    """Every method against every other: table, flat metrics, heat map."""
+    from prefpaint.evaluation.methods import compare_methods, draw_duels, methods_metrics
+
+    table = compare_methods(evaluation, config)
+    return table, methods_metrics(table), draw_duels(table)
+
+
 def draw_comparison(table: pd.DataFrame, evaluation: pd.DataFrame) -> Any:
     """Win rates with intervals."""
     from prefpaint.evaluation.figures import draw_win_rates
@@ -79,6 +90,9 @@ def write_report(
     bound_metrics: dict[str, Any],
     align_metrics: dict[str, Any],
     evaluate_metrics: dict[str, Any],
+    methods_metrics: dict[str, Any],
+    methods_table: pd.DataFrame,
+    methods_figure: bytes,
     masks_preview: bytes,
     candidates_preview: bytes,
     preferences_figure: bytes,
@@ -99,9 +113,11 @@ def write_report(
         Report(
             simulated=bool(taste),
             table=table,
+            methods=methods_table,
             gallery=choose_rows(evaluation, painted, images, masks, config.gallery),
             metrics={
                 "evaluate_metrics": evaluate_metrics,
+                "methods_metrics": methods_metrics,
                 "reward_metrics": reward_metrics,
                 "bound_metrics": bound_metrics,
                 "align_metrics": align_metrics,
@@ -116,6 +132,7 @@ def write_report(
                 "trust_figure": trust_figure,
                 "align_figure": align_figure,
                 "evaluate_figure": evaluate_figure,
+                "methods_figure": methods_figure,
             },
             worlds=bound_worlds,
         )

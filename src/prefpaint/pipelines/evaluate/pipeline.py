@@ -45,6 +45,12 @@ def create_pipeline() -> Pipeline:
                 ["evaluate_table", "evaluate_metrics"],
                 name="measure_win_rates",
             ),
+            node(
+                nodes.compare_all_methods,
+                ["evaluation", "params:evaluate"],
+                ["methods_table", "methods_metrics", "methods_figure"],
+                name="compare_all_methods",
+            ),
             node(nodes.draw_comparison, ["evaluate_table", "evaluation"], "evaluate_figure", name="draw_win_rates"),
             node(
                 nodes.draw_gallery,
@@ -60,6 +66,9 @@ def create_pipeline() -> Pipeline:
                     "evaluation_images",
                     *prompt_files,
                     *metrics,
+                    "methods_metrics",
+                    "methods_table",
+                    "methods_figure",
                     *figures,
                     "bound_worlds",
                     "align_figure",

@@ -1,0 +1,181 @@
+"""Any number of methods side by side: the paper's Table 1 and Figure 4."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.samples import FLAWS, NOISE_SETS
+from prefpaint.evaluation.statistics import best_of, bootstrap_mean, sample_variance, win_rate_independent
+
+DIGITS = 6
+ALL = "all"
+# The paper's two kinds of hole.
+GROUPS = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
+OFFLINE = ("hole_psnr", "hole_ssim", *FLAWS, "hole_spread", "width")
+COLUMNS = ("split", "pattern", "judge", "quantity", "method", "against", "best_of", "prompts", "value", "low", "high")
+
+# (P, n) per noise set; a method without chance has one sample, which stands for both sets.
+Values = Mapping[str, np.ndarray]
+
+
+def _values(evaluation: pd.DataFrame, method: str, column: str) -> Values:
+    ordered = evaluation[evaluation["method"] == method].sort_values(["prompt_id", "noise_set", "sample"])
+    found = {
+        noise_set: part[column].to_numpy(np.float64).reshape(part["prompt_id"].nunique(), -1)
+        for noise_set, part in ordered.groupby("noise_set")
+    }
+    return {noise_set: found.get(noise_set, found[NOISE_SETS[0]]) for noise_set in NOISE_SETS}
+
+
+def duel(judged: Values, chosen_by: Values, size: int, against: Values) -> np.ndarray:
+    """How often the best of `size` samples of one method beats a single sample of another, per prompt.
+
+    Samples come from different noise, both noise sets serve both methods, a tie counts half.
+
+    Args:
+        judged: the judge's scores of the challenger.
+        chosen_by: the scores by which the best is chosen.
+        size: S; a method with fewer samples, because it has no chance in it, is taken as it is.
+        against: the judge's scores of the other method.
+
+    Returns:
+        (P,) in [0, 1].
+    """
+    rates = []
+    for ours, theirs in zip(NOISE_SETS, reversed(NOISE_SETS), strict=True):
+        wanted = min(size, judged[ours].shape[1])
+        rates.append(win_rate_independent(best_of(judged[ours], chosen_by[ours], wanted), against[theirs]))
+    return np.mean(rates, axis=0)
+
+
+def method_names(evaluation: pd.DataFrame) -> list[str]:
+    """Methods in the order in which they were planned."""
+    return list(evaluation["method"].drop_duplicates())
+
+
+def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
+    """The paper's Table 1 with intervals, its Figure 4, and what needs no learned score.
+
+    Args:
+        evaluation: of `samples.judge_samples`.
+        config: S, bootstrap, splits.
+
+    Returns:
+        One row per number: split; pattern (all, outpainting, warping); judge (noiseless, reward, or the column that
+        is averaged); quantity (win_rate, mean, variance between samples of a prompt); method; against (the other
+        method of a win rate); best_of (win rates); prompts; value with its 95 % interval low, high.
+
+    Raises:
+        PrefPaintError: a method has fewer samples than S asks for.
+    """
+    names = method_names(evaluation)
+    counts = evaluation.groupby(["method", "prompt_id", "noise_set"]).size().groupby("method").min()
+    for name in names:
+        if 1 < counts[name] < config.samples or (name in ("base", "aligned") and counts[name] < config.samples):
+            raise PrefPaintError(
+                f"evaluate.best_of: asks for the best of {config.samples}, but {name} has {counts[name]} samples per "
+                "prompt and noise set; run `kedro run --pipeline=evaluate` again"
+            )
+    rows: list[dict[str, object]] = []
+    for split in config.splits:
+        of_split = evaluation[evaluation["split"] == split]
+        for pattern, kinds in {ALL: tuple(of_split["pattern"].unique()), **GROUPS}.items():
+            part = of_split[of_split["pattern"].isin(kinds)]
+            # An empty pattern has no row rather than rows of nothing.
+            if len(part):
+                rows += [{"split": split, "pattern": pattern, **row} for row in _rows(part, names, config)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"best_of": "Int64"})
+
+
+def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> Iterator[dict[str, object]]:
+    seed = derive_seed("bootstrap", config.seed)
+
+    def row(judge: str, quantity: str, method: str, per_prompt: np.ndarray, **more: object) -> dict[str, object]:
+        found = bootstrap_mean(per_prompt, config.resamples, seed)
+        spread = {"prompts": found.prompts, "value": found.value, "low": found.low, "high": found.high}
+        return {
+            "judge": judge,
+            "quantity": quantity,
+            "method": method,
+            "against": "",
+            "best_of": None,
+            **more,
+            **spread,
+        }
+
+    reward = {name: _values(part, name, "reward") for name in names}
+    for judge in [judge for judge in ("noiseless", "reward") if part[judge].notna().all()]:
+        judged = {name: _values(part, name, judge) for name in names}
+        for name in names:
+            for other in names:
+                for size in config.best_of if other == "base" else (1,):
+                    if name != other or size > 1:
+                        rates = duel(judged[name], reward[name], size, judged[other])
+                        yield row(judge, "win_rate", name, rates, against=other, best_of=size)
+            pooled = np.concatenate([judged[name][each] for each in NOISE_SETS], 1)
+            yield row(judge, "mean", name, pooled.mean(1))
+            # Without chance there is nothing to vary.
+            if part.loc[part["method"] == name, "sample"].max() > 0:
+                yield row(judge, "variance", name, sample_variance(pooled))
+    for column in OFFLINE:
+        for name in names:
+            values = part[part["method"] == name].groupby("prompt_id")[column].mean().to_numpy()
+            if np.isfinite(values).any():
+                yield row(column, "mean", name, values)
+
+
+def methods_metrics(table: pd.DataFrame) -> dict[str, float | int]:
+    """The table as flat metrics, e.g. seen_warping_noiseless_win_rate_telea_against_base_s1, ..._low, ..._high."""
+    metrics: dict[str, float | int] = {}
+    for row in table.itertuples():
+        key = "_".join([row.split, *([] if row.pattern == ALL else [row.pattern]), row.judge, row.quantity, row.method])
+        if row.against:
+            key += f"_against_{row.against}_s{row.best_of}"
+        for suffix, number in (("", row.value), ("_low", row.low), ("_high", row.high)):
+            if math.isfinite(number):
+                metrics[key + suffix] = round(float(number), DIGITS)
+    for (split, pattern), part in table[table["judge"] == "reward"].groupby(["split", "pattern"]):
+        metrics[f"{split}_prompts" if pattern == ALL else f"{split}_{pattern}_prompts"] = int(part["prompts"].max())
+    return metrics
+
+
+def draw_duels(table: pd.DataFrame) -> object:
+    """Everybody against everybody at S = 1 (the paper's Figure 4): a heat map per split, by the truest judge.
+
+    Args:
+        table: of `compare_methods`.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    from matplotlib.figure import Figure
+
+    judge = "noiseless" if (table["judge"] == "noiseless").any() else "reward"
+    chosen = (table["quantity"] == "win_rate") & (table["best_of"] == 1) & (table["pattern"] == ALL)
+    rates = table[chosen & (table["judge"] == judge)]
+    splits, names = list(rates["split"].unique()), list(rates["method"].unique())
+    side = 1.6 + 0.75 * len(names)
+    figure = Figure(figsize=(side * len(splits) + 0.8, side), layout="constrained")
+    axes = figure.subplots(1, len(splits), squeeze=False)[0]
+    image = None
+    for axis, split in zip(axes, splits, strict=True):
+        wide = rates[rates["split"] == split].pivot(index="method", columns="against", values="value")
+        share = wide.reindex(index=names, columns=names).to_numpy(np.float64)
+        image = axis.imshow(100 * share, cmap="RdBu", vmin=0, vmax=100)
+        for i in range(len(names)):
+            for j in range(len(names)):
+                if np.isfinite(share[i, j]):
+                    dark = abs(share[i, j] - 0.5) > 0.3
+                    colour = "white" if dark else "black"
+                    axis.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", color=colour)
+        axis.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        axis.set_yticks(range(len(names)), names)
+        axis.set(title=f"{split}: row against column", xlabel="against")
+    if image is not None:
+        figure.colorbar(image, ax=list(axes), label="win rate, %", shrink=0.8)
+    return figure

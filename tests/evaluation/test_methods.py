@@ -1,0 +1,143 @@
+"""Methods side by side: hand-worked duels, classical fills, models of another size, and what can be wrong."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.classical import CLASSICAL, classical_fill
+from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.methods import ALL, compare_methods, draw_duels, duel, methods_metrics
+from prefpaint.evaluation.report import beaten_sentences
+from prefpaint.evaluation.samples import hole_ssim, load_methods, paint_at_native_size
+from prefpaint.images import ImageFolder
+from tests.evaluation.test_measures import judged
+
+CONFIG = EvaluateConfig(resamples=100)
+
+
+def test_a_duel_by_hand() -> None:
+    ours = {"A": np.array([[1.0, 3.0]]), "B": np.array([[2.0, 0.0]])}
+    theirs = {"A": np.array([[1.0, 2.0]]), "B": np.array([[2.0, 3.0]])}
+    # A against B: 1 > (2, 3): 0, 0; 3 > (2, 3): 1, ½. B against A: 2 > (1, 2): 1, ½; 0: 0, 0. Mean of 3/8 and 3/8.
+    assert duel(ours, ours, 1, theirs).tolist() == [0.375]
+    # Best of two: 3 against (2, 3) is ¾, 2 against (1, 2) is ¾.
+    assert duel(ours, ours, 2, theirs).tolist() == [0.75]
+    fixed = {"A": np.array([[2.5]]), "B": np.array([[2.5]])}
+    assert duel(fixed, fixed, 3, theirs).tolist() == [0.75], "a method without chance is taken as it is"
+
+
+def test_everybody_against_everybody() -> None:
+    samples = judged(100.0, CONFIG)
+    samples.loc[samples["method"] == "telea", ["reward", "noiseless"]] += 1000.0
+    table = compare_methods(samples, CONFIG)
+    rates = table[(table["quantity"] == "win_rate") & (table["best_of"] == 1) & (table["pattern"] == ALL)]
+    wide = rates[(rates["split"] == "seen") & (rates["judge"] == "noiseless")].pivot(
+        index="method", columns="against", values="value"
+    )
+    assert set(wide.index) == set(wide.columns) == {"base", "aligned", "telea", "biharmonic"}
+    both = wide.to_numpy() + wide.to_numpy().T
+    np.testing.assert_allclose(both[~np.eye(4, dtype=bool)], 1)
+    assert wide.loc["telea", "aligned"] == wide.loc["aligned", "base"] == 1.0
+    sentences = beaten_sentences(table)
+    assert len(sentences) == 2 and "On seen prompts telea wins 100.0" in sentences[0]
+    assert beaten_sentences(compare_methods(judged(100.0, CONFIG), CONFIG)) == []
+
+
+def test_the_papers_table_has_every_group_and_number() -> None:
+    table = compare_methods(judged(1.0, CONFIG), CONFIG)
+    assert set(table["pattern"]) == {"all", "outpainting", "warping"}
+    metrics = methods_metrics(table)
+    assert metrics["seen_warping_prompts"] == 3 and metrics["seen_prompts"] == 6
+    for name in ("aligned", "telea"):
+        for size in (1, 3):
+            assert 0 <= metrics[f"seen_warping_noiseless_win_rate_{name}_against_base_s{size}"] <= 1
+    assert "seen_reward_variance_base" in metrics and "seen_reward_variance_telea" not in metrics
+    assert metrics["unseen_hole_psnr_mean_telea"] == 20.0 and "unseen_warping_hole_psnr_mean_telea" not in metrics
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_an_empty_pattern_has_no_rows() -> None:
+    samples = judged(1.0, CONFIG)
+    table = compare_methods(samples[samples["pattern"] != "warp"], CONFIG)
+    assert set(table["pattern"]) == {"all", "outpainting"}
+
+
+def test_more_samples_asked_for_than_there_are() -> None:
+    with pytest.raises(PrefPaintError, match="asks for the best of 10, but base has 3 samples"):
+        compare_methods(judged(1.0, CONFIG), EvaluateConfig(best_of=(1, 10), resamples=100))
+
+
+def test_the_heat_map_is_drawn_for_people_and_for_simulated_raters() -> None:
+    for people in (False, True):
+        figure = draw_duels(compare_methods(judged(1.0, CONFIG, people), CONFIG))
+        shown = [text.get_text() for text in figure.axes[0].texts]  # type: ignore[attr-defined]
+        assert len(shown) == 4 * 3 and all(re.fullmatch(r"\d+", text) for text in shown)
+
+
+@pytest.mark.parametrize("kind", CLASSICAL)
+def test_classical_fills_keep_what_is_known_and_never_look_into_the_hole(kind: str) -> None:
+    ramp = np.broadcast_to(np.linspace(20, 200, 32)[None, :, None], (32, 32, 3)).astype(np.uint8)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[10:20, 12:22] = 1
+    filled = classical_fill(kind, ramp, mask)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(filled[mask == 0], ramp[mask == 0])
+    # Nothing is as easy to continue as a ramp; Telea's weights smear it by some grey levels.
+    assert np.abs(filled.astype(int) - ramp)[mask > 0].mean() < 12
+    other = np.where(mask[..., None] > 0, np.uint8(7), ramp)
+    np.testing.assert_array_equal(classical_fill(kind, other, mask), filled)  # type: ignore[arg-type]
+
+
+def test_ssim_of_the_hole() -> None:
+    rng = np.random.default_rng(0)
+    original = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = 1
+    noise = np.where(mask[..., None] > 0, rng.integers(0, 256, (32, 32, 3)).astype(np.uint8), original)
+    found = hole_ssim(np.stack([original, noise]), original, mask)
+    assert found[0] == pytest.approx(1.0) and found[1] < 0.3
+
+
+def test_prompts_of_another_size_are_resized_and_keep_their_pixels(tiny_base: Path) -> None:
+    from prefpaint.inpainting.checkpoint import load_pipeline
+    from prefpaint.inpainting.config import SamplingConfig
+    from prefpaint.inpainting.sampling import Inpainter
+
+    inpainter = Inpainter(load_pipeline(tiny_base), SamplingConfig(steps=2, batch=2), "cpu")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 24, 40, 3)).astype(np.uint8)
+    masks = np.zeros((2, 24, 40), np.uint8)
+    masks[:, :, 15:] = 1
+    painted = paint_at_native_size(inpainter, images, masks, [1, 2])
+    assert painted.shape == images.shape
+    np.testing.assert_array_equal(painted[masks == 0], images[masks == 0])
+    assert (painted[masks > 0] != images[masks > 0]).any()
+    blind = paint_at_native_size(inpainter, np.where(masks[..., None] > 0, np.uint8(0), images), masks, [1, 2])
+    # Resampling with LANCZOS reaches into the hole, but whatever it reaches is a hole at the model's size.
+    np.testing.assert_array_equal(blind, painted)
+
+
+def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    prompts, images = pd.DataFrame({"prompt_id": ["a"]}), ImageFolder(tmp_path)
+    given = {"methods": {"mine": {"kind": "checkpoint", "checkpoint": str(tmp_path)}}}
+    with pytest.raises(PrefPaintError, match=r"evaluate\.methods\.mine: .*model_index\.json: is missing"):
+        load_methods(EvaluateConfig.model_validate(given), images, prompts)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"base": {"kind": "telea"}}, "'base' is no name"),
+        ({"../x": {"kind": "telea"}}, "is no name; use small letters"),
+        ({"mine": {"kind": "checkpoint"}}, "checkpoint is given when"),
+        ({"mine": {"kind": "telea", "checkpoint": "x"}}, "checkpoint is given when"),
+        ({"mine": {"kind": "photoshop"}}, "kind"),
+    ],
+)
+def test_wrong_methods(methods: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        EvaluateConfig.model_validate({"methods": methods})
