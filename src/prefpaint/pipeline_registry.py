@@ -8,7 +8,9 @@ from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.candidates import pipeline as candidates
 from prefpaint.pipelines.evaluate import pipeline as evaluate
+from prefpaint.pipelines.extend import pipeline as extend
 from prefpaint.pipelines.masks import pipeline as masks
+from prefpaint.pipelines.novel_view import pipeline as novel_view
 from prefpaint.pipelines.preferences import pipeline as preferences
 from prefpaint.pipelines.pretrain import pipeline as pretrain
 from prefpaint.pipelines.reward import pipeline as reward
@@ -16,10 +18,11 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and four that are run by name alone.
+    """The stages in their order, all of them together, and six that are run by name alone.
 
     `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds, `ablate_reward` and
-    `ablate_align` compare ways to train the reward model and to align.
+    `ablate_align` compare ways to train the reward model and to align, `extend` makes pictures wider and
+    `novel_view` shows them from other places.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -37,4 +40,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "seeds": seeds.create_pipeline(),
         "ablate_reward": ablate_reward.create_pipeline(),
         "ablate_align": ablate_align.create_pipeline(),
+        "extend": extend.create_pipeline(),
+        "novel_view": novel_view.create_pipeline(),
     }

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation.classical import CLASSICAL, classical_fill
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.methods import ALL, compare_methods, draw_duels, duel, methods_metrics
 from prefpaint.evaluation.report import beaten_sentences
-from prefpaint.evaluation.samples import hole_ssim, load_methods, paint_at_native_size
+from prefpaint.evaluation.samples import hole_ssim, load_methods
 from prefpaint.images import ImageFolder
+from prefpaint.inpainting.classical import CLASSICAL, classical_fill
 from tests.evaluation.test_measures import judged
 
 CONFIG = EvaluateConfig(resamples=100)
@@ -105,7 +105,7 @@ def test_ssim_of_the_hole() -> None:
 def test_prompts_of_another_size_are_resized_and_keep_their_pixels(tiny_base: Path) -> None:
     from prefpaint.inpainting.checkpoint import load_pipeline
     from prefpaint.inpainting.config import SamplingConfig
-    from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.inpainting.sampling import Inpainter, paint_at_native_size
 
     inpainter = Inpainter(load_pipeline(tiny_base), SamplingConfig(steps=2, batch=2), "cpu")
     rng = np.random.default_rng(0)

@@ -1,12 +1,13 @@
 """Kedro datasets: whole files, image folders, model folders, workspaces, the rating store."""
 
-from prefpaint.datasets.files import FigureDataset, JSONDataset, TableDataset, TextDataset
+from prefpaint.datasets.files import AnimationDataset, FigureDataset, JSONDataset, TableDataset, TextDataset
 from prefpaint.datasets.images import ImageFolderDataset
 from prefpaint.datasets.models import DiffusersPipelineDataset, PretrainedDataset
 from prefpaint.datasets.store import RatingStoreDataset
 from prefpaint.datasets.workspace import WorkspaceDataset
 
 __all__ = [
+    "AnimationDataset",
     "DiffusersPipelineDataset",
     "FigureDataset",
     "ImageFolderDataset",

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from prefpaint.config import Config
-from prefpaint.evaluation.classical import Classical
+from prefpaint.inpainting.classical import Classical
 
 
 class MethodConfig(Config):

@@ -7,13 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation.classical import classical_fill
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.images import ImageFolder, ImageWork
+from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.preferences.appearance import Appearance, appearance
 from prefpaint.preferences.simulated import noiseless_score
@@ -108,7 +107,7 @@ def evaluation_work(
         device: torch device.
     """
     from prefpaint.inpainting.checkpoint import weights_digest
-    from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.inpainting.sampling import Inpainter, paint_at_native_size
 
     plan = plan_samples(prompts, config).set_index("image_id")
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])].sort_values("prompt_id")
@@ -157,6 +156,7 @@ def load_methods(config: EvaluateConfig, images: ImageFolder, prompts: pd.DataFr
         PrefPaintError: a checkpoint is missing or no inpainting model.
     """
     from prefpaint.inpainting.checkpoint import check_inpainting, load_pipeline
+    from prefpaint.inpainting.sampling import native_size
 
     pipes: dict[str, Any] = {}
     for name, method in config.methods.items():
@@ -172,40 +172,6 @@ def load_methods(config: EvaluateConfig, images: ImageFolder, prompts: pd.DataFr
         if (width, height) != (side, side):
             logger.info("%s paints at %d px: prompts of %d x %d px are resized for it", name, side, width, height)
     return pipes
-
-
-def native_size(pipe: Any) -> int:
-    """Side in pixels of the pictures a checkpoint was trained on."""
-    return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
-
-
-def paint_at_native_size(inpainter: Any, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
-    """Inpaint prompts of any size with a model of another one.
-
-    Prompts are resized to the model's size, painted and brought back; known pixels are the prompt's own.
-
-    Args:
-        inpainter: an `inpainting.sampling.Inpainter`.
-        images: (N, H, W, 3) uint8.
-        masks: (N, H, W) uint8, 1 in the hole.
-        seeds: N integers.
-
-    Returns:
-        (N, H, W, 3) uint8.
-    """
-    side, (height, width) = native_size(inpainter.original), images.shape[1:3]
-    if (height, width) == (side, side):
-        return np.asarray(inpainter.sample(images, masks, seeds))
-    # What lies in the hole must not bleed into what is known when it is resized.
-    blind = [classical_fill("telea", *one) for one in zip(images, masks, strict=True)]
-    large = np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.LANCZOS)) for one in blind])
-    # Any missing pixel makes what it is resized to missing, so that no grey of a hole is taken for known.
-    holes = np.stack(
-        [np.asarray(Image.fromarray(255 * one).resize((side, side), Image.Resampling.BOX)) for one in masks]
-    )
-    painted = inpainter.sample(large, (holes > 0).astype(np.uint8), seeds)
-    small = [np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS)) for one in painted]
-    return np.where(masks[..., None] > 0, np.stack(small), images)
 
 
 def hole_ssim(images: np.ndarray, original: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint import distributed
 from prefpaint.errors import within_memory
 from prefpaint.inpainting.checkpoint import check_inpainting
+from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule, per_image
 
@@ -48,6 +50,11 @@ class Trajectory:
     latents: Tensor
     log_probs: Tensor
     images: np.ndarray
+
+
+def native_size(pipe: Any) -> int:
+    """Side in pixels of the pictures a checkpoint was trained on."""
+    return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
 
 
 def paste_known(generated: np.ndarray, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -238,3 +245,34 @@ class Inpainter:
                 result = self.rollout(images[rows], masks[rows], [seeds[row] for row in rows])
             done.append(result.images[: len(images) - start])
         return np.concatenate(done)
+
+
+def paint_at_native_size(
+    inpainter: Inpainter, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]
+) -> np.ndarray:
+    """Inpaint prompts of any size with a model of another one.
+
+    Prompts are resized to the model's size, painted and brought back; known pixels are the prompt's own.
+
+    Args:
+        inpainter: what paints.
+        images: (N, H, W, 3) uint8.
+        masks: (N, H, W) uint8, 1 in the hole.
+        seeds: N integers.
+
+    Returns:
+        (N, H, W, 3) uint8.
+    """
+    side, (height, width) = native_size(inpainter.original), images.shape[1:3]
+    if (height, width) == (side, side):
+        return np.asarray(inpainter.sample(images, masks, seeds))
+    # What lies in the hole must not bleed into what is known when it is resized.
+    blind = [classical_fill("telea", *one) for one in zip(images, masks, strict=True)]
+    large = np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.LANCZOS)) for one in blind])
+    # Any missing pixel makes what it is resized to missing, so that no grey of a hole is taken for known.
+    holes = np.stack(
+        [np.asarray(Image.fromarray(255 * one).resize((side, side), Image.Resampling.BOX)) for one in masks]
+    )
+    painted = inpainter.sample(large, (holes > 0).astype(np.uint8), seeds)
+    small = [np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS)) for one in painted]
+    return np.where(masks[..., None] > 0, np.stack(small), images)

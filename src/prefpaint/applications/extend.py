@@ -1,0 +1,326 @@
+"""Field-of-view enlargement: a picture becomes wider, window by window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from prefpaint.applications.extend_config import ExtendConfig
+from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageFolder
+from prefpaint.progress import Progress
+
+SMALLEST = 8
+# What "no more visible than others" means: the middle 95 % of the columns that are no joints.
+RANGE = (2.5, 97.5)
+# The fill's colours are matched over so many times the distance of an even-handed Laplace equation: a change that is
+# gone within a few columns is seen as a band.
+REACH = 3
+
+
+@dataclass(frozen=True)
+class Window:
+    """One step of outpainting, in columns of the widened picture at the model's height.
+
+    Attributes:
+        left: where the window begins.
+        known_left, known_right: what is painted already, [known_left, known_right).
+        new_left, new_right: what this step adds, [new_left, new_right), beside what is known.
+    """
+
+    left: int
+    known_left: int
+    known_right: int
+    new_left: int
+    new_right: int
+
+
+@dataclass(frozen=True)
+class Extended:
+    """Widened pictures.
+
+    Attributes:
+        images: (N, H, W, 3) uint8.
+        joints: columns x where something new begins: the joint lies between x - 1 and x.
+        left: where the original begins; its pixels are in images[:, :, left : left + its width], unchanged.
+    """
+
+    images: np.ndarray
+    joints: list[int]
+    left: int
+
+
+def plan_windows(width: int, wanted: int, side: int, overlap: float) -> list[Window]:
+    """Windows that widen a picture to both sides in turn, right first, the original in the middle.
+
+    Args:
+        width: of the original at the model's height, columns.
+        wanted: width to reach.
+        side: of the model's window.
+        overlap: share of a window that shows what is known.
+
+    Returns:
+        Windows in order; what they add, together with the original, covers [0, wanted) once. Windows may reach beyond
+        the picture where too little is known to fill them.
+    """
+    known_left = (wanted - width) // 2
+    known_right = known_left + width
+    step = max(1, side - round(overlap * side))
+    windows = []
+    while known_left > 0 or known_right < wanted:
+        if known_right < wanted and (wanted - known_right >= known_left):
+            end = min(known_right + step, wanted)
+            # The last step shows more of what is known rather than to paint what nobody wants.
+            left = max(end - side, known_left) if end - known_left >= side else known_left
+            windows.append(Window(left, known_left, known_right, known_right, end))
+            known_right = end
+        else:
+            begin = max(known_left - step, 0)
+            right = min(begin + side, known_right) if known_right - begin >= side else known_right
+            windows.append(Window(right - side, known_left, known_right, begin, known_left))
+            known_left = begin
+    return windows
+
+
+def match_edge(known: np.ndarray, fill: np.ndarray) -> np.ndarray:
+    """Shift the colours of a fill so that it continues what is known without a step.
+
+    Gradient-domain blending (P. Pérez, M. Gangnet, A. Blake, Poisson Image Editing, 2003) on a half-strip, where it has
+    a closed form: the correction is harmonic, equals the missing continuation at the joint and is free at the other
+    sides, in columns counted `REACH` times narrower; so a component with k half-waves over the height H fades as
+    exp(-k π x / (REACH · H)). The mean colour is carried on; what differs from row to row is gone after some pixels.
+
+    Args:
+        known: (N, H, 2, 3) float, the last two known columns before the joint.
+        fill: (N, H, w, 3) float, columns from the joint on.
+
+    Returns:
+        (N, H, w, 3) float64, not clipped.
+    """
+    from scipy.fft import dct, idct
+
+    height, width = fill.shape[1:3]
+    # The known picture goes on with the slope it had.
+    missing = 2 * known[:, :, 1] - known[:, :, 0] - fill[:, :, 0]
+    waves = dct(missing, axis=1, norm="ortho")
+    fading = np.exp(-np.pi * np.arange(height)[:, None] * np.arange(width)[None, :] / (REACH * height))
+    correction = idct(waves[:, :, None, :] * fading[None, :, :, None], axis=1, norm="ortho")
+    return np.asarray(fill + correction)
+
+
+def _match(canvas: np.ndarray, window: Window) -> None:
+    """Match the columns that a window has added, in place; canvas (N, H, W, 3) float."""
+    if window.new_left == window.known_right:
+        edge, new = (
+            canvas[:, :, window.known_right - 2 : window.known_right],
+            canvas[:, :, window.new_left : window.new_right],
+        )
+        canvas[:, :, window.new_left : window.new_right] = match_edge(edge, new)
+    else:
+        edge = canvas[:, :, window.known_left : window.known_left + 2][:, :, ::-1]
+        new = canvas[:, :, window.new_left : window.new_right][:, :, ::-1]
+        canvas[:, :, window.new_left : window.new_right] = match_edge(edge, new)[:, :, ::-1]
+
+
+def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    if images.shape[1:3] == (height, width):
+        return images
+    resized = (Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS) for one in images)
+    return np.stack([np.asarray(one) for one in resized])
+
+
+def wanted_width(height: int, width: int, config: ExtendConfig) -> int:
+    """Columns to reach.
+
+    Raises:
+        PrefPaintError: a picture is too small, or wider already.
+    """
+    if min(height, width) < SMALLEST:
+        raise PrefPaintError(
+            f"a picture of {width} x {height} px cannot be extended; give at least {SMALLEST} px a side"
+        )
+    wanted = config.width if config.width is not None else round(float(config.aspect or 0) * height)
+    key = "width" if config.width is not None else "aspect"
+    if wanted <= width:
+        raise PrefPaintError(f"extend.{key}: asks for {wanted} columns, and the picture has {width} already; raise it")
+    return wanted
+
+
+def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: ExtendConfig) -> Extended:
+    """Widen N pictures of one size by repeated outpainting.
+
+    Pictures are brought to the model's height, windows of the model's size are painted outwards, each new strip is
+    matched to what it continues, and the whole is brought back; the original's own pixels are put back unchanged.
+
+    Args:
+        inpainter: an `inpainting.sampling.Inpainter`.
+        images: (N, H, W, 3) uint8, any size of at least 8 px.
+        seeds: N integers; each window draws its noise from them.
+        config: how wide, and how.
+
+    Raises:
+        PrefPaintError: see `wanted_width`; or the model is out of memory.
+    """
+    from prefpaint.inpainting.sampling import native_size
+
+    count, height, width = images.shape[:3]
+    wanted, side = wanted_width(height, width, config), native_size(inpainter.original)
+    small = _resize(images, side, max(2, round(width * side / height)))
+    total = max(small.shape[2] + 1, round(wanted * side / height))
+    windows = plan_windows(small.shape[2], total, side, config.overlap)
+    start = (total - small.shape[2]) // 2
+    canvas = np.zeros((count, side, total, 3))
+    canvas[:, :, start : start + small.shape[2]] = small
+    for number, window in enumerate(windows):
+        # Columns of the window beyond the picture stay unknown, and what is painted there is not used.
+        columns = np.arange(window.left, window.left + side)
+        inside = (columns >= 0) & (columns < total)
+        known = inside & (columns >= window.known_left) & (columns < window.known_right)
+        shown = np.zeros((count, side, side, 3), np.uint8)
+        shown[:, :, inside] = np.rint(canvas[:, :, columns[inside]]).astype(np.uint8)
+        holes = np.broadcast_to((~known).astype(np.uint8), (count, side, side)).copy()
+        painted = inpainter.sample(shown, holes, [derive_seed("window", seed, number) for seed in seeds])
+        new = np.arange(window.new_left, window.new_right)
+        canvas[:, :, new] = painted[:, :, new - window.left]
+        _match(canvas, window)
+        canvas = np.clip(canvas, 0, 255)
+    result = _resize(np.rint(canvas).astype(np.uint8), height, wanted).astype(np.float64)
+    left = min(round(start * wanted / total), wanted - width)
+    result[:, :, left : left + width] = images
+    scale = wanted / total
+    joints = {
+        round(window.new_left * scale) if window.new_left == window.known_right else round(window.known_left * scale)
+        for window in windows
+    }
+    if (height, width) != small.shape[1:3]:
+        # Resizing has blurred what lay beside the original: match once more where it was put back.
+        for edge in (Window(0, left, left + width, left + width, wanted), Window(0, left, left + width, 0, left)):
+            if edge.new_right > edge.new_left:
+                _match(result, edge)
+        joints = {x for x in joints if not left < x < left + width} | {
+            x for x in (left, left + width) if 0 < x < wanted
+        }
+    return Extended(np.rint(np.clip(result, 0, 255)).astype(np.uint8), sorted(joints), left)
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """How visible the joints of one picture are.
+
+    Attributes:
+        joints: mean absolute difference to the column before, of each joint; grey levels.
+        low, high: the middle 95 % of that of all other columns.
+    """
+
+    joints: list[float]
+    low: float
+    high: float
+
+    @property
+    def within(self) -> float:
+        """Share of the joints that lie inside the range."""
+        return float(np.mean([self.low <= value <= self.high for value in self.joints]))
+
+
+def seam_visibility(image: np.ndarray, joints: Sequence[int]) -> Visibility:
+    """Compare the joints with all other columns.
+
+    Args:
+        image: (H, W, 3) uint8.
+        joints: columns x; the joint lies between x - 1 and x.
+    """
+    steps = np.abs(np.diff(image.astype(np.float64), axis=1)).mean((0, 2))
+    at_joint = np.zeros(len(steps), bool)
+    at_joint[[x - 1 for x in joints]] = True
+    low, high = np.percentile(steps[~at_joint], RANGE)
+    return Visibility([float(steps[x - 1]) for x in joints], float(low), float(high))
+
+
+def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
+    """Whole pictures of regions nothing was trained on: prompt ids, as many photographs as possible.
+
+    Args:
+        prompts: prompt_id, split, pattern, photograph; outpainting prompts keep the whole original.
+        count: how many.
+
+    Raises:
+        PrefPaintError: there is none.
+    """
+    fit = (prompts["split"] == "unseen") & prompts["pattern"].str.startswith("outpaint")
+    ordered = prompts[fit].sort_values("prompt_id")
+    if ordered.empty:
+        raise PrefPaintError(
+            "prompts: none of split unseen shows a whole picture; set masks.prompts and masks.patterns"
+        )
+    turn = ordered.groupby("photograph").cumcount()
+    return list(ordered.assign(turn=turn).sort_values(["turn", "photograph"])["prompt_id"].head(count))
+
+
+def extend_pictures(
+    inpainter: Any, names: Sequence[str], images: ImageFolder, config: ExtendConfig
+) -> dict[str, Extended]:
+    """Widen pictures of a folder, those of one size together.
+
+    Args:
+        inpainter: an `inpainting.sampling.Inpainter`.
+        names: keys of the pictures.
+        images: the folder.
+        config: how wide, and how.
+    """
+    sizes = pd.Series({name: images.size(name) for name in names})
+    done: dict[str, Extended] = {}
+    with Progress("extend", len(names)) as progress:
+        for _, group in sizes.groupby(sizes):
+            keys = list(group.index)
+            seeds = [derive_seed("extend", config.seed, key) for key in keys]
+            found = extend(inpainter, images.stack(keys), seeds, config)
+            for key, image in zip(keys, found.images, strict=True):
+                done[key] = Extended(image[None], found.joints, found.left)
+            progress.step(len(keys))
+    return {name: done[name] for name in names}
+
+
+def extend_metrics(found: dict[str, Extended]) -> dict[str, float | int]:
+    """How visible the joints are, over all pictures."""
+    seen = [seam_visibility(one.images[0], one.joints) for one in found.values()]
+    steps = [value for one in seen for value in one.joints]
+    return {
+        "pictures": len(seen),
+        "joints": len(steps),
+        "joints_within_range": round(float(np.mean([one.low <= v <= one.high for one in seen for v in one.joints])), 6),
+        "joints_above_range": round(float(np.mean([v > one.high for one in seen for v in one.joints])), 6),
+        "joint_step": round(float(np.mean(steps)), 6),
+        "range_low": round(float(np.mean([one.low for one in seen])), 6),
+        "range_high": round(float(np.mean([one.high for one in seen])), 6),
+    }
+
+
+def draw_extended(found: dict[str, Extended], images: ImageFolder) -> Any:
+    """Original and widened picture, joints marked by ticks.
+
+    Args:
+        found: of `extend_pictures`.
+        images: the originals.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 2.0 * len(found)), layout="constrained")
+    axes = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1, 4))
+    for (left, right), (name, one) in zip(axes, found.items(), strict=True):
+        left.imshow(images[name], interpolation="nearest")
+        left.set_title(name, fontsize=8)
+        left.set_axis_off()
+        right.imshow(one.images[0], interpolation="nearest")
+        right.set_xticks([x - 0.5 for x in one.joints], [""] * len(one.joints))
+        right.set_yticks([])
+        visible = seam_visibility(one.images[0], one.joints)
+        inside = sum(visible.low <= value <= visible.high for value in visible.joints)
+        right.set_title(f"{inside} of {len(visible.joints)} joints like other columns", fontsize=8)
+    return figure

@@ -1,0 +1,27 @@
+"""How far pictures are widened."""
+
+from pydantic import Field, model_validator
+
+from prefpaint.config import Config
+
+
+class ExtendConfig(Config):
+    """The `extend` pipeline: a larger field of view by repeated outpainting."""
+
+    seed: int = Field(0, ge=0, description="Of the sampling noise.")
+    width: int | None = Field(256, ge=1, description="Wanted width in pixels; or give aspect instead.")
+    aspect: float | None = Field(None, gt=0, description="Wanted width / height; or give width instead.")
+    overlap: float = Field(
+        0.5,
+        ge=0.125,
+        le=0.875,
+        description="Share of each window of the model that shows what is there already. More follows the picture "
+        "better and takes more windows.",
+    )
+    images: int = Field(8, ge=1, description="How many pictures the pipeline widens.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ExtendConfig":
+        if (self.width is None) == (self.aspect is None):
+            raise ValueError("give either width or aspect, and set the other to null")
+        return self

@@ -1,0 +1,20 @@
+"""From where pictures are seen anew."""
+
+from pydantic import Field
+
+from prefpaint.config import Config
+
+
+class NovelViewConfig(Config):
+    """The `novel_view` pipeline: a camera moves about a picture, and what it uncovers is filled."""
+
+    seed: int = Field(0, ge=0, description="Of the sampling noise; all frames share it, so that fills flicker less.")
+    photograph: str = Field(
+        "motorcycle", description="Key of the photograph that is animated; its centred square with its depth."
+    )
+    frames: int = Field(16, ge=2, description="Of the animation; time in proportion.")
+    yaw: float = Field(0.3, ge=0, lt=1.0, description="Farthest turn to either side, radians.")
+    pitch: float = Field(0.1, ge=0, lt=1.0, description="Farthest turn up and down, radians.")
+    field_of_view: float = Field(0.9, gt=0.1, lt=3.0, description="Horizontal angle of the camera, radians.")
+    crops: int = Field(24, ge=2, description="Windows of the stereo pair on which fills are held against the truth.")
+    resamples: int = Field(2000, ge=100, description="Bootstrap resamples of the windows.")

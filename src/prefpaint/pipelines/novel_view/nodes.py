@@ -1,0 +1,46 @@
+"""Nodes of the `novel_view` pipeline; the work is done in `applications.novel_view`."""
+
+from typing import Any
+
+import numpy as np
+
+from prefpaint.applications.novel_view_config import NovelViewConfig
+from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageFolder
+from prefpaint.inpainting.config import SamplingConfig
+
+
+def animate_photograph(
+    aligned: Any,
+    photographs: ImageFolder,
+    depth_maps: ImageFolder,
+    sampling: SamplingConfig,
+    config: NovelViewConfig,
+) -> np.ndarray:
+    """Frames of a camera that moves about a photograph, (N, S, S, 3) uint8."""
+    from prefpaint.applications.novel_view import animate
+    from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.masks.depth import decode_depth
+
+    name = config.photograph
+    if name not in photographs or name not in depth_maps:
+        raise PrefPaintError(f"novel_view.photograph: there is no {name}; there are {', '.join(photographs)}")
+    depth = decode_depth(depth_maps[name])
+    return animate(Inpainter(aligned, sampling), photographs[name], depth, config).frames
+
+
+def compare_stereo(
+    base: Any, aligned: Any, sampling: SamplingConfig, config: NovelViewConfig
+) -> tuple[dict[str, float | int], Any]:
+    """Fills of the motorcycle's left view, seen from the right camera, against what that camera saw."""
+    from skimage import data
+
+    from prefpaint.applications import novel_view
+    from prefpaint.inpainting.sampling import Inpainter, native_size
+
+    left, right, disparity = data.stereo_motorcycle()
+    windows = novel_view.stereo_windows(left, right, disparity, native_size(aligned), config.crops, config.seed)
+    inpainters = {"base": Inpainter(base, sampling), "aligned": Inpainter(aligned, sampling)}
+    fills = novel_view.fill_stereo(windows, inpainters, config.seed)
+    metrics = novel_view.stereo_metrics(windows, fills, config.resamples, config.seed)
+    return metrics, novel_view.draw_stereo(windows, fills)

@@ -1,0 +1,25 @@
+"""The `novel_view` pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from prefpaint.pipelines.novel_view.nodes import animate_photograph, compare_stereo
+
+
+def create_pipeline() -> Pipeline:
+    """Aligned model + depth → views, and how true they are."""
+    return Pipeline(
+        [
+            Node(
+                animate_photograph,
+                ["aligned_model", "photographs", "depth_maps", "params:sampling", "params:novel_view"],
+                "novel_view_animation",
+                name="animate_photograph",
+            ),
+            Node(
+                compare_stereo,
+                ["base_model", "aligned_model", "params:sampling", "params:novel_view"],
+                ["novel_view_metrics", "novel_view_figure"],
+                name="compare_with_second_view",
+            ),
+        ]
+    )
