@@ -19,7 +19,7 @@ demo: $(STAMP)
 	$(BIN)/kedro run
 	@echo
 	@echo "Report:        $(CURDIR)/data/08_reporting/report.html"
-	@echo "Aligned model: $(CURDIR)/data/06_models/aligned"
+	@echo "Aligned model: $(CURDIR)/data/06_models/release"
 
 test: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks .ci

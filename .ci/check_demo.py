@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from diffusers import AutoPipelineForInpainting
+from huggingface_hub import metadata_load
 from PIL import Image
 
 import prefpaint
@@ -59,10 +60,19 @@ def check_model(folder: Path) -> None:
     assert np.array_equal(*painted), "the same seed gave two pictures"
 
 
+def check_card(card: Path, metrics: Path) -> None:
+    """The card's front matter says the win rates of the metrics file."""
+    results = metadata_load(card)["model-index"][0]["results"]
+    measured = json.loads(metrics.read_text())
+    for split, result in zip(("seen", "unseen"), results, strict=True):
+        assert result["metrics"][0]["value"] == measured[f"{split}_noiseless_win_rate_independent_s1"], card
+
+
 if __name__ == "__main__":
     clone = Path(sys.argv[1]).resolve()
     assert clone in Path(prefpaint.__file__).resolve().parents, "the demo did not run the clone's own code"
     check_metrics(clone / "data/08_reporting")
     check_report(clone / "data/08_reporting/report.html")
-    check_model(clone / "data/06_models/aligned")
+    check_model(clone / "data/06_models/release")
+    check_card(clone / "data/06_models/release/README.md", clone / "data/08_reporting/evaluate_metrics.json")
     print("the demo's results are in order")

@@ -137,7 +137,7 @@ def test_a_reward_knob_reruns_reward_and_what_follows() -> None:
         if not more:
             break
         changed |= more
-    assert changed == {"reward", "bound", "align", "evaluate"}
+    assert changed == {"reward", "bound", "align", "evaluate", "release"}
 
 
 def test_pretraining_is_frozen() -> None:

@@ -13,6 +13,7 @@ from prefpaint.pipelines.masks import pipeline as masks
 from prefpaint.pipelines.novel_view import pipeline as novel_view
 from prefpaint.pipelines.preferences import pipeline as preferences
 from prefpaint.pipelines.pretrain import pipeline as pretrain
+from prefpaint.pipelines.release import pipeline as release
 from prefpaint.pipelines.reward import pipeline as reward
 from prefpaint.pipelines.seeds import pipeline as seeds
 
@@ -32,6 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "bound": bound.create_pipeline(),
         "align": align.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
+        "release": release.create_pipeline(),
     }
     return {
         **stages,

@@ -2,7 +2,7 @@
 
 from prefpaint.datasets.files import AnimationDataset, FigureDataset, JSONDataset, TableDataset, TextDataset
 from prefpaint.datasets.images import ImageFolderDataset
-from prefpaint.datasets.models import DiffusersPipelineDataset, PretrainedDataset
+from prefpaint.datasets.models import DiffusersPipelineDataset, PretrainedDataset, ReleaseDataset
 from prefpaint.datasets.store import RatingStoreDataset
 from prefpaint.datasets.workspace import WorkspaceDataset
 
@@ -14,6 +14,7 @@ __all__ = [
     "JSONDataset",
     "PretrainedDataset",
     "RatingStoreDataset",
+    "ReleaseDataset",
     "TableDataset",
     "TextDataset",
     "WorkspaceDataset",

@@ -59,6 +59,28 @@ class DiffusersPipelineDataset(PathDataset):
         return {"hub_id": self._hub_id} if self._hub_id else super()._describe()
 
 
+class ReleaseDataset(PathDataset):
+    """A diffusers checkpoint with its model card: saves (pipeline, README.md's text), loads the pipeline."""
+
+    def load(self) -> Any:
+        """Load the checkpoint.
+
+        Raises:
+            PrefPaintError: it is missing or incomplete.
+        """
+        from prefpaint.inpainting.checkpoint import load_pipeline
+
+        return load_pipeline(self._filepath)
+
+    def _put(self, data: Any) -> None:
+        from prefpaint.inpainting.checkpoint import save_pipeline
+
+        pipe, card = data
+        with whole_folder(self._filepath) as temporary:
+            save_pipeline(pipe, temporary)
+            (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
 class PretrainedDataset(PathDataset):
     """A model with `save_pretrained(folder)` and `from_pretrained(folder)`.
 

@@ -1,0 +1,146 @@
+"""The model card of an aligned checkpoint, in the form of the Hugging Face hub, from the run's own artefacts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.report import beaten_sentences, number, percent, verdicts, watch_sentences
+
+AGREEMENT = (
+    ("alpha_score", "Krippendorff's α of the score"),
+    ("rank_agreement", "two raters order two candidates alike"),
+    ("ceiling_spearman_test", "noise ceiling, Spearman, test"),
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card is written from.
+
+    Attributes:
+        base: name or folder of the base checkpoint.
+        size: side of its pictures, pixels.
+        simulated: whether the raters are simulated.
+        mode: of alignment.
+        photographs: table with photograph, source.
+        prompts: table with split.
+        table, methods: of `measures.measure` and `methods.compare_methods`.
+        metrics: flat metrics by dataset name: preferences, reward, bound, align, evaluate.
+    """
+
+    base: str
+    size: int
+    simulated: bool
+    mode: str
+    photographs: pd.DataFrame
+    prompts: pd.DataFrame
+    table: pd.DataFrame
+    methods: pd.DataFrame
+    metrics: Mapping[str, Mapping[str, Any]]
+
+
+def base_license(folder: Path) -> str:
+    """The licence in the front matter of a checkpoint's own card; empty where it states none.
+
+    Raises:
+        PrefPaintError: the card cannot be read.
+    """
+    from huggingface_hub import metadata_load
+
+    card = folder / "README.md"
+    if not card.is_file():
+        return ""
+    try:
+        return str((metadata_load(card) or {}).get("license") or "")
+    except (ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise PrefPaintError(f"{card}: cannot be read as a model card ({reason}); mend its front matter") from error
+
+
+def _quality(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    reward, bound = metrics["reward"], metrics["bound"]
+    truth = "noiseless" if "test_noiseless_pair_accuracy" in reward else "ratings"
+    against = {"noiseless": "the noiseless simulated rater", "ratings": "the raters' mean"}[truth]
+    rows: list[tuple[str, str]] = []
+
+    def add(source: Mapping[str, Any], key: str, words: str, form: Any) -> None:
+        if key in source:
+            ends = [source.get(f"{key}_{end}") for end in ("low", "high")]
+            interval = "" if None in ends else f" [{form(ends[0])}, {form(ends[1])}]"
+            rows.append((form(source[key]) + interval, words))
+
+    add(reward, f"test_{truth}_pair_accuracy", f"pairs of a test prompt ordered as by {against}", percent)
+    add(reward, f"test_{truth}_spearman", f"Spearman with {against}, test candidates", number)
+    add(bound, "test_spearman_width_error", "Spearman of trust width and error, test candidates", number)
+    add(bound, "test_bound_half_width", "proved bound, to either side, score units", number)
+    add(bound, f"test_bound_coverage_{truth}", "test candidates that it holds", percent)
+    add(bound, "test_conformal_length", "split-conformal interval, end to end, score units", number)
+    add(bound, "test_conformal_coverage_ratings", "test ratings that it holds", percent)
+    return rows
+
+
+def model_card(facts: Facts, license_name: str) -> str:
+    """README.md of the checkpoint's folder: front matter for the hub, then what a user must know.
+
+    Args:
+        facts: of the run.
+        license_name: of the base; empty where it is not known.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    said = verdicts(facts.table)
+    results = [
+        EvalResult(
+            task_type="image-to-image",
+            task_name="inpainting",
+            dataset_type=f"prefpaint-{one.split}",
+            dataset_name=f"PrefPaint prompts, {one.split}",
+            metric_type="win_rate",
+            metric_name="win rate against the base, S = 1",
+            metric_value=round(one.value, 6),
+        )
+        for one in said
+    ]
+    name = "prefpaint-aligned"
+    data = ModelCardData(
+        license=license_name or None,
+        library_name="diffusers",
+        pipeline_tag="image-to-image",
+        tags=["inpainting", "outpainting", "preference-alignment", "prefpaint"],
+        model_name=name,
+        eval_results=results,
+    )
+    environment = Environment(
+        loader=PackageLoader("prefpaint.evaluation"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(number=number)
+    align = facts.metrics["align"]
+    watched = watch_sentences(align)
+    splits = facts.prompts["split"].value_counts()
+    return environment.get_template("card.md.jinja").render(
+        card_data=data.to_yaml(),
+        name=name,
+        base=facts.base,
+        simulated=facts.simulated,
+        size=facts.size,
+        license=license_name,
+        verdicts=[one.sentence for one in said],
+        judge="the simulated raters' noiseless score" if facts.simulated else "the learned reward, an upper limit",
+        beaten=beaten_sentences(facts.methods),
+        photographs=facts.photographs["photograph"].nunique(),
+        sources=sorted(facts.photographs["source"].unique()),
+        prompts={split: int(splits[split]) for split in sorted(splits.index)},
+        preferences=facts.metrics["preferences"],
+        agreement=AGREEMENT,
+        quality=_quality(facts.metrics),
+        training=f"Mode `{facts.mode}`, {align['iterations']} iterations, {number(align['unet_evaluations'])} UNet "
+        f"evaluations; mean reward {number(align['reward_first_fifth'])} in the first fifth, "
+        f"{number(align['reward_last_fifth'])} in the last.",
+        watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "nothing watched for that here.",
+    )

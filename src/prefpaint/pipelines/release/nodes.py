@@ -1,0 +1,46 @@
+"""Nodes of the `release` pipeline; the work is done in `evaluation.card`."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prefpaint.alignment.config import AlignConfig
+
+
+def release_model(
+    base: Any,
+    aligned: Any,
+    photographs: pd.DataFrame,
+    prompts: pd.DataFrame,
+    table: pd.DataFrame,
+    methods: pd.DataFrame,
+    preferences_metrics: dict[str, Any],
+    reward_metrics: dict[str, Any],
+    bound_metrics: dict[str, Any],
+    align_metrics: dict[str, Any],
+    align: AlignConfig,
+) -> tuple[Any, str]:
+    """The aligned model and its card."""
+    from prefpaint.evaluation.card import Facts, base_license, model_card
+    from prefpaint.inpainting.sampling import native_size
+
+    place = str(base.name_or_path or "the base")
+    facts = Facts(
+        # A folder's own name says what it is; where it lies is this machine's business.
+        base=Path(place).name if Path(place).is_dir() else place,
+        size=native_size(aligned),
+        simulated=bool(preferences_metrics["simulated"]),
+        mode=align.mode,
+        photographs=photographs,
+        prompts=prompts,
+        table=table,
+        methods=methods,
+        metrics={
+            "preferences": preferences_metrics,
+            "reward": reward_metrics,
+            "bound": bound_metrics,
+            "align": align_metrics,
+        },
+    )
+    return aligned, model_card(facts, base_license(Path(place)))

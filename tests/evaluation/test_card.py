@@ -1,0 +1,86 @@
+"""The model card: valid front matter, every number from the run, and what must not be hidden."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from huggingface_hub import metadata_load
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.card import Facts, base_license, model_card
+from prefpaint.evaluation.measures import measure
+from prefpaint.evaluation.methods import compare_methods
+from prefpaint.evaluation.report import number, percent
+from tests.evaluation.test_measures import judged
+from tests.evaluation.test_report import CONFIG
+
+METRICS: dict[str, dict[str, Any]] = {
+    "preferences": {"ratings": 6624, "comparisons": 12, "raters": 3, "alpha_score": 0.536, "rank_agreement": 0.63},
+    "reward": {
+        "test_noiseless_pair_accuracy": 0.766,
+        "test_noiseless_pair_accuracy_low": 0.724,
+        "test_noiseless_pair_accuracy_high": 0.802,
+        "test_noiseless_spearman": 0.718,
+    },
+    "bound": {"test_spearman_width_error": 0.148, "test_bound_half_width": 31.9, "test_bound_coverage_noiseless": 1.0},
+    "align": {"iterations": 28, "unet_evaluations": 64512, "reward_first_fifth": 0.07, "reward_last_fifth": 0.28},
+}
+
+
+def facts(people: bool = False, telea: float = 0.0) -> Facts:
+    samples = judged(1.0, CONFIG, people)
+    samples.loc[samples["method"] == "telea", ["reward", "noiseless"]] += telea
+    return Facts(
+        base="base",
+        size=64,
+        simulated=not people,
+        mode="default",
+        photographs=pd.DataFrame({"photograph": ["a", "a", "b"], "source": "holiday"}),
+        prompts=pd.DataFrame({"split": ["train", "train", "seen"]}),
+        table=measure(samples, CONFIG),
+        methods=compare_methods(samples, CONFIG),
+        metrics=METRICS | ({"reward": {"test_ratings_pair_accuracy": 0.7}, "bound": {}} if people else {}),
+    )
+
+
+def test_the_front_matter_is_the_hubs(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(model_card(facts(), "openrail++"))
+    data = metadata_load(tmp_path / "README.md")
+    assert data is not None and data["license"] == "openrail++" and data["library_name"] == "diffusers"
+    results = data["model-index"][0]["results"]
+    wanted = facts().table.query("pattern == 'all' and judge == 'noiseless' and quantity == 'win_rate'")
+    wanted = wanted[(wanted["comparison"] == "independent") & (wanted["best_of"] == 1)]
+    assert [one["metrics"][0]["value"] for one in results] == pytest.approx(wanted["value"].tolist(), abs=1e-6)
+
+
+def test_every_number_of_the_run_is_there() -> None:
+    card = model_card(facts(), "")
+    for value in ("6,624", "and 12 comparisons", "by 3 simulated raters", "64,512", "64 x 64", "2, source holiday"):
+        assert value in card
+    assert f"{percent(0.766)} [{percent(0.724)}, {percent(0.802)}]" in card and number(31.9) in card
+    assert "1 seen, 2 train" in card
+
+
+def test_what_must_not_be_hidden_is_said() -> None:
+    assert "**The raters were simulated.**" in model_card(facts(), "")
+    assert "states no licence" in model_card(facts(), "")
+    people = model_card(facts(people=True), "mit")
+    assert "simulated" not in people and "an upper limit" in people
+    assert "Licence of the base: mit" in people
+    assert "for this judge there are better fills" in model_card(facts(telea=100.0), "")
+    assert "better fills" not in model_card(facts(), "")
+
+
+def test_the_licence_of_the_base(tmp_path: Path) -> None:
+    assert base_license(tmp_path) == ""
+    (tmp_path / "README.md").write_text("# No front matter\n")
+    assert base_license(tmp_path) == ""
+    (tmp_path / "README.md").write_text("---\nlicense: creativeml-openrail-m\n---\n# A model\n")
+    assert base_license(tmp_path) == "creativeml-openrail-m"
+    (tmp_path / "README.md").write_text("---\nlicense: [\n---\n# A model\n")
+    with pytest.raises(
+        PrefPaintError, match=re.escape(str(tmp_path / "README.md")) + ": cannot be read as a model card"
+    ):
+        base_license(tmp_path)
