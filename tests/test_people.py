@@ -51,9 +51,9 @@ def serve(project: Project, *options: str) -> Iterator[int]:
 
 
 def test_people_rate_and_the_pipeline_takes_it_up(ready: Project) -> None:
-    added = ready.run("raters", "add", "ann")
+    added = ready.run("raters", "add", "ann", "--address", "http://this-machine:8500/")
     token = re.findall(r"token (\S+)", added.stdout)
-    assert added.returncode == 0 and len(token) == 1 and "/#name=ann&token=" in added.stdout
+    assert added.returncode == 0 and len(token) == 1 and "http://this-machine:8500/#name=ann&token=" in added.stdout
     ready.set(studio={"calibration": 1, "repeat_every": 0})
     running = serve(ready)
     client = Client(next(running))
@@ -84,7 +84,7 @@ def test_people_rate_and_the_pipeline_takes_it_up(ready: Project) -> None:
     assert ready.run("ratings", "export", "out.csv").returncode == 0
     text = (ready.path / "out.csv").read_text()
     assert text.count("\n") == 43
-    (ready.path / "bob.csv").write_text(text.replace(",ann,", ",bob,") + "nobody,bob,1,1,1,2026-01-01\n")
+    (ready.path / "bob.csv").write_text(text.replace(",ann,", ",bob,") + "nobody,bob,1,1,1,2026-01-01,none\n")
     strict = ready.run("ratings", "import", "bob.csv", "--strict")
     assert "1 rows are wrong and --strict was given: nothing was imported" in sentence(strict)
     assert "bob.csv, line 44: candidate nobody is unknown" in strict.stderr

@@ -100,6 +100,36 @@ def test_bad_rows_are_named_and_the_rest_is_taken(tmp_path: Path, lines: list[st
     assert found.ratings["candidate_id"].tolist() == ["train_00000_1", "train_00001_0"]
 
 
+def test_a_rating_of_another_picture_is_none_of_this_one(tmp_path: Path) -> None:
+    lines = (HEADER + ",sha256", GOOD[0] + ",sum 0 1", GOOD[1] + ",another sum")
+    found = read_preferences(write(tmp_path, *lines), KNOWN)
+    assert found.ratings["candidate_id"].tolist() == ["train_00000_1"]
+    assert reasons(found)[0].startswith("line 3: candidate train_00000_0 was made anew since")
+
+
+def test_an_open_quotation_mark_is_named_where_it_stands(tmp_path: Path) -> None:
+    lines = (HEADER, GOOD[0], 'train_00000_0,"ann,5,4,6,2026-01-31', "train_00001_0,bob,1,2,3,2026-02-01")
+    found = read_preferences(write(tmp_path, *lines), KNOWN)
+    assert reasons(found)[0].startswith("line 3: a quotation mark is not closed and takes in all up to line")
+    assert len(found.ratings) == 1
+
+
+def test_missing_numbers_of_a_nullable_column(tmp_path: Path) -> None:
+    ratings = read_preferences(write(tmp_path, HEADER, *GOOD), KNOWN).ratings.convert_dtypes()
+    ratings.loc[0, "overall"] = pd.NA
+    ratings.to_parquet(tmp_path / "mine.parquet")
+    assert reasons(read_preferences(tmp_path / "mine.parquet", KNOWN))[0].startswith("row 1: overall is empty")
+
+
+def test_a_damaged_parquet_file(tmp_path: Path) -> None:
+    ratings = read_preferences(write(tmp_path, HEADER, *GOOD), KNOWN).ratings
+    ratings.to_parquet(tmp_path / "mine.parquet")
+    whole = (tmp_path / "mine.parquet").read_bytes()
+    (tmp_path / "mine.parquet").write_bytes(whole[:4] + bytes(200) + whole[204:])
+    with pytest.raises(PrefPaintError, match=r"mine\.parquet: is no parquet file"):
+        read_preferences(tmp_path / "mine.parquet", KNOWN)
+
+
 def test_rejected_rows_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     lines = ("x,a,1,1,1,2026-01-31", GOOD[0], "train_00000_0,ann,9,1,1,2026-01-31", "y,a,1,1,1,2026-01-31")
     found = read_preferences(write(tmp_path, HEADER, *lines), KNOWN)
@@ -246,6 +276,10 @@ def test_the_labelling_configuration_names_what_the_tasks_and_the_import_name(tm
         (lambda task: task["annotations"][0].update(result=[]), "task 1, annotation 1: rates nothing"),
         (lambda task: task["annotations"][0]["result"].pop(), "task 1, annotation 1: overall is empty"),
         (lambda task: task["data"].update(candidate_1_id="other"), "task 1, annotation 1: candidate other is unknown"),
+        (
+            lambda task: task["annotations"][0]["result"][2]["value"].update(choices=[10**400]),
+            "task 1, annotation 1: overall is 1000",
+        ),
         (lambda task: task["annotations"][0].update(updated_at=None), "task 1, annotation 1: rated_at is empty"),
         (lambda task: task["annotations"][0].update(completed_by=None), "task 1, annotation 1: rater is empty"),
     ],

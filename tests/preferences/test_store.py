@@ -54,6 +54,27 @@ def test_a_correction_is_a_new_row_and_the_old_one_stays(location: Path | str) -
     store.close()
 
 
+def test_an_old_export_does_not_undo_what_was_said_since(location: Path | str) -> None:
+    store = RatingStore(location)
+    old = said(("a", "ann", 3))
+    store.add_ratings(old)
+    store.add_ratings(said(("a", "ann", 5)).assign(rated_at=(AT + pd.Timedelta("1h")).as_unit("us")))
+    assert store.add_ratings(old) == 0 and store.ratings()["overall"].tolist() == [5]
+    older = said(("a", "ann", 1)).assign(rated_at=(AT - pd.Timedelta("1h")).as_unit("us"))
+    assert store.add_ratings(older) == 1 and store.ratings()["overall"].tolist() == [5]
+    store.close()
+
+
+def test_ratings_of_old_pictures_come_back_with_them(location: Path | str) -> None:
+    store = RatingStore(location)
+    store.add_ratings(said(("a", "ann", 3)))
+    store.add_ratings(said(("a", "ann", 5)).assign(sha256="another picture"))
+    for sha256, score in (("sum of a", 3), ("another picture", 5)):
+        found = stored_preferences(store, pd.DataFrame({"candidate_id": ["a"], "sha256": [sha256]}))
+        assert found is not None and found[0]["overall"].tolist() == [score]
+    store.close()
+
+
 def test_comparisons(location: Path | str) -> None:
     store = RatingStore(location)
     given = compared(("a", "b", "a", "ann"), ("a", "c", "tie", "bob"))
@@ -128,6 +149,7 @@ def test_a_rating_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
     [
         ("what is this", "its URL cannot be used"),
         ("postgresql+nothing://host/db", "its URL cannot be used"),
+        ("postgresql+psycopg://host:port/db", "its URL cannot be used"),
         (
             "postgresql+psycopg://user:secret@127.0.0.1:1/db",
             r"user:\*\*\*@127.0.0.1:1/db: the rating store cannot be used",

@@ -40,6 +40,7 @@ def rate(host: str, port: int, env: str | None) -> None:
     if config.calibration and not studio.calibration:
         click.echo("There is no calibration: no outpainting prompt is kept for evaluation.")
     if not is_loopback(host):
+        click.echo("Raters reach it by this machine's name or address, not by the one above.")
         click.echo(
             "This address is not encrypted: use it in a network you trust, or put a reverse proxy with TLS in front"
         )
@@ -76,14 +77,19 @@ def raters() -> None:
 @raters.command(cls=OneSentence)
 @click.argument("names", nargs=-1, required=True)
 @click.option("--organiser", is_flag=True, help="They see everybody's progress and may export.")
+@click.option(
+    "--address",
+    default=None,
+    help=f"Where they find the studio, for the links.  [default: studio.url, or http://127.0.0.1:{PORT}]",
+)
 @environment
-def add(names: tuple[str, ...], organiser: bool, env: str | None) -> None:
+def add(names: tuple[str, ...], organiser: bool, address: str | None, env: str | None) -> None:
     """Give each of NAMES a token, once shown; an earlier one ends."""
     from prefpaint.preferences.studio.studio import add_rater
 
     with project(env) as context:
         store, url = context.catalog.load("rating_store"), context.config_loader["parameters"]["studio"]["url"]
-    address = url or f"http://127.0.0.1:{PORT}"
+    address = (address or url or f"http://127.0.0.1:{PORT}").rstrip("/")
     for name in names:
         token = add_rater(store, name, organiser)
         click.echo(f"{name}\n  token {token}\n  link  {address}/#{urlencode({'name': name, 'token': token})}")
@@ -196,7 +202,7 @@ def export(file: Path, env: str | None) -> None:
 
     with project(env) as context:
         store = _stored(context.catalog)
-    found = store.ratings().drop(columns="sha256")
+    found = store.ratings()
     if found.empty:
         raise PrefPaintError(_nobody(store))
     write_table(found, file)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -76,7 +77,8 @@ def read_preferences(path: Path, candidates: pd.DataFrame) -> Imported:
 
     CSV (UTF-8) and Parquet hold either ratings (RATING_COLUMNS) or comparisons (COMPARISON_COLUMNS); further columns
     are left out. JSON is what Label Studio exports of the tasks of `label_studio_tasks`. Times without a zone are
-    taken as UTC.
+    taken as UTC. A column sha256 (as exports have it) says which picture was rated, and rows about pictures that have
+    been made anew since are rejected; without it they are taken to be about today's.
 
     Args:
         path: the file; its ending tells what it is.
@@ -105,18 +107,22 @@ def read_preferences(path: Path, candidates: pd.DataFrame) -> Imported:
         )
     if rows.table.empty and not rows.rejected:
         raise PrefPaintError(f"{path}: holds no rating, only a header; add rows")
-    order = {place: number for number, place in enumerate(rows.places)}
     read = _check_comparisons if compares else _check_ratings
     table = read(rows, candidates.set_index("candidate_id"))
-    rejected = sorted(rows.rejected, key=lambda row: order.get(row.place, -1))
+    rejected = sorted(rows.rejected, key=lambda row: [int(number) for number in re.findall(r"\d+", row.place)])
     empty = pd.DataFrame(columns=[*RATING_COLUMNS]), pd.DataFrame(columns=[*COMPARISON_COLUMNS])
     return Imported(path, *((empty[0], table) if compares else (table, empty[1])), rejected)
 
 
 def _check_ratings(rows: _Rows, candidates: pd.DataFrame) -> pd.DataFrame:
     _check_common(rows, candidates, ["candidate_id"])
+    if "sha256" in rows.table:
+        rows.reject(
+            rows.table["sha256"].astype("str") != rows.table["candidate_id"].map(candidates["sha256"]),
+            lambda row: f"candidate {row['candidate_id']} was made anew since: the rating is of another picture",
+        )
     for name in CRITERIA:
-        values = pd.to_numeric(rows.table[name], errors="coerce").astype("float64")
+        values = _numbers(rows.table[name])
         rows.reject(~(values.between(LOWEST, HIGHEST) & (values % 1 == 0)), partial(_say_rating, name))
     rows.reject(
         rows.table.duplicated(["candidate_id", "rater"]),
@@ -124,7 +130,7 @@ def _check_ratings(rows: _Rows, candidates: pd.DataFrame) -> pd.DataFrame:
     )
     ratings = rows.table[[*RATING_COLUMNS]].copy()
     for name in CRITERIA:
-        ratings[name] = pd.to_numeric(ratings[name]).astype("int64")
+        ratings[name] = _numbers(ratings[name]).astype("int64")
     ratings["rated_at"] = _times(ratings["rated_at"])
     ratings["sha256"] = ratings["candidate_id"].map(candidates["sha256"])
     return ratings.sort_values(["candidate_id", "rater"], ignore_index=True)
@@ -194,8 +200,22 @@ def _times(values: pd.Series) -> pd.Series:
     return pd.to_datetime(values, utc=True).dt.as_unit("us")
 
 
+def _numbers(values: pd.Series) -> pd.Series:
+    """float64, NaN where there is no number to be read."""
+
+    def read(value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
+            return float("nan")
+
+    return values.map(read).astype("float64")
+
+
 def _shown(value: Any) -> str:
-    return "empty" if value is None or value != value or not str(value) else str(value)
+    """A cell as it was written; a long one is cut."""
+    empty = pd.api.types.is_scalar(value) and pd.isna(value)
+    return "empty" if empty or not str(value) else str(value)[:80]
 
 
 def _say_empty(name: str, row: pd.Series) -> str:
@@ -216,16 +236,20 @@ def _read_csv(path: Path) -> _Rows:
             reader = csv.reader(file, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
             lines, rows, rejected = [], [], []
+            end = reader.line_num
             for row in reader:
+                start, end = end + 1, reader.line_num
                 if not row:
                     continue
                 if len(row) != len(header):
                     reason = f"has {len(row)} fields where the header has {len(header)}; correct the line"
-                    rejected.append(Rejected(f"line {reader.line_num}", reason))
+                    if end > start:
+                        reason = f"a quotation mark is not closed and takes in all up to line {end}; close it"
+                    rejected.append(Rejected(f"line {start}", reason))
                     continue
-                lines.append(f"line {reader.line_num}")
+                lines.append(f"line {start}")
                 rows.append([value.strip() for value in row])
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PrefPaintError(
             f"{path}: is no CSV file ({error}); save the ratings as comma-separated UTF-8 text or as .parquet"
         ) from error
@@ -238,7 +262,7 @@ def _read_csv(path: Path) -> _Rows:
 def _read_parquet(path: Path) -> _Rows:
     try:
         table = pd.read_parquet(path).reset_index(drop=True)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise PrefPaintError(f"{path}: is no parquet file ({error}); write it again") from error
     return _Rows(path, table, pd.Series([f"row {number + 1}" for number in range(len(table))], dtype="str"))
 
@@ -322,7 +346,7 @@ def _read_label_studio(path: Path) -> _Rows:
     """Rows of what Label Studio exports as JSON; see its "Label Studio JSON format of annotated tasks"."""
     try:
         tasks = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PrefPaintError(f"{path}: is no JSON ({error}); export the project as JSON again") from error
     if not isinstance(tasks, list):
         raise PrefPaintError(f"{path}: holds no list of tasks; export the project as JSON (not JSON-MIN) again")

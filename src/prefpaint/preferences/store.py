@@ -5,7 +5,7 @@ read off by `RatingStore.ratings`. `raters`, `sessions` and `pages` say who may 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -150,7 +150,7 @@ class RatingStore:
         url = f"sqlite:///{self.file}" if self.file else str(self.location)
         try:
             engine = sa.create_engine(url, pool_size=16, max_overflow=32, pool_pre_ping=self.file is None)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise PrefPaintError(
                 f"rating store: its URL cannot be used ({error}); write it like "
                 "postgresql+psycopg://user:password@host/database, and install the driver it names"
@@ -231,12 +231,14 @@ class RatingStore:
             return pd.DataFrame(found.fetchall(), columns=list(found.keys()))
 
     def ratings(self) -> pd.DataFrame:
-        """What counts: of every rater and candidate the last rating, less what was withdrawn.
+        """What counts: of every rater and picture the last rating, less what was withdrawn.
 
-        Calibration pages and second showings do not count.
+        Calibration pages and second showings do not count. A candidate that was made anew is another picture: its
+        ratings come beside those of the old one, and `fitting` tells them apart.
 
         Returns:
-            RATING_COLUMNS and sha256 (of the image that was rated), sorted by candidate and rater; rated_at in UTC.
+            RATING_COLUMNS and sha256 (of the image that was rated), sorted by candidate, rater and sha256; rated_at in
+            UTC.
         """
         last = sa.select(sa.func.max(answers.c.id)).group_by(answers.c.page_id)
         counts = sa.or_(
@@ -250,17 +252,18 @@ class RatingStore:
             .outerjoin(answers, answers.c.id == ratings.c.answer_id)
             .outerjoin(pages, pages.c.id == answers.c.page_id)
             .where(counts)
-            .order_by(ratings.c.id)
+            # By the time of the rating: an old export that is imported again does not undo what was said since.
+            .order_by(ratings.c.rated_at, ratings.c.id)
         )
-        found = found.drop_duplicates(["candidate_id", "rater"], keep="last")
-        found = found.sort_values(["candidate_id", "rater"], ignore_index=True)
+        key = ["candidate_id", "rater", "sha256"]
+        found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
         found = found.astype(
             {"candidate_id": "str", "rater": "str", "sha256": "str", **dict.fromkeys(CRITERIA, "int64")}
         )
         return found.assign(rated_at=_utc(found["rated_at"]))[[*RATING_COLUMNS, "sha256"]]
 
     def comparisons(self) -> pd.DataFrame:
-        """Of every rater and pair the last comparison.
+        """Of every rater and pair of pictures the last comparison.
 
         Returns:
             COMPARISON_COLUMNS, sha256_a, sha256_b, sorted by pair and rater; candidate_a < candidate_b.
@@ -273,15 +276,15 @@ class RatingStore:
                 *(comparisons.c[name] for name in ("rated_at", "sha256_a", "sha256_b")),
             )
             .join_from(comparisons, raters)
-            .order_by(comparisons.c.id)
+            .order_by(comparisons.c.rated_at, comparisons.c.id)
         )
-        key = ["candidate_a", "candidate_b", "rater"]
+        key = ["candidate_a", "candidate_b", "rater", "sha256_a", "sha256_b"]
         found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
-        found = found.astype(dict.fromkeys([*key, "preferred", "sha256_a", "sha256_b"], "str"))
+        found = found.astype(dict.fromkeys([*key, "preferred"], "str"))
         return found.assign(rated_at=_utc(found["rated_at"]))[[*COMPARISON_COLUMNS, "sha256_a", "sha256_b"]]
 
     def add_ratings(self, table: pd.DataFrame) -> int:
-        """Take up imported ratings; one that says what the store says already is left out.
+        """Take up imported ratings; one that was ever said in the store is left out, even if it was withdrawn since.
 
         Args:
             table: RATING_COLUMNS and sha256.
@@ -289,7 +292,7 @@ class RatingStore:
         Returns:
             How many rows were new.
         """
-        return self._add(table, ratings, self.ratings)
+        return self._add(table, ratings)
 
     def add_comparisons(self, table: pd.DataFrame) -> int:
         """Take up imported comparisons, likewise.
@@ -300,14 +303,18 @@ class RatingStore:
         Returns:
             How many rows were new.
         """
-        return self._add(table, comparisons, self.comparisons)
+        return self._add(table, comparisons)
 
-    def _add(self, table: pd.DataFrame, to: sa.Table, known: Callable[[], pd.DataFrame]) -> int:
+    def _add(self, table: pd.DataFrame, to: sa.Table) -> int:
         if table.empty:
             return 0
-        if self.is_there():
-            both = table.merge(known(), how="left", indicator=True, on=list(table.columns))
-            table = table[(both["_merge"] == "left_only").to_numpy()]
+        self.prepare()
+        names = [name for name in table.columns if name != "rater"]
+        said = self.rows(sa.select(raters.c.name.label("rater"), *(to.c[name] for name in names)).join_from(to, raters))
+        said = said.astype({name: table[name].dtype for name in table.columns if name != "rated_at"})
+        said = said.assign(rated_at=_utc(said["rated_at"])).drop_duplicates()
+        both = table.merge(said, how="left", indicator=True, on=list(table.columns))
+        table = table[(both["_merge"] == "left_only").to_numpy()]
         with self.write() as connection:
             numbers = enrol(connection, sorted(table["rater"].unique()))
             rows = table.assign(

@@ -122,6 +122,11 @@ def test_ten_prompts_by_keyboard_alone(chromium: Any, server: tuple[Server, Path
             go_on(page)
     page.wait_for_selector("#finished:visible")
     assert page.inner_text("#progress").startswith("12 done")
+    # Undo works from here, too.
+    page.keyboard.press("u")
+    page.wait_for_selector("#work:visible")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#finished:visible")
     assert "saved" in page.inner_text("#saved")
     store = RatingStore(place)
     found = store.ratings()
@@ -141,6 +146,14 @@ def test_the_organisers_link_signs_in_and_names_stay_text(chromium: Any, server:
     store.close()
     troubles: list[str] = []
     page = new_page(chromium, "desktop", troubles)
+    page.goto(running.address)
+    page.wait_for_selector("#sign-in:visible")
+    page.keyboard.type("somebody else")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#help[open]")
+    page.keyboard.press("Escape")
+    assert page.inner_text("#who") == "somebody else"
+    # A link signs out whoever was there before.
     page.goto(f"{running.address}/#name=olga&token={token}")
     page.wait_for_selector("#sign-in:visible")
     page.keyboard.press("Enter")

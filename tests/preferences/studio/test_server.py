@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prefpaint.preferences import store as tables
 from prefpaint.preferences.studio.server import COOKIE, FAILURES_PER_MINUTE, LARGEST_BODY, create_app, is_loopback
-from prefpaint.preferences.studio.studio import Studio
+from prefpaint.preferences.studio.studio import Studio, add_rater
 from tests.preferences.studio.project import open_studio
 
 HERE = "http://127.0.0.1"
@@ -48,7 +48,7 @@ def test_a_session(studio: Studio) -> None:
         assert picture.status_code == 200 and picture.content.startswith(b"\x89PNG")
     after = client.post("/api/answer", json=good(page["id"])).json()
     assert after["progress"]["done"] == 1 and len(studio.store.ratings()) == 3
-    assert client.post("/api/undo").json()["page"]["given"] == [[1, 2, 3]] * 3
+    assert client.post("/api/undo", json={"key": KEY[::-1]}).json()["page"]["given"] == [[1, 2, 3]] * 3
     assert client.post("/api/sign-out").status_code == 200
     assert client.post("/api/page").status_code == 401
 
@@ -86,7 +86,7 @@ def test_organisers_alone_see_everybody(studio: Studio) -> None:
     ann = browser(studio, "ann")
     page = ann.post("/api/page").json()["page"]
     ann.post("/api/answer", json=good(page["id"]))
-    olga = browser(studio, "olga", studio.add_rater("olga", organiser=True))
+    olga = browser(studio, "olga", add_rater(studio.store, "olga", organiser=True))
     found = olga.get("/api/overview").json()
     assert found["ratings"] == 3 and [row["name"] for row in found["raters"]] == ["ann"]
     export = olga.get("/api/ratings.csv")
@@ -97,7 +97,7 @@ def test_organisers_alone_see_everybody(studio: Studio) -> None:
 
 
 def test_elsewhere_than_on_loopback_a_token_is_needed(studio: Studio, pictures: Path, tmp_path: Path) -> None:
-    token = studio.add_rater("ann")
+    token = add_rater(studio.store, "ann")
     client = browser(studio, host="0.0.0.0")
     assert client.get("/api/studio").json()["needs_token"]
     assert client.post("/api/sign-in", json={"name": "bob"}).status_code == 401
@@ -129,7 +129,7 @@ def test_what_is_loopback(host: str, alone: bool) -> None:
 
 
 def test_failed_sign_ins_are_limited(studio: Studio) -> None:
-    token = studio.add_rater("ann")
+    token = add_rater(studio.store, "ann")
     client = browser(studio)
     for _ in range(FAILURES_PER_MINUTE):
         assert client.post("/api/sign-in", json={"name": "ann", "token": "guess"}).status_code == 401
@@ -289,7 +289,8 @@ def test_forged_sessions(field: Any, cookie: str) -> None:
     for path in ("/api/overview", "/api/ratings.csv", "/image/1/0"):
         assert client.get(path, headers={"Cookie": f"{COOKIE}={cookie}"}).status_code == 401
     for path in ("/api/page", "/api/undo"):
-        assert client.post(path, headers={"Cookie": f"{COOKIE}={cookie}"}).status_code == 401
+        answer = client.post(path, json={"key": KEY}, headers={"Cookie": f"{COOKIE}={cookie}"})
+        assert answer.status_code == 401
 
 
 @HOSTILE
@@ -308,7 +309,7 @@ def test_a_script_in_a_name_stays_text(studio: Studio) -> None:
     client = browser(studio, name)
     page = client.post("/api/page").json()["page"]
     client.post("/api/answer", json=good(page["id"]))
-    olga = browser(studio, "olga", studio.add_rater("olga", organiser=True))
+    olga = browser(studio, "olga", add_rater(studio.store, "olga", organiser=True))
     found = olga.get("/api/overview")
     assert found.headers["content-type"] == "application/json" and found.json()["raters"][0]["name"] == name
 
@@ -339,3 +340,29 @@ def test_malformed_bodies(studio: Studio, body: bytes) -> None:
     client = browser(studio, "ann")
     answer = client.post("/api/answer", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
+
+
+@pytest.mark.parametrize(("host", "named"), [("127.0.0.2", "127.0.0.2:8500"), ("::1", "[::1]:8500")])
+def test_every_loopback_address_answers_to_its_own_name(studio: Studio, host: str, named: str) -> None:
+    client = TestClient(create_app(studio, host), base_url=f"http://{named}")
+    assert client.get("/api/studio").status_code == 200
+    assert client.get("/api/studio", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_a_proxys_address_is_compared_as_browsers_write_it(pictures: Path, tmp_path: Path) -> None:
+    studio = open_studio(pictures, tmp_path, url="https://Rate.Example.org")
+    client = TestClient(create_app(studio), base_url=HERE)
+    answer = client.post("/api/sign-in", json={"name": "ann"}, headers={"Origin": "https://rate.example.org"})
+    assert answer.status_code == 401, "a wrong token, not another site"
+    studio.store.close()
+
+
+def test_an_undo_that_is_sent_twice_takes_back_one_answer(studio: Studio) -> None:
+    client = browser(studio, "ann")
+    for number in range(3):
+        page = client.post("/api/page").json()["page"]
+        client.post("/api/answer", json=good(page["id"], key=f"{number:016d}"))
+    first = client.post("/api/undo", json={"key": "u" * 16}).json()
+    assert first["progress"]["done"] == 2
+    assert client.post("/api/undo", json={"key": "u" * 16}).json() == first
+    assert client.post("/api/undo", json={"key": "v" * 16}).json()["progress"]["done"] == 1

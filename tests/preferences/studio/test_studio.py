@@ -14,7 +14,15 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.preferences import store as tables
 from prefpaint.preferences.studio.overview import overview
-from prefpaint.preferences.studio.studio import Answer, NotYours, Rater, Studio, block_rater, has_token_holders
+from prefpaint.preferences.studio.studio import (
+    Answer,
+    NotYours,
+    Rater,
+    Studio,
+    add_rater,
+    block_rater,
+    has_token_holders,
+)
 from tests.preferences.studio.project import make_pictures, open_studio
 
 PLAIN = {"calibration": 0, "repeat_every": 0}
@@ -34,6 +42,10 @@ def rate(
     return studio.answer(
         rater, Answer(number, key or f"key-{rater.id}-{number}-{np.random.bytes(4).hex()}", "rated", given, 2.0)
     )
+
+
+def undo(studio: Studio, rater: Rater) -> dict[str, Any]:
+    return studio.undo(rater, f"undo-{np.random.bytes(8).hex()}")
 
 
 def shown(studio: Studio, number: int) -> list[str]:
@@ -123,11 +135,11 @@ def test_undo_opens_the_last_page_with_what_was_given_and_the_correction_counts(
     first = studio.page(ann)
     second = rate(studio, ann, first, [[1, 1, 1], [2, 2, 2], [3, 3, 3]])
     third = rate(studio, ann, second)
-    back = studio.undo(ann)
+    back = undo(studio, ann)
     assert back["page"]["id"] == second["page"]["id"] and back["progress"]["done"] == 1
-    back = studio.undo(ann)
+    back = undo(studio, ann)
     assert back["page"]["id"] == first["page"]["id"] and back["page"]["given"] == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
-    assert studio.undo(ann)["page"]["id"] == first["page"]["id"], "there is nothing before the first page"
+    assert undo(studio, ann)["page"]["id"] == first["page"]["id"], "there is nothing before the first page"
     assert studio.store.ratings().empty, "what was taken back does not count"
     after = rate(studio, ann, back, [[7, 7, 7]] * 3)
     assert after["page"]["id"] == second["page"]["id"], "pages taken back come in their order"
@@ -213,7 +225,7 @@ def test_calibration_comes_first_and_tells_what_was_what(pictures: Path, locatio
         assert studio.picture(ann, page["page"]["id"], 1).startswith(b"\x89PNG")
         page = rate(studio, ann, page, [good[fill] for fill in fills])
         assert page["feedback"] == {"fills": fills, "passed": True}
-    assert not page["page"]["calibration"] and studio.undo(ann)["page"]["id"] == page["page"]["id"]
+    assert not page["page"]["calibration"] and undo(studio, ann)["page"]["id"] == page["page"]["id"]
     after = rate(studio, bob, studio.page(bob))
     assert not after["feedback"]["passed"]
     rate(studio, bob, after)
@@ -307,7 +319,7 @@ def test_candidates_made_anew_are_rated_anew(tmp_path: Path) -> None:
 def test_tokens(pictures: Path, location: Path | str) -> None:
     studio = open_studio(pictures, location)
     assert not has_token_holders(studio.store)
-    token = studio.add_rater("ann", organiser=True)
+    token = add_rater(studio.store, "ann", organiser=True)
     assert has_token_holders(studio.store)
     stored = studio.store.rows(sa.select(tables.raters.c.token_hash))["token_hash"].iloc[0]
     assert token not in stored and len(stored) == 64
@@ -323,7 +335,7 @@ def test_tokens(pictures: Path, location: Path | str) -> None:
     assert opened is not None and studio.rater(opened[0]) == opened[1] and opened[1].organiser
     sessions = studio.store.rows(sa.select(tables.sessions.c.token_hash))["token_hash"]
     assert not sessions.str.contains(opened[0], regex=False).any(), "sessions are hashed at rest, too"
-    fresh = studio.add_rater("ann")
+    fresh = add_rater(studio.store, "ann")
     assert studio.rater(opened[0]) is None, "a new token ends old sessions"
     assert studio.sign_in("ann", token, needs_token=True) is None
     again = studio.sign_in("ann", fresh, needs_token=True)
@@ -368,3 +380,41 @@ def test_nothing_to_rate(pictures: Path, tmp_path: Path) -> None:
     make_pictures(tmp_path / "none", prompts=0)
     with pytest.raises(PrefPaintError, match="there is none to rate"):
         open_studio(tmp_path / "none", tmp_path)
+
+
+def test_undo_leaves_pages_of_older_pictures_alone(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "mine", prompts=4, kept=0)
+    studio = open_studio(tmp_path / "mine", tmp_path, **PLAIN)
+    ann = enter(studio, "ann")
+    rate(studio, ann, rate(studio, ann, studio.page(ann)))
+    candidates = pd.read_parquet(tmp_path / "mine/candidates.parquet")
+    candidates.assign(sha256="0" * 64).to_parquet(tmp_path / "mine/candidates.parquet")
+    fresh = open_studio(tmp_path / "mine", tmp_path, **PLAIN)
+    first = fresh.page(ann)
+    rate(fresh, ann, first)
+    back = undo(fresh, ann)
+    assert back["page"]["id"] == first["page"]["id"]
+    assert undo(fresh, ann)["page"]["id"] == first["page"]["id"]
+    # What was said of the old pictures is still there, should they come back.
+    assert len(studio.store.ratings()) == 6
+    studio.store.close()
+    fresh.store.close()
+
+
+def test_calibration_is_answered_once(pictures: Path, tmp_path: Path) -> None:
+    studio = open_studio(pictures, tmp_path, calibration=1, repeat_every=0)
+    ann = enter(studio, "ann")
+    page = studio.page(ann)
+    rate(studio, ann, page)
+    fills = [name.rpartition("/")[2] for name in shown(studio, page["page"]["id"])]
+    rate(studio, ann, page, [[7, 7, 7] if fill == "original" else [0, 0, 0] for fill in fills])
+    assert overview(studio.store, studio.candidates, 6, 3)["raters"][0]["calibration"] == 0.0
+    studio.store.close()
+
+
+def test_a_new_token_keeps_an_organisers_rights(pictures: Path, tmp_path: Path) -> None:
+    studio = open_studio(pictures, tmp_path)
+    add_rater(studio.store, "olga", organiser=True)
+    opened = studio.sign_in("olga", add_rater(studio.store, "olga"), needs_token=True)
+    assert opened is not None and opened[1].organiser
+    studio.store.close()

@@ -44,4 +44,5 @@ class StudioConfig(Config):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise ValueError("must be an address without a path, such as https://rate.example.org")
-        return url.rstrip("/")
+        # As browsers write it.
+        return url.rstrip("/").lower()

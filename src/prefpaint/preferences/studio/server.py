@@ -55,11 +55,20 @@ class SignIn(_Body):
     token: str = Field("", max_length=200)
 
 
+Key = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{16,64}$")]
+
+
+class Undo(_Body):
+    """An answer is taken back."""
+
+    key: Key
+
+
 class Given(_Body):
     """An answer as the page sends it."""
 
     page: int = Field(ge=1, le=LARGEST_ID, strict=True)
-    key: str = Field(pattern=r"^[0-9A-Za-z-]{16,64}$")
+    key: Key
     verdict: Literal["rated", "cannot judge"]
     scores: list[Annotated[list[Score], Field(min_length=len(CRITERIA), max_length=len(CRITERIA))]] = Field(
         [], max_length=16
@@ -94,7 +103,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     url = studio.config.url
     needs_token = url is not None or not is_loopback(host)
     # A page elsewhere that resolves its own name to this machine must not get in.
-    hosts = [*(["127.0.0.1", "localhost", "::1"] if is_loopback(host) else ["*"])]
+    hosts = ["127.0.0.1", "localhost", "::1", "[::1]", host] if is_loopback(host) else ["*"]
     hosts += [str(urlsplit(url).hostname)] if url else []
     limiter = MovingWindowRateLimiter(MemoryStorage())
     limit = RateLimitItemPerMinute(FAILURES_PER_MINUTE)
@@ -195,8 +204,8 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
             raise HTTPException(422, str(error)) from error
 
     @app.post("/api/undo")
-    def undo(rater: Signed) -> dict[str, Any]:
-        return studio.undo(rater)
+    def undo(rater: Signed, body: Undo) -> dict[str, Any]:
+        return studio.undo(rater, body.key)
 
     @app.get("/image/{page}/{place}")
     def image(

@@ -136,18 +136,11 @@ class Studio:
         # In the order in which they are handed out.
         self.work = {one.content: one for one in listed}
         self.calibration = [work(name, [Shown(KnownFill(name, fill).id, "") for fill in FILLS]) for name in chosen]
+        self._current = {*self.work, *(one.content for one in self.calibration)}
         store.prepare()
         self._picture = lru_cache(SERVED_IMAGES)(self._draw)
 
     # ------------------------------------------------------------ who
-
-    def add_rater(self, name: str, organiser: bool = False) -> str:
-        """Make a rater, or give one a new token; earlier tokens and sessions end.
-
-        Returns:
-            The token. It is not kept and cannot be shown again.
-        """
-        return add_rater(self.store, name, organiser)
 
     def sign_in(self, name: str, token: str, needs_token: bool) -> tuple[str, Rater] | None:
         """Open a session.
@@ -230,30 +223,39 @@ class Studio:
             known = connection.execute(sa.select(answers.c.page_id).where(answers.c.key == answer.key)).scalar()
             if known is not None and known != page.id:
                 raise ValueError("the key belongs to another answer")
-            if known is None:
+            # What a calibration page has told about itself cannot be answered better afterwards.
+            if known is None and not (page.kind == "calibration" and page.state != "open"):
                 self._record(connection, rater, page, answer)
             feedback = _feedback(page, answer) if page.kind == "calibration" and answer.verdict == "rated" else None
             return self._page(connection, rater) | ({"feedback": feedback} if feedback else {})
 
-    def undo(self, rater: Rater) -> dict[str, Any]:
+    def undo(self, rater: Rater, key: str) -> dict[str, Any]:
         """Take back the last answer; its page is open again, with what was given. Calibration stays answered.
+
+        Args:
+            rater: whose answer.
+            key: chosen by whoever sends it; the same key takes back one answer, however often it is sent.
 
         Returns:
             As `page`.
         """
         with self.store.write() as connection:
-            mine = sa.and_(pages.c.rater_id == rater.id, pages.c.kind != "calibration")
-            first_open = connection.execute(
-                sa.select(sa.func.min(pages.c.sequence)).where(pages.c.rater_id == rater.id, pages.c.state == "open")
-            ).scalar()
-            before = pages.c.sequence < first_open if first_open is not None else sa.true()
-            last = connection.execute(
-                sa.select(pages).where(mine, pages.c.state != "open", before).order_by(pages.c.sequence.desc()).limit(1)
-            ).one_or_none()
-            if last is not None:
+            # Pages of pictures that have been made anew since are nobody's last answer.
+            mine = [page for page in self._mine(connection, rater) if page.content in self._current]
+            first_open = next((page.sequence for page in mine if page.state == "open"), None)
+            answered = [
+                page
+                for page in mine
+                if page.state != "open"
+                and page.kind != "calibration"
+                and (first_open is None or page.sequence < first_open)
+            ]
+            known = connection.execute(sa.select(answers.c.id).where(answers.c.key == key)).scalar()
+            if answered and known is None:
+                last = answered[-1]
                 withdrawn = {
                     "page_id": last.id,
-                    "key": secrets.token_hex(16),
+                    "key": key,
                     "verdict": "withdrawn",
                     "seconds": 0.0,
                     "answered_at": now(),
@@ -323,13 +325,9 @@ class Studio:
         connection.execute(sa.update(pages).where(pages.c.id == page.id).values(state=answer.verdict))
 
     def _page(self, connection: sa.Connection, rater: Rater) -> dict[str, Any]:
-        columns = (pages.c[name] for name in ("id", "sequence", "kind", "content", "state"))
-        mine = connection.execute(
-            sa.select(*columns).where(pages.c.rater_id == rater.id).order_by(pages.c.sequence)
-        ).fetchall()
-        current = {*self.work, *(one.content for one in self.calibration)}
+        mine = self._mine(connection, rater)
         available = self._available(connection, rater, mine)
-        waiting = [page for page in mine if page.state == "open" and page.content in current]
+        waiting = [page for page in mine if page.state == "open" and page.content in self._current]
         number = waiting[0].id if waiting else self._next(connection, rater, mine, available)
         done = [page for page in mine if page.state != "open" and page.kind != "calibration"]
         progress = {
@@ -350,6 +348,12 @@ class Studio:
             "given": self._given(connection, page) if waiting else None,
         }
         return {"page": shown, "progress": progress}
+
+    def _mine(self, connection: sa.Connection, rater: Rater) -> Sequence[Any]:
+        """The rater's pages in the order in which they were opened."""
+        columns = (pages.c[name] for name in ("id", "sequence", "kind", "content", "state"))
+        statement = sa.select(*columns).where(pages.c.rater_id == rater.id).order_by(pages.c.sequence)
+        return connection.execute(statement).fetchall()
 
     def _available(self, connection: sa.Connection, rater: Rater, mine: Sequence[Any]) -> list[Work]:
         """Prompts that this rater may still be given, those first that others have begun."""
@@ -437,7 +441,7 @@ def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
     Args:
         store: of ratings.
         name: see `NAME_RULE`.
-        organiser: whether they see everybody's progress and exports.
+        organiser: makes them one who sees everybody's progress and exports; who is one stays one.
 
     Returns:
         The token. Only its hash is kept, so it cannot be shown again.
@@ -449,13 +453,14 @@ def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
         raise PrefPaintError(f"rater {name!r}: is no name; {NAME_RULE}")
     token = secrets.token_urlsafe(32)
     with store.write() as connection:
-        values = {"organiser": organiser, "blocked": False, "token_hash": _hash(token)}
-        number = connection.execute(sa.select(raters.c.id).where(raters.c.name == name)).scalar()
-        if number is None:
+        row = connection.execute(sa.select(raters).where(raters.c.name == name)).one_or_none()
+        rights = organiser or (row is not None and row.organiser)
+        values = {"organiser": rights, "blocked": False, "token_hash": _hash(token)}
+        if row is None:
             connection.execute(sa.insert(raters).values(name=name, added_at=now(), **values))
         else:
-            connection.execute(sa.update(raters).where(raters.c.id == number).values(values))
-            connection.execute(sa.delete(sessions).where(sessions.c.rater_id == number))
+            connection.execute(sa.update(raters).where(raters.c.id == row.id).values(values))
+            connection.execute(sa.delete(sessions).where(sessions.c.rater_id == row.id))
     return token
 
 

@@ -133,7 +133,7 @@ function flip() { flipped = !flipped; mark(); }
 async function exchange(path, body) {
   if (sending) return null;
   sending = true;
-  mark();
+  if (page) mark();
   status("saving …");
   try {
     const found = await persist(path, body);
@@ -150,9 +150,11 @@ async function exchange(path, body) {
   }
 }
 
+function newKey() { return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(""); }
+
 async function answer(verdict) {
   if (!page || (verdict === "rated" && $("send").disabled)) return;
-  const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const key = newKey();
   const seconds = Math.min((performance.now() - opened) / 1000, 86400);
   const shown = page;
   const found = await exchange("/api/answer", { page: page.id, key, verdict, scores: verdict === "rated" ? scores : [], seconds });
@@ -177,11 +179,16 @@ function tell(shown, found) {
 
 function goOn() { const found = after; after = null; open(found); }
 
-async function undo() { const found = await exchange("/api/undo"); if (found) open(found); }
+async function undo() { const found = await exchange("/api/undo", { key: newKey() }); if (found) open(found); }
 
 async function begin() {
+  // A link of the organiser carries name and token after the #, which no server ever sees.
+  const link = new URLSearchParams(location.hash.slice(1));
+  history.replaceState(null, "", location.pathname);
   about = await call("GET", "/api/studio");
+  if (about.rater && link.get("token")) { await call("POST", "/api/sign-out"); about = await call("GET", "/api/studio"); }
   const rater = about.rater;
+  $("who").textContent = rater ? rater.name : "";
   $("sign-out").hidden = $("help-button").hidden = !rater;
   $("organiser").hidden = !(rater && rater.organiser);
   if (rater) { open(await persist("/api/page")); return; }
@@ -190,11 +197,8 @@ async function begin() {
   $("token-hint").textContent = about.needs_token ? "Your organiser gave you a link or a token." : "On this machine a name is enough, unless you were given a token.";
   $("token").required = about.needs_token;
   show("sign-in");
-  // A link of the organiser carries both after the #, which no server ever sees.
-  const link = new URLSearchParams(location.hash.slice(1));
   $("name").value = link.get("name") || $("name").value;
   $("token").value = link.get("token") || "";
-  history.replaceState(null, "", location.pathname);
   (link.get("token") ? $("sign-in").querySelector("button") : $("name")).focus();
 }
 
@@ -223,7 +227,7 @@ $("zoom").addEventListener("click", () => $("zoom").close());
 $("incomplete").querySelector("img").addEventListener("click", () => { flipped = true; $("zoom").showModal(); mark(); });
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement || $("help").open) return;
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement || $("help").open) return;
   const key = event.key.toLowerCase();
   if (key === "?" && about && about.rater) { $("help").showModal(); event.preventDefault(); return; }
   if (!$("feedback").hidden) { if (key === "enter") { goOn(); event.preventDefault(); } return; }
@@ -241,4 +245,5 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+addEventListener("hashchange", () => { if (location.hash) begin(); });
 begin().catch((error) => status(error.message, true));
