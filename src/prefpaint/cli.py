@@ -7,6 +7,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from prefpaint.commands.base import OneSentence, environment, project
 from prefpaint.commands.raters import rate, raters, ratings
+from prefpaint.commands.tryout import tryout
 
 run = OneSentence("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)
 
@@ -32,5 +33,5 @@ def import_reward(file: Path, env: str | None) -> None:
     )
 
 
-COMMANDS = (run, import_reward, rate, raters, ratings)
+COMMANDS = (run, import_reward, rate, raters, ratings, tryout)
 cli = click.Group("kedro", commands={str(command.name): command for command in COMMANDS})

@@ -12,6 +12,9 @@ from kedro.validation import DataValidationError
 
 from prefpaint.errors import PrefPaintError
 
+# What there must be before people rate.
+RATED = ("prompts", "candidates", "prompt_images", "prompt_masks", "candidate_images")
+
 environment = click.option("--env", "-e", default=None, help="Configuration environment.")
 
 
@@ -65,5 +68,6 @@ def load(catalog: Any, name: str) -> Any:
         PrefPaintError: it is not there yet.
     """
     if not catalog.exists(name):
-        raise PrefPaintError(f"{name}: there is none yet; run `kedro run --pipelines=masks,candidates` or `dvc pull`")
+        option = " --pipelines=masks,candidates" if name in RATED else ""
+        raise PrefPaintError(f"{name}: there is none yet; run `kedro run{option}` or `dvc pull`")
     return catalog.load(name)

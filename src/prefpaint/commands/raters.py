@@ -19,8 +19,9 @@ PORT = 8500
 def rate(host: str, port: int, env: str | None) -> None:
     """Serve the rating studio for the candidates that exist."""
     from prefpaint.preferences.studio.config import StudioConfig
-    from prefpaint.preferences.studio.server import is_loopback, serve
+    from prefpaint.preferences.studio.server import serve
     from prefpaint.preferences.studio.studio import Studio, has_token_holders
+    from prefpaint.web import address_of, check_free, is_loopback
 
     with project(env) as context:
         catalog = context.catalog
@@ -28,13 +29,13 @@ def rate(host: str, port: int, env: str | None) -> None:
         config = StudioConfig.model_validate(context.config_loader["parameters"]["studio"])
         inputs = {name: load(catalog, name) for name in names}
         studio = Studio(catalog.load("rating_store"), config=config, **inputs)
-    _free(host, port)
+    check_free(host, port)
     if (config.url or not is_loopback(host)) and not has_token_holders(studio.store):
         raise PrefPaintError(
             f"nobody could sign in at {config.url or host}: tokens are required there, and none has been given out; "
             "run `kedro raters add NAME` first"
         )
-    address = config.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = config.url or address_of(host, port)
     click.echo(f"The studio is at {address}  (Ctrl+C ends it; nothing that was saved is lost)")
     click.echo(f"{len(studio.work)} prompts, {config.overlap} raters each; ratings go to {_place(studio.store)}")
     if config.calibration and not studio.calibration:
@@ -48,21 +49,6 @@ def rate(host: str, port: int, env: str | None) -> None:
         serve(studio, host, port)
     finally:
         studio.store.close()
-
-
-def _free(host: str, port: int) -> None:
-    """Raise where the address cannot be listened on."""
-    import socket
-
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, number) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise PrefPaintError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); give another --port or --host"
-        ) from error
 
 
 def _place(store: Any) -> str:

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefpaint.preferences import store as tables
-from prefpaint.preferences.studio.server import COOKIE, FAILURES_PER_MINUTE, LARGEST_BODY, create_app, is_loopback
+from prefpaint.preferences.studio.server import COOKIE, LARGEST_BODY, create_app
 from prefpaint.preferences.studio.studio import Studio, add_rater
+from prefpaint.web import FAILURES_PER_MINUTE, is_loopback
 from tests.preferences.studio.project import open_studio
 
 HERE = "http://127.0.0.1"

@@ -1,19 +1,11 @@
 """The studio's web pages and the few addresses behind them."""
 
-import ipaddress
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi import Path as InPath
-from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import FileResponse, JSONResponse
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prefpaint.preferences.exchange import NAME_RULE, is_name, to_csv
@@ -21,9 +13,9 @@ from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST, RATING_COLUM
 from prefpaint.preferences.store import StoreError, fitting
 from prefpaint.preferences.studio.overview import overview
 from prefpaint.preferences.studio.studio import Answer, NotYours, Rater, Studio
+from prefpaint.web import FailedSignIns, harden, is_loopback, run, serve_files
 
 COOKIE = "prefpaint_session"
-FAILURES_PER_MINUTE = 10
 LARGEST_BODY = 16 * 1024
 LARGEST_ID = 2**63 - 1
 STATIC = Path(__file__).with_name("static")
@@ -33,12 +25,6 @@ FILES = {
     "studio.css": "text/css",
     "rate.js": "text/javascript",
     "organiser.js": "text/javascript",
-}
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
 }
 
 Score = Annotated[int, Field(ge=LOWEST, le=HIGHEST, strict=True)]
@@ -82,16 +68,6 @@ class Given(_Body):
         return self
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     """The web application.
 
@@ -102,39 +78,17 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     """
     url = studio.config.url
     needs_token = url is not None or not is_loopback(host)
-    # A page elsewhere that resolves its own name to this machine must not get in.
-    hosts = ["127.0.0.1", "localhost", "::1", "[::1]", host] if is_loopback(host) else ["*"]
-    hosts += [str(urlsplit(url).hostname)] if url else []
-    limiter = MovingWindowRateLimiter(MemoryStorage())
-    limit = RateLimitItemPerMinute(FAILURES_PER_MINUTE)
+    failures = FailedSignIns()
     app = FastAPI(title="PrefPaint rating studio", openapi_url=None, max_body_size=LARGEST_BODY)
 
-    @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        origin = request.headers.get("origin")
-        own = {f"{request.url.scheme}://{request.headers.get('host')}", url}
-        if request.method != "GET" and origin is not None and origin not in own:
-            response: Response = JSONResponse({"detail": "this page belongs to another site"}, 403)
-        else:
-            response = await go_on(request)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    harden(app, host, url)
+    serve_files(app, STATIC, PAGES, FILES)
 
     @app.exception_handler(StoreError)
     def busy(request: Request, error: StoreError) -> Response:
         return JSONResponse(
             {"detail": "the ratings cannot be stored right now; trying again"}, 503, {"Retry-After": "1"}
         )
-
-    @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, error: RequestValidationError) -> Response:
-        # FastAPI's own answer repeats the input, which need not be text that JSON can hold.
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if isinstance(part, (str, int)))
-        return JSONResponse({"detail": f"{where.encode('ascii', 'replace').decode()}: {first['type']}"}, 422)
 
     def signed_in(request: Request) -> Rater:
         rater = studio.rater(request.cookies.get(COOKIE))
@@ -150,21 +104,14 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     Signed = Annotated[Rater, Depends(signed_in)]
     Organiser = Annotated[Rater, Depends(organiser)]
 
-    for address, file in PAGES.items():
-        app.add_api_route(address, _file(STATIC / file, "text/html"), methods=["GET"])
-    for name, kind in FILES.items():
-        app.add_api_route(f"/static/{name}", _file(STATIC / name, kind), methods=["GET"])
-
     @app.post("/api/sign-in")
     def sign_in(request: Request, response: Response, body: SignIn) -> dict[str, Any]:
-        client = request.client.host if request.client else ""
-        if not limiter.test(limit, client):
-            raise HTTPException(429, "too many failed sign-ins; wait a minute", {"Retry-After": "60"})
+        failures.check(request)
         if not is_name(body.name.strip()):
             raise HTTPException(422, f"this is no name; {NAME_RULE}")
         opened = studio.sign_in(body.name.strip(), body.token.strip(), needs_token)
         if opened is None:
-            limiter.hit(limit, client)
+            failures.count(request)
             raise HTTPException(401, "name and token do not fit together")
         session, rater = opened
         response.set_cookie(
@@ -234,24 +181,6 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     return app
 
 
-def _file(path: Path, kind: str) -> Callable[[], Response]:
-    def serve() -> Response:
-        return FileResponse(path, media_type=kind, headers={"Cache-Control": "no-cache"})
-
-    return serve
-
-
 def serve(studio: Studio, host: str, port: int) -> None:
     """Serve until interrupted."""
-    import uvicorn
-
-    uvicorn.run(
-        create_app(studio, host),
-        host=host,
-        port=port,
-        log_level="warning",
-        server_header=False,
-        # Who a request comes from is the proxy's to say where there is one, and nobody's else.
-        proxy_headers=studio.config.url is not None,
-        forwarded_allow_ips="127.0.0.1",
-    )
+    run(create_app(studio, host), host, port, behind_proxy=studio.config.url is not None)

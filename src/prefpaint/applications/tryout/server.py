@@ -1,0 +1,119 @@
+"""The try-it page and the addresses behind it."""
+
+import base64
+import binascii
+import hashlib
+import io
+import secrets
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Path as InPath
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from prefpaint.applications.tryout.painter import Painter
+from prefpaint.errors import PrefPaintError
+from prefpaint.web import FailedSignIns, harden, serve_files
+
+COOKIE = "prefpaint_try"
+LARGEST_BODY = 24 * 1024 * 1024
+LONGEST_IMAGE = 12 * 1024 * 1024
+STATIC = Path(__file__).with_name("static")
+FILES = {"icon.svg": "image/svg+xml", "try.css": "text/css", "try.js": "text/javascript"}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SignIn(_Body):
+    """The token that the page's owner was shown."""
+
+    token: str = Field(max_length=200)
+
+
+class Asked(_Body):
+    """A picture and its hole, as base64."""
+
+    picture: str = Field(max_length=LONGEST_IMAGE)
+    mask: str = Field(max_length=LONGEST_IMAGE)
+    seed: int = Field(0, ge=0, lt=2**63, strict=True)
+
+
+def _png(image: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def create_app(
+    painter: Painter, examples: list[np.ndarray], host: str = "127.0.0.1", token: str | None = None
+) -> FastAPI:
+    """The web application.
+
+    Args:
+        painter: both models.
+        examples: (H, W, 3) uint8, to try without a picture of one's own.
+        host: the address it will listen on.
+        token: what visitors must know; None: nothing, as on loopback.
+    """
+    app = FastAPI(title="PrefPaint: try it", openapi_url=None, max_body_size=LARGEST_BODY)
+    harden(app, host)
+    serve_files(app, STATIC, {"/": "try.html"}, FILES)
+    failures = FailedSignIns()
+    # Kept for as long as the page is served; the token itself is kept as a hash alone.
+    expected = hashlib.sha256(token.encode()).hexdigest() if token is not None else None
+    sessions: set[str] = set()
+
+    def allowed(request: Request) -> None:
+        cookie = request.cookies.get(COOKIE, "")
+        if expected is not None and hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest() not in sessions:
+            raise HTTPException(401, "sign in first")
+
+    guarded = [Depends(allowed)]
+
+    @app.post("/api/sign-in")
+    def sign_in(request: Request, response: Response, body: SignIn) -> dict[str, Any]:
+        failures.check(request)
+        given = hashlib.sha256(body.token.strip().encode("utf-8", "surrogatepass")).hexdigest()
+        if expected is not None and not secrets.compare_digest(given, expected):
+            failures.count(request)
+            raise HTTPException(401, "this is not the token")
+        session = secrets.token_urlsafe(32)
+        sessions.add(hashlib.sha256(session.encode()).hexdigest())
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, session, httponly=True, samesite="strict", secure=secure)
+        return {}
+
+    @app.get("/api/about", dependencies=guarded)
+    def about() -> dict[str, Any]:
+        return {"side": painter.side, "examples": len(examples)}
+
+    @app.get("/example/{number}", dependencies=guarded)
+    def example(number: Annotated[int, InPath(ge=0, le=10_000)]) -> Response:
+        if number >= len(examples):
+            raise HTTPException(404, "there is no such example")
+        stream = io.BytesIO()
+        Image.fromarray(examples[number]).save(stream, "PNG")
+        return Response(stream.getvalue(), media_type="image/png")
+
+    @app.post("/api/fill", dependencies=guarded)
+    def fill(body: Asked) -> dict[str, Any]:
+        try:
+            picture, mask = (base64.b64decode(text, validate=True) for text in (body.picture, body.mask))
+        except (binascii.Error, ValueError) as error:
+            raise HTTPException(422, "the picture or the mask is no base64") from error
+        try:
+            tried = painter.paint(picture, mask, body.seed)
+        except PrefPaintError as error:
+            raise HTTPException(422, str(error)) from error
+        fills = [
+            {"name": name, "image": _png(image), "reward": tried.rewards[name], "width": tried.widths[name]}
+            for name, image in tried.fills.items()
+        ]
+        return {"shown": _png(tried.shown), "fills": fills}
+
+    return app

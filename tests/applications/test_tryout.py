@@ -1,0 +1,177 @@
+"""The try-it page: both models fill what was sent, and nobody gets in or breaks it."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from prefpaint.applications.tryout.painter import LARGEST_PIXELS, Painter, read_picture
+from prefpaint.applications.tryout.server import COOKIE, create_app
+from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.sampling import Inpainter, native_size
+from tests.conftest import Project
+from tests.pipelines.test_evaluate import make_inputs
+from tests.preferences.studio.project import free_port
+from tests.test_cli_errors import sentence
+
+HERE = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory) -> Painter:
+    given = make_inputs(tmp_path_factory.mktemp("tryout"))
+    alone = SamplingConfig(steps=2, batch=1)
+    inpainters = {name: Inpainter(given[f"{name}_model"], alone, "cpu") for name in ("base", "aligned")}
+    return Painter(inpainters, given["reward_model"], given["trust"], native_size(given["base_model"]))
+
+
+def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, kind)
+    return stream.getvalue()
+
+
+def picture(height: int = 60, width: int = 90) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def right_half(height: int = 60, width: int = 90) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    mask[:, width // 2 :] = 255
+    return mask
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    image, mask = (base64.b64encode(encoded(one)).decode() for one in (picture(), right_half()))
+    return {"picture": image, "mask": mask, "seed": 1, **changes}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_both_models_fill_the_hole_and_keep_the_rest(painter: Painter, kind: str) -> None:
+    tried = painter.paint(encoded(picture(), kind), encoded(right_half()), 1)
+    side = painter.side
+    assert tried.shown.shape == (side, side, 3) and (tried.shown[:, side // 2 + 1 :] == 128).all()
+    for fill in tried.fills.values():
+        np.testing.assert_array_equal(fill[:, : side // 2 - 1], tried.shown[:, : side // 2 - 1])
+    assert set(tried.rewards) == set(tried.widths) == {"base", "aligned"}
+    assert all(np.isfinite([*tried.rewards.values(), *tried.widths.values()]))
+    again = painter.paint(encoded(picture(), kind), encoded(right_half()), 1)
+    np.testing.assert_array_equal(again.fills["aligned"], tried.fills["aligned"])
+    other = painter.paint(encoded(picture(), kind), encoded(right_half()), 2)
+    assert (other.fills["aligned"] != tried.fills["aligned"]).any()
+
+
+@pytest.mark.parametrize(
+    ("picture_bytes", "mask", "message"),
+    [
+        (b"dear diary", encoded(right_half()), "the picture is no PNG"),
+        (encoded(picture())[:200], encoded(right_half()), "the picture is no PNG"),
+        (encoded(picture(), "BMP"), encoded(right_half()), "the picture is no PNG"),
+        (encoded(picture()), b"", "the mask is no PNG"),
+        (encoded(picture()), encoded(np.zeros((60, 90), np.uint8)), "the mask has no hole"),
+        (encoded(picture()), encoded(np.full((60, 90), 255, np.uint8)), "the mask covers everything"),
+    ],
+)
+def test_what_cannot_be_filled_is_one_sentence(
+    painter: Painter, picture_bytes: bytes, mask: bytes, message: str
+) -> None:
+    with pytest.raises(PrefPaintError, match=message):
+        painter.paint(picture_bytes, mask, 0)
+
+
+def test_a_picture_too_large_is_refused_before_it_is_decoded() -> None:
+    stream = io.BytesIO()
+    Image.new("1", (6000, LARGEST_PIXELS // 6000 + 1)).save(stream, "PNG")
+    with pytest.raises(PrefPaintError, match="more than 30,000,000 pixels"):
+        read_picture(stream.getvalue(), "picture")
+
+
+def test_a_session(painter: Painter) -> None:
+    client = TestClient(create_app(painter, [picture()]), base_url=HERE)
+    assert client.get("/").status_code == client.get("/static/try.js").status_code == 200
+    assert client.get("/api/about").json() == {"side": painter.side, "examples": 1}
+    assert client.get("/example/0").content.startswith(b"\x89PNG") and client.get("/example/1").status_code == 404
+    found = client.post("/api/fill", json=body()).json()
+    assert [one["name"] for one in found["fills"]] == ["base", "aligned"]
+    assert found["shown"].startswith("data:image/png;base64,")
+    answer = client.post("/api/fill", json=body(picture="AAAA"))
+    assert answer.status_code == 422 and "is no PNG" in answer.json()["detail"]
+
+
+def test_elsewhere_than_on_loopback_a_token_is_needed(painter: Painter) -> None:
+    client = TestClient(create_app(painter, [picture()], "0.0.0.0", "the token"), base_url=HERE)
+    for path in ("/api/about", "/example/0"):
+        assert client.get(path).status_code == 401
+        assert client.get(path, headers={"Cookie": f"{COOKIE}=forged"}).status_code == 401
+    assert client.post("/api/fill", json=body()).status_code == 401
+    assert client.post("/api/sign-in", json={"token": "another"}).status_code == 401
+    answer = client.post("/api/sign-in", json={"token": "the token"})
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert client.get("/api/about").status_code == 200
+    for _ in range(10):
+        client.post("/api/sign-in", json={"token": "guess"})
+    assert client.post("/api/sign-in", json={"token": "the token"}).status_code == 429
+
+
+def test_other_sites_stay_out(painter: Painter) -> None:
+    client = TestClient(create_app(painter, []), base_url=HERE)
+    assert client.post("/api/fill", json=body(), headers={"Origin": "https://evil.example"}).status_code == 403
+    assert client.get("/api/about", headers={"Host": "evil.example"}).status_code == 400
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=40)
+    | st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.fixed_dictionaries(
+        {}, optional={"picture": anything, "mask": anything, "seed": anything, "more": anything}
+    )
+    | anything,
+    path=st.sampled_from(["/api/fill", "/api/sign-in", "/example/../../etc/passwd", "/static/..%2f..%2fserver.py"]),
+)
+def test_a_hostile_session(painter: Painter, changes: Any, path: str) -> None:
+    client = TestClient(create_app(painter, [picture()]), base_url=HERE, raise_server_exceptions=False)
+    sent = (
+        body(**changes)
+        if isinstance(changes, dict) and set(changes) <= {"picture", "mask", "seed", "more"}
+        else changes
+    )
+    content = json.dumps(sent).encode("utf-8", "surrogatepass")
+    answer = client.post(path, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code < 500, answer.text
+    assert b"root:" not in answer.content and b"import " not in answer.content
+
+
+def test_the_command(project: Project) -> None:
+    assert "there is none yet; run `kedro run` or `dvc pull`" in sentence(project.run("try"))
+    assert project.run("run").returncode == 0
+    port = free_port()
+    call = [sys.executable, "-m", "kedro", "try", "--port", str(port)]
+    process = subprocess.Popen(call, cwd=project.path, env=project.environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert any(f"Try it at http://127.0.0.1:{port}" in line for line in process.stdout)
+    finally:
+        process.kill()
+        process.wait()
