@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,9 +10,11 @@ from PIL import Image
 
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.figures import CHOICES, GalleryRow, draw_gallery, draw_win_rates
+from prefpaint.evaluation.learned import NO_CHECKPOINT
 from prefpaint.evaluation.measures import flat_metrics, measure
 from prefpaint.evaluation.methods import compare_methods, methods_metrics
 from prefpaint.evaluation.report import (
+    SCORE_WORDS,
     Report,
     bound_sentence,
     interval_sentences,
@@ -81,6 +84,7 @@ def report(people: bool = False, gain: float = 1.0) -> Report:
         simulated=not people,
         table=table,
         methods=methods,
+        learned=pd.DataFrame({"score": list(SCORE_WORDS), "status": NO_CHECKPOINT, "split": None, "method": None}),
         gallery=gallery(),
         metrics={
             "evaluate_metrics": flat_metrics(table),
@@ -265,7 +269,14 @@ def test_what_got_worse_is_shown_like_what_improved() -> None:
 def test_markup_in_a_metric_is_shown_not_run() -> None:
     given = report()
     bad = Report(
-        given.simulated, given.table, given.methods, [], {"x": {"note": "<script>alert(1)</script>"}}, {}, WORLDS
+        given.simulated,
+        given.table,
+        given.methods,
+        given.learned,
+        [],
+        {"x": {"note": "<script>alert(1)</script>"}},
+        {},
+        WORLDS,
     )
     html = render_report(bad)
     assert "<script>" not in html and "&lt;script&gt;" in html
@@ -287,7 +298,7 @@ def test_figures_are_drawn_the_same_twice(people: bool) -> None:
 def test_a_split_where_nothing_got_worse_says_so() -> None:
     given = report()
     only = [r for r in gallery() if r.choice != "made worse"]
-    html = render_report(Report(True, given.table, given.methods, only, {}, {}, WORLDS[:0]))
+    html = render_report(Report(True, given.table, given.methods, given.learned, only, {}, {}, WORLDS[:0]))
     assert html.count('<p class="note">None.</p>') == 2
     draw_gallery(only)
 
@@ -324,3 +335,17 @@ def test_every_number_in_a_table_is_in_a_metrics_file() -> None:
     assert len(tokens) > 100
     # A range is written 60.2-73.4 %, with the unit once.
     assert not {token for token in tokens if token not in known and token.removesuffix("\u00a0%") not in known}
+
+
+def test_other_peoples_scores_are_shown_or_said_not_to_have_run() -> None:
+    given = report()
+    page = render_report(given)
+    assert page.count(NO_CHECKPOINT) == len(SCORE_WORDS)
+    rows = [
+        {"score": "clip", "status": "run", "split": split, "method": method, "value": 21.5, "low": 20.25, "high": 22.75}
+        for split in CONFIG.splits
+        for method in given.methods["method"].unique()
+    ]
+    learned = pd.concat([pd.DataFrame(rows), given.learned[given.learned["score"] != "clip"]])
+    page = render_report(replace(given, learned=learned))
+    assert page.count("21.500") == 2 * 4 and page.count(NO_CHECKPOINT) == len(SCORE_WORDS) - 1

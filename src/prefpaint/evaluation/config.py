@@ -25,6 +25,21 @@ class MethodConfig(Config):
         return self
 
 
+class LearnedScoresConfig(Config):
+    """Other people's models that score the fills (the paper's Table 2); empty ones are listed as not run.
+
+    Each is a folder or hub id of a transformers checkpoint, and costs one pass over all samples.
+    """
+
+    text: str = Field("a photograph", description="What CLIP and BLIP compare pictures with.")
+    clip: str = Field("", description="CLIP model with its processor.")
+    blip: str = Field("", description="BLIP image-text retrieval model with its processor.")
+    aesthetic: str = Field("", description='Image classifier with one output, or with a label "aesthetic".')
+    classifier: str = Field(
+        "", description="Image classifier: do fills show what the original shows, and how varied are they?"
+    )
+
+
 class EvaluateConfig(Config):
     """The `evaluate` pipeline: samples of all methods on prompts kept for this alone."""
 
@@ -45,6 +60,7 @@ class EvaluateConfig(Config):
         {"telea": MethodConfig(kind="telea"), "biharmonic": MethodConfig(kind="biharmonic")},
         description="Compared beside base and aligned model, on the same prompts, masks and seeds; by name.",
     )
+    scores: LearnedScoresConfig = LearnedScoresConfig()
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples of the prompts; milliseconds each 1,000.")
     gallery: int = Field(6, ge=1, description="Prompts shown per kind of choice and split.")
 

@@ -47,6 +47,7 @@ DESCRIPTION_WORDS = {
 METRICS_WORDS = {
     "evaluate_metrics": "Evaluation",
     "methods_metrics": "All methods",
+    "learned_metrics": "Other people's models",
     "preferences_metrics": "Preferences",
     "reward_metrics": "Reward model",
     "bound_metrics": "Trust",
@@ -373,6 +374,7 @@ class Report:
         simulated: whether the raters are simulated.
         table: of `measures.measure`.
         methods: of `methods.compare_methods`.
+        learned: of `learned.learned_scores`.
         gallery: of `figures.choose_rows`.
         metrics: flat metrics by dataset name.
         figures: PNG bytes by dataset name.
@@ -382,6 +384,7 @@ class Report:
     simulated: bool
     table: pd.DataFrame
     methods: pd.DataFrame
+    learned: pd.DataFrame
     gallery: Sequence[GalleryRow]
     metrics: Mapping[str, Mapping[str, Any]]
     figures: Mapping[str, bytes]
@@ -444,6 +447,32 @@ def _method_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
                     "prompts": int(reward.loc["mean", "prompts"]),
                 }
             )
+    return rows
+
+
+SCORE_WORDS = {
+    "clip": "CLIP score",
+    "blip": "BLIP, probability of a match",
+    "aesthetic": "aesthetic score",
+    "classification_accuracy": "classified as the original is",
+    "inception_score": "Inception Score",
+    "imagereward": "ImageReward",
+}
+
+
+def _learned_rows(learned: pd.DataFrame, splits: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The paper's Table 2: per score and split a value of every method, or why it was not run."""
+    rows = []
+    for score, words in SCORE_WORDS.items():
+        part = _pick(learned, score=score)
+        status = part["status"].iloc[0]
+        if (part["method"].isna()).all():
+            rows.append({"words": words, "split": "", "status": status, "values": []})
+            continue
+        for split in splits:
+            of_split = _pick(part, split=split).set_index("method")
+            values = [of_split.loc[name] if name in of_split.index else None for name in names]
+            rows.append({"words": words, "split": split, "status": status, "values": values})
     return rows
 
 
@@ -526,6 +555,8 @@ def render_report(report: Report) -> str:
         beaten_sentences=beaten_sentences(report.methods),
         sizes=sorted(int(size) for size in table["best_of"].dropna().unique()),
         method_rows={split: _method_rows(report.methods, split) for split in splits},
+        method_names=list(report.methods["method"].unique()),
+        learned_rows=_learned_rows(report.learned, splits, list(report.methods["method"].unique())),
         offline_words=list(OFFLINE_WORDS.values()),
         offline_rows={split: _offline_rows(report.methods, split) for split in splits},
         descriptions={split: _description_rows(table, split) for split in splits},

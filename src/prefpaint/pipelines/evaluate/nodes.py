@@ -63,6 +63,16 @@ def compare_all_methods(
     return table, methods_metrics(table), draw_duels(table)
 
 
+def score_with_other_models(
+    evaluation: pd.DataFrame, painted: ImageFolder, images: ImageFolder, config: EvaluateConfig
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """What other people's models make of the fills, as a table and as flat metrics."""
+    from prefpaint.evaluation.learned import learned_metrics, learned_scores
+
+    table = learned_scores(evaluation, painted, images, config)
+    return table, learned_metrics(table)
+
+
 def draw_comparison(table: pd.DataFrame, evaluation: pd.DataFrame) -> Any:
     """Win rates with intervals."""
     from prefpaint.evaluation.figures import draw_win_rates
@@ -93,6 +103,8 @@ def write_report(
     methods_metrics: dict[str, Any],
     methods_table: pd.DataFrame,
     methods_figure: bytes,
+    learned_table: pd.DataFrame,
+    learned_metrics: dict[str, Any],
     masks_preview: bytes,
     candidates_preview: bytes,
     preferences_figure: bytes,
@@ -114,10 +126,12 @@ def write_report(
             simulated=bool(taste),
             table=table,
             methods=methods_table,
+            learned=learned_table,
             gallery=choose_rows(evaluation, painted, images, masks, config.gallery),
             metrics={
                 "evaluate_metrics": evaluate_metrics,
                 "methods_metrics": methods_metrics,
+                "learned_metrics": learned_metrics,
                 "reward_metrics": reward_metrics,
                 "bound_metrics": bound_metrics,
                 "align_metrics": align_metrics,

@@ -51,6 +51,12 @@ def create_pipeline() -> Pipeline:
                 ["methods_table", "methods_metrics", "methods_figure"],
                 name="compare_all_methods",
             ),
+            node(
+                nodes.score_with_other_models,
+                ["evaluation", "evaluation_images", "prompt_images", "params:evaluate"],
+                ["learned_table", "learned_metrics"],
+                name="score_with_other_models",
+            ),
             node(nodes.draw_comparison, ["evaluate_table", "evaluation"], "evaluate_figure", name="draw_win_rates"),
             node(
                 nodes.draw_gallery,
@@ -69,6 +75,8 @@ def create_pipeline() -> Pipeline:
                     "methods_metrics",
                     "methods_table",
                     "methods_figure",
+                    "learned_table",
+                    "learned_metrics",
                     *figures,
                     "bound_worlds",
                     "align_figure",

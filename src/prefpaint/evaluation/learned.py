@@ -1,0 +1,244 @@
+"""The paper's Table 2: what other people's models make of the fills."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
+from prefpaint.evaluation.statistics import bootstrap_mean
+from prefpaint.images import ImageFolder
+from prefpaint.progress import Progress
+
+DIGITS = 6
+BATCH = 32
+# Score → which checkpoint it needs.
+SCORES = {
+    "clip": "clip",
+    "blip": "blip",
+    "aesthetic": "aesthetic",
+    "classification_accuracy": "classifier",
+    "inception_score": "classifier",
+}
+NO_CHECKPOINT = "not run: no checkpoint"
+NO_LIBRARY = "not run: no library that is kept up reads its checkpoint"
+RUN = "run"
+COLUMNS = ("score", "status", "split", "method", "prompts", "value", "low", "high")
+# With fewer pictures a split of ten would hold next to nothing.
+LEAST_FOR_TEN_SPLITS = 500
+
+# (N, H, W, 3) uint8 → (N, ...) float64.
+Judge = Callable[[np.ndarray], np.ndarray]
+
+
+def _load(name: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, Any]:
+    """A transformers model in evaluation mode and its processor."""
+    local = Path(checkpoint).is_dir()
+    try:
+        model = classes[0].from_pretrained(checkpoint, local_files_only=local)
+        processor = classes[1].from_pretrained(checkpoint, local_files_only=local)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PrefPaintError(
+            f"evaluate.scores.{name}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id"
+        ) from error
+    return model.eval(), processor
+
+
+def _pictures(images: np.ndarray) -> list[Image.Image]:
+    return [Image.fromarray(image) for image in images]
+
+
+def clip_judge(checkpoint: str, text: str) -> Judge:
+    """CLIP score, 100 · max(cos(picture, text), 0) (Hessel et al. 2021, with weight 100 as in torchmetrics).
+
+    Raises:
+        PrefPaintError: the checkpoint is missing or no CLIP model.
+    """
+    import torch
+    from transformers import AutoProcessor, CLIPModel
+
+    model, processor = _load("clip", checkpoint, (CLIPModel, AutoProcessor))
+
+    @torch.no_grad()
+    def judge(images: np.ndarray) -> np.ndarray:
+        inputs = processor(text=[text], images=_pictures(images), return_tensors="pt", padding=True)
+        found = model(**inputs)
+        cosines = found.image_embeds @ found.text_embeds[0]
+        return np.asarray(100 * cosines.clamp(min=0).double().numpy())
+
+    return judge
+
+
+def blip_judge(checkpoint: str, text: str) -> Judge:
+    """BLIP's probability that the text belongs to the picture (its image-text matching head; Li et al. 2022).
+
+    Raises:
+        PrefPaintError: the checkpoint is missing or no BLIP retrieval model.
+    """
+    import torch
+    from transformers import AutoProcessor, BlipForImageTextRetrieval
+
+    model, processor = _load("blip", checkpoint, (BlipForImageTextRetrieval, AutoProcessor))
+
+    @torch.no_grad()
+    def judge(images: np.ndarray) -> np.ndarray:
+        inputs = processor(text=[text] * len(images), images=_pictures(images), return_tensors="pt", padding=True)
+        return np.asarray(model(**inputs, use_itm_head=True).itm_score.softmax(1)[:, 1].double().numpy())
+
+    return judge
+
+
+def logits_judge(name: str, checkpoint: str) -> tuple[Judge, dict[int, str]]:
+    """A classifier's logits, (N, labels), and the names of its labels.
+
+    Raises:
+        PrefPaintError: the checkpoint is missing or no image classifier.
+    """
+    import torch
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    model, processor = _load(name, checkpoint, (AutoModelForImageClassification, AutoImageProcessor))
+
+    @torch.no_grad()
+    def judge(images: np.ndarray) -> np.ndarray:
+        inputs = processor(images=_pictures(images), return_tensors="pt")
+        return np.asarray(model(**inputs).logits.double().numpy())
+
+    return judge, dict(model.config.id2label)
+
+
+def aesthetic_judge(checkpoint: str) -> Judge:
+    """An aesthetic predictor: the output of a regression model, or the probability of the label "aesthetic".
+
+    Raises:
+        PrefPaintError: the checkpoint is missing, or has several labels and none of that name.
+    """
+    judge, labels = logits_judge("aesthetic", checkpoint)
+    if len(labels) == 1:
+        return lambda images: judge(images)[:, 0]
+    wanted = [number for number, label in labels.items() if str(label).lower() == "aesthetic"]
+    if not wanted:
+        named = ", ".join(map(str, labels.values()))
+        raise PrefPaintError(
+            f"evaluate.scores.aesthetic: {checkpoint} has the labels {named}; give a model with one output or with a "
+            'label "aesthetic"'
+        )
+
+    def probability(images: np.ndarray) -> np.ndarray:
+        from scipy.special import softmax
+
+        return np.asarray(softmax(judge(images), axis=1)[:, wanted[0]])
+
+    return probability
+
+
+def inception_score(logits: np.ndarray, seed: int) -> float:
+    """exp(E KL(p(y|x) ‖ p(y))) (Salimans et al. 2016), by torchmetrics, with this classifier in Inception's place.
+
+    Args:
+        logits: (N, labels).
+        seed: of the order in which pictures are put into ten parts, where there are enough of them.
+    """
+    import torch
+    from torchmetrics.image.inception import InceptionScore
+
+    metric = InceptionScore(feature=torch.nn.Identity(), splits=10 if len(logits) >= LEAST_FOR_TEN_SPLITS else 1)
+    metric.update(torch.from_numpy(logits))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return float(metric.compute()[0])
+
+
+def _batched(judge: Judge, folder: ImageFolder, names: list[str]) -> np.ndarray:
+    parts = []
+    with Progress("evaluate: learned scores", len(names)) as progress:
+        for start in range(0, len(names), BATCH):
+            part = names[start : start + BATCH]
+            parts.append(judge(folder.stack(part)))
+            progress.step(len(part))
+    return np.concatenate(parts)
+
+
+def learned_scores(
+    evaluation: pd.DataFrame, samples: ImageFolder, images: ImageFolder, config: EvaluateConfig
+) -> pd.DataFrame:
+    """Every score of the paper's Table 2 for every method, or why it was not run.
+
+    Args:
+        evaluation: image_id, prompt_id, split, pattern, method.
+        samples: fills by image id.
+        images: prompts by prompt id; outpainting prompts are the hidden originals.
+        config: `scores`, bootstrap.
+
+    Returns:
+        score, status ("run" or why not), split, method, prompts, value with its 95 % interval over prompts low, high
+        (NaN for the Inception Score, which is one number of all pictures). Scores that were not run have one row.
+
+    Raises:
+        PrefPaintError: a checkpoint that is named cannot be used.
+    """
+    rows = list(_rows(evaluation, samples, images, config))
+    rows.append({"score": "imagereward", "status": NO_LIBRARY})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"prompts": "Int64"})
+
+
+def _rows(
+    evaluation: pd.DataFrame, samples: ImageFolder, images: ImageFolder, config: EvaluateConfig
+) -> Iterator[dict[str, Any]]:
+    given: LearnedScoresConfig = config.scores
+    seed, names = derive_seed("bootstrap", config.seed), evaluation["image_id"].tolist()
+    values: dict[str, np.ndarray] = {}
+    logits = np.zeros((0, 0))
+    if given.clip:
+        values["clip"] = _batched(clip_judge(given.clip, given.text), samples, names)
+    if given.blip:
+        values["blip"] = _batched(blip_judge(given.blip, given.text), samples, names)
+    if given.aesthetic:
+        values["aesthetic"] = _batched(aesthetic_judge(given.aesthetic), samples, names)
+    if given.classifier:
+        judge, _ = logits_judge("classifier", given.classifier)
+        logits = _batched(judge, samples, names)
+        known = evaluation.loc[evaluation["pattern"] != "warp", "prompt_id"].unique().tolist()
+        classes = (
+            pd.Series(_batched(judge, images, known).argmax(1), index=known) if known else pd.Series(dtype="int64")
+        )
+        truth = evaluation["prompt_id"].map(classes).to_numpy(np.float64)
+        # A view change has no hidden original, so nobody knows what class it should be.
+        values["classification_accuracy"] = np.where(np.isnan(truth), np.nan, logits.argmax(1) == truth)
+    for score, checkpoint in SCORES.items():
+        if not getattr(given, checkpoint):
+            yield {"score": score, "status": NO_CHECKPOINT}
+            continue
+        for (split, method), part in evaluation.groupby(["split", "method"], sort=False):
+            place = evaluation.index.get_indexer(part.index)
+            row = {"score": score, "status": RUN, "split": split, "method": method}
+            if score == "inception_score":
+                number = inception_score(logits[place], seed)
+                yield {
+                    **row,
+                    "prompts": part["prompt_id"].nunique(),
+                    "value": number,
+                    "low": math.nan,
+                    "high": math.nan,
+                }
+                continue
+            per_prompt = pd.Series(values[score][place]).groupby(part["prompt_id"].to_numpy()).mean()
+            found = bootstrap_mean(per_prompt.to_numpy(), config.resamples, seed)
+            yield {**row, "prompts": found.prompts, "value": found.value, "low": found.low, "high": found.high}
+
+
+def learned_metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Flat numbers of the scores that were run, e.g. seen_clip_aligned, ..._low, ..._high; never 0 for want of one."""
+    metrics: dict[str, float] = {}
+    for row in table[table["status"] == RUN].itertuples():
+        for suffix, number in (("", row.value), ("_low", row.low), ("_high", row.high)):
+            if math.isfinite(number):
+                metrics[f"{row.split}_{row.score}_{row.method}{suffix}"] = round(float(number), DIGITS)
+    return metrics
