@@ -64,7 +64,7 @@ def test_visibility_by_hand() -> None:
     image = np.zeros((4, 101, 3), np.uint8)
     image[:, 50:] = 100
     seen = seam_visibility(image, [50, 20])
-    assert seen.joints == [100.0, 0.0] and (seen.low, seen.high) == (0.0, 0.0) and seen.within == 0.5
+    assert seen.joints == [100.0, 0.0] and (seen.low, seen.high) == (0.0, 0.0) and seen.inside == 1
 
 
 @pytest.fixture(scope="module")

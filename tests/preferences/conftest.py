@@ -4,13 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from prefpaint.preferences.store import RatingStore
+from prefpaint.preferences.store import RatingStore, StoreError
 from tests.preferences.studio.project import free_port, make_pictures
 
 
@@ -28,11 +29,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     initdb = versions[-1] if versions else Path(shutil.which("initdb") or "")
     if not initdb.is_file():
+        # A server cannot be installed by pip; SQLite runs the same tests everywhere.
         pytest.skip("no PostgreSQL on this machine")
     # It refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else None
-    folder = Path(f"/tmp/prefpaint-postgres-{os.getpid()}")
-    folder.mkdir(mode=0o700)
+    # Not below pytest's own folder, which that user may not enter, and whose path is too long for a socket.
+    folder = Path(tempfile.mkdtemp(prefix="prefpaint-postgres-"))
     if user:
         shutil.chown(folder, user)
     port = free_port()
@@ -47,7 +49,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             try:
                 RatingStore(url).is_there()
                 break
-            except Exception:
+            except StoreError:
+                # It takes a moment until it listens.
                 assert server.poll() is None and time.monotonic() < until, "PostgreSQL does not start"
                 time.sleep(0.1)
         yield url

@@ -221,9 +221,9 @@ class Visibility:
     high: float
 
     @property
-    def within(self) -> float:
-        """Share of the joints that lie inside the range."""
-        return float(np.mean([self.low <= value <= self.high for value in self.joints]))
+    def inside(self) -> int:
+        """How many joints lie in the range."""
+        return sum(self.low <= value <= self.high for value in self.joints)
 
 
 def seam_visibility(image: np.ndarray, joints: Sequence[int]) -> Visibility:
@@ -291,7 +291,7 @@ def extend_metrics(found: dict[str, Extended]) -> dict[str, float | int]:
     return {
         "pictures": len(seen),
         "joints": len(steps),
-        "joints_within_range": round(float(np.mean([one.low <= v <= one.high for one in seen for v in one.joints])), 6),
+        "joints_within_range": round(sum(one.inside for one in seen) / len(steps), 6),
         "joints_above_range": round(float(np.mean([v > one.high for one in seen for v in one.joints])), 6),
         "joint_step": round(float(np.mean(steps)), 6),
         "range_low": round(float(np.mean([one.low for one in seen])), 6),
@@ -321,6 +321,5 @@ def draw_extended(found: dict[str, Extended], images: ImageFolder) -> Any:
         right.set_xticks([x - 0.5 for x in one.joints], [""] * len(one.joints))
         right.set_yticks([])
         visible = seam_visibility(one.images[0], one.joints)
-        inside = sum(visible.low <= value <= visible.high for value in visible.joints)
-        right.set_title(f"{inside} of {len(visible.joints)} joints like other columns", fontsize=8)
+        right.set_title(f"{visible.inside} of {len(visible.joints)} joints like other columns", fontsize=8)
     return figure

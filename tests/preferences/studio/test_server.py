@@ -91,7 +91,7 @@ def test_organisers_alone_see_everybody(studio: Studio) -> None:
     found = olga.get("/api/overview").json()
     assert found["ratings"] == 3 and [row["name"] for row in found["raters"]] == ["ann"]
     export = olga.get("/api/ratings.csv")
-    assert export.text.splitlines()[0] == "candidate_id,rater,structure,texture,overall,rated_at"
+    assert export.text.splitlines()[0] == "candidate_id,rater,structure,texture,overall,rated_at,sha256"
     assert len(export.text.splitlines()) == 4 and "attachment" in export.headers["content-disposition"]
     for path in ("/api/overview", "/api/ratings.csv"):
         assert ann.get(path).status_code == 403 and browser(studio).get(path).status_code == 401

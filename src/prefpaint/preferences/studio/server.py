@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prefpaint.preferences.exchange import NAME_RULE, is_name, to_csv
-from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST, RATING_COLUMNS
+from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST
 from prefpaint.preferences.store import StoreError, fitting
 from prefpaint.preferences.studio.overview import overview
 from prefpaint.preferences.studio.studio import Answer, NotYours, Rater, Studio
@@ -176,7 +176,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
         checksums = studio.candidates.set_index("candidate_id")["sha256"]
         found = found[fitting(found, checksums, {"candidate_id": "sha256"})]
         attached = {"Content-Disposition": 'attachment; filename="ratings.csv"'}
-        return Response(to_csv(found[[*RATING_COLUMNS]]), media_type="text/csv", headers=attached)
+        return Response(to_csv(found), media_type="text/csv", headers=attached)
 
     return app
 

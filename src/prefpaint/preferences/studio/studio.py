@@ -22,7 +22,7 @@ from prefpaint.masks.config import RATED_SPLITS
 from prefpaint.masks.figures import show_hole
 from prefpaint.preferences.exchange import NAME_RULE, is_name
 from prefpaint.preferences.schema import CRITERIA
-from prefpaint.preferences.store import RatingStore, answers, now, pages, raters, ratings, sessions
+from prefpaint.preferences.store import RatingStore, answers, enrol, now, pages, raters, ratings, sessions
 from prefpaint.preferences.studio.calibration import FILLS, KnownFill, calibration_prompts, paint, passed
 from prefpaint.preferences.studio.config import StudioConfig
 
@@ -160,9 +160,7 @@ class Studio:
             if row is None:
                 if needs_token or token:
                     return None
-                fresh = {"name": name, "organiser": False, "blocked": False, "added_at": now()}
-                number = connection.execute(sa.insert(raters).values(fresh)).inserted_primary_key[0]  # type: ignore[index]
-                rater = Rater(int(number), name, False)
+                rater = Rater(enrol(connection, [name])[name], name, False)
             else:
                 stored = row.token_hash
                 fits = not (needs_token or token) if stored is None else _same(stored, _hash(token))
