@@ -12,7 +12,6 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.learned import (
     NO_CHECKPOINT,
-    NO_LIBRARY,
     SCORES,
     aesthetic_judge,
     blip_judge,
@@ -23,13 +22,14 @@ from prefpaint.evaluation.learned import (
     logits_judge,
 )
 from prefpaint.images import ImageFolder, write_image
+from tests.evaluation.test_imagereward import write_checkpoint
 
 SIDE = 32
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
-    """Folders clip, blip, classifier, aesthetic (a label of that name) and regression (one output)."""
+    """Folders clip, blip, imagereward, classifier, aesthetic (a label of that name) and regression (one output)."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models")
     size = {"height": SIDE, "width": SIDE}
@@ -55,6 +55,9 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     )
     transformers.BlipForImageTextRetrieval(blip).save_pretrained(folder / "blip")
     transformers.BlipProcessor(transformers.BlipImageProcessor(size=size), bert).save_pretrained(folder / "blip")
+
+    (folder / "imagereward").mkdir()
+    write_checkpoint(folder / "imagereward")
 
     for name, labels in (
         ("classifier", ["cat", "dog", "cup"]),
@@ -128,20 +131,17 @@ def judged(tmp_path: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
 
 def test_nothing_named_nothing_run(judged: tuple[pd.DataFrame, ImageFolder, ImageFolder]) -> None:
     table = learned_scores(*judged, EvaluateConfig())
-    assert table.set_index("score")["status"].to_dict() == {
-        **dict.fromkeys(SCORES, NO_CHECKPOINT),
-        "imagereward": NO_LIBRARY,
-    }
+    assert table.set_index("score")["status"].to_dict() == dict.fromkeys(SCORES, NO_CHECKPOINT)
     assert table["value"].isna().all() and learned_metrics(table) == {}
 
 
 def test_what_is_named_is_run_for_every_method(
     judged: tuple[pd.DataFrame, ImageFolder, ImageFolder], models: Path
 ) -> None:
-    scores = {name: str(models / name) for name in ("clip", "blip", "aesthetic", "classifier")}
+    scores = {name: str(models / name) for name in ("clip", "blip", "aesthetic", "classifier", "imagereward")}
     config = EvaluateConfig.model_validate({"scores": scores, "resamples": 100})
     table = learned_scores(*judged, config)
-    assert set(table.loc[table["status"] != "run", "score"]) == {"imagereward"}
+    assert set(table["score"]) == set(SCORES) and (table["status"] == "run").all()
     metrics = learned_metrics(table)
     assert metrics["seen_classification_accuracy_aligned"] == 1.0, "the original is classified as the original"
     accuracy = table[(table["score"] == "classification_accuracy") & (table["method"] == "base")].iloc[0]
@@ -151,7 +151,7 @@ def test_what_is_named_is_run_for_every_method(
     pd.testing.assert_frame_equal(learned_scores(*judged, config), table)
 
 
-@pytest.mark.parametrize("name", ["clip", "blip", "aesthetic", "classifier"])
+@pytest.mark.parametrize("name", ["clip", "blip", "aesthetic", "classifier", "imagereward"])
 def test_a_checkpoint_that_cannot_be_loaded_is_named(
     judged: tuple[pd.DataFrame, ImageFolder, ImageFolder], tmp_path: Path, name: str
 ) -> None:

@@ -28,15 +28,21 @@ class MethodConfig(Config):
 class LearnedScoresConfig(Config):
     """Other people's models that score the fills (the paper's Table 2); empty ones are listed as not run.
 
-    Each is a folder or hub id of a transformers checkpoint, and costs one pass over all samples.
+    Each is a folder or hub id of a transformers checkpoint where nothing else is said, and costs one pass over all
+    samples.
     """
 
-    text: str = Field("a photograph", description="What CLIP and BLIP compare pictures with.")
+    text: str = Field("a photograph", description="What CLIP, BLIP and ImageReward compare pictures with.")
     clip: str = Field("", description="CLIP model with its processor.")
     blip: str = Field("", description="BLIP image-text retrieval model with its processor.")
     aesthetic: str = Field("", description='Image classifier with one output, or with a label "aesthetic".')
     classifier: str = Field(
         "", description="Image classifier: do fills show what the original shows, and how varied are they?"
+    )
+    imagereward: str = Field(
+        "",
+        description="Folder with ImageReward.pt, med_config.json and BERT's vocab.txt as published, or the hub id "
+        "THUDM/ImageReward.",
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from prefpaint.config import derive_seed
+from prefpaint.distributed import device
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
 from prefpaint.evaluation.statistics import bootstrap_mean
@@ -25,9 +26,9 @@ SCORES = {
     "aesthetic": "aesthetic",
     "classification_accuracy": "classifier",
     "inception_score": "classifier",
+    "imagereward": "imagereward",
 }
 NO_CHECKPOINT = "not run: no checkpoint"
-NO_LIBRARY = "not run: no library that is kept up reads its checkpoint"
 RUN = "run"
 COLUMNS = ("score", "status", "split", "method", "prompts", "value", "low", "high")
 # With fewer pictures a split of ten would hold next to nothing.
@@ -38,7 +39,7 @@ Judge = Callable[[np.ndarray], np.ndarray]
 
 
 def _load(name: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, Any]:
-    """A transformers model in evaluation mode and its processor."""
+    """A transformers model in evaluation mode, on the accelerator where there is one, and its processor."""
     local = Path(checkpoint).is_dir()
     try:
         model = classes[0].from_pretrained(checkpoint, local_files_only=local)
@@ -48,7 +49,7 @@ def _load(name: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, An
         raise PrefPaintError(
             f"evaluate.scores.{name}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id"
         ) from error
-    return model.eval(), processor
+    return model.eval().to(device()), processor
 
 
 def _pictures(images: np.ndarray) -> list[Image.Image]:
@@ -69,9 +70,9 @@ def clip_judge(checkpoint: str, text: str) -> Judge:
     @torch.no_grad()
     def judge(images: np.ndarray) -> np.ndarray:
         inputs = processor(text=[text], images=_pictures(images), return_tensors="pt", padding=True)
-        found = model(**inputs)
+        found = model(**inputs.to(model.device))
         cosines = found.image_embeds @ found.text_embeds[0]
-        return np.asarray(100 * cosines.clamp(min=0).double().numpy())
+        return np.asarray(100 * cosines.clamp(min=0).double().cpu().numpy())
 
     return judge
 
@@ -90,7 +91,8 @@ def blip_judge(checkpoint: str, text: str) -> Judge:
     @torch.no_grad()
     def judge(images: np.ndarray) -> np.ndarray:
         inputs = processor(text=[text] * len(images), images=_pictures(images), return_tensors="pt", padding=True)
-        return np.asarray(model(**inputs, use_itm_head=True).itm_score.softmax(1)[:, 1].double().numpy())
+        logits = model(**inputs.to(model.device), use_itm_head=True).itm_score
+        return np.asarray(logits.softmax(1)[:, 1].double().cpu().numpy())
 
     return judge
 
@@ -109,7 +111,7 @@ def logits_judge(name: str, checkpoint: str) -> tuple[Judge, dict[int, str]]:
     @torch.no_grad()
     def judge(images: np.ndarray) -> np.ndarray:
         inputs = processor(images=_pictures(images), return_tensors="pt")
-        return np.asarray(model(**inputs).logits.double().numpy())
+        return np.asarray(model(**inputs.to(model.device)).logits.double().cpu().numpy())
 
     return judge, dict(model.config.id2label)
 
@@ -137,6 +139,25 @@ def aesthetic_judge(checkpoint: str) -> Judge:
         return np.asarray(softmax(judge(images), axis=1)[:, wanted[0]])
 
     return probability
+
+
+def imagereward_judge(checkpoint: str, text: str) -> Judge:
+    """ImageReward's preference score of a picture as an answer to the text (Xu et al. 2023); mean 0, spread 1.
+
+    Raises:
+        PrefPaintError: the checkpoint is missing, damaged, or no ImageReward model.
+    """
+    from prefpaint.evaluation.imagereward import imagereward_scores, load_imagereward
+
+    try:
+        model, tokenizer, processor = load_imagereward(checkpoint)
+    except (PrefPaintError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PrefPaintError(
+            f"evaluate.scores.imagereward: {checkpoint} cannot be loaded ({reason}); give a folder or hub id"
+        ) from error
+    model.to(device())
+    return lambda images: imagereward_scores(model, tokenizer, processor, images, text)
 
 
 def inception_score(logits: np.ndarray, seed: int) -> float:
@@ -185,7 +206,6 @@ def learned_scores(
         PrefPaintError: a checkpoint that is named cannot be used.
     """
     rows = list(_rows(evaluation, samples, images, config))
-    rows.append({"score": "imagereward", "status": NO_LIBRARY})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"prompts": "Int64"})
 
 
@@ -202,6 +222,8 @@ def _rows(
         values["blip"] = _batched(blip_judge(given.blip, given.text), samples, names)
     if given.aesthetic:
         values["aesthetic"] = _batched(aesthetic_judge(given.aesthetic), samples, names)
+    if given.imagereward:
+        values["imagereward"] = _batched(imagereward_judge(given.imagereward, given.text), samples, names)
     if given.classifier:
         judge, _ = logits_judge("classifier", given.classifier)
         logits = _batched(judge, samples, names)

@@ -52,8 +52,18 @@ BLOCKS = "clip_model.visual.transformer.resblocks."
 PROJECTION = "clip_model.visual.proj"  # stored as (in, out), the other way round than a linear layer
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    """All tensors of a state dict by key, without the prefix that a parallel wrapper adds."""
+def read_state_dict(file: Path, wanted: str) -> dict[str, Tensor]:
+    """All tensors of a state dict by key in float32, without the prefix that a parallel wrapper adds.
+
+    Nothing in the file is run.
+
+    Args:
+        file: .pt or .safetensors.
+        wanted: what the file should hold, for the message.
+
+    Raises:
+        PrefPaintError: it is missing, damaged, or holds other things than tensors.
+    """
     try:
         if file.suffix == ".safetensors":
             weights = load_file(file)
@@ -61,9 +71,7 @@ def _read(file: Path) -> dict[str, Tensor]:
             weights = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # garbage read as a pickle raises anything
         reason = "does not exist" if isinstance(error, FileNotFoundError) else "holds no plain tensors, or is damaged"
-        raise PrefPaintError(
-            f"{file}: {reason}; give the published reward's state dict (.pt or .safetensors)"
-        ) from error
+        raise PrefPaintError(f"{file}: {reason}; give {wanted}'s state dict (.pt or .safetensors)") from error
     values = weights.values() if isinstance(weights, dict) else [None]
     if not all(isinstance(value, Tensor) and value.layout == torch.strided for value in values):
         raise PrefPaintError(f"{file}: is no state dict; give a dictionary of tensors, not a whole model")
@@ -133,7 +141,7 @@ def load_published(file: Path) -> RewardModel:
     """
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    weights = _read(file)
+    weights = read_state_dict(file, "the published reward")
     sizes = _tower_sizes(file, weights)
     tower = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, hidden_act="quick_gelu"))
     model = RewardModel(ClipBackboneConfig(checkpoint=str(file.name)), HEAD, tower=tower)
