@@ -95,6 +95,13 @@ def test_bootstrap_is_the_same_for_the_same_seed() -> None:
     assert bootstrap_mean(values, 300, 5) != bootstrap_mean(values, 300, 6)
 
 
+def test_drawing_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).random(50)
+    whole = bootstrap_mean(values, 300, 5)
+    monkeypatch.setattr("prefpaint.evaluation.statistics.DRAWN_AT_ONCE", 350)
+    assert bootstrap_mean(values, 300, 5) == whole
+
+
 def test_equal_methods_are_found_equal_as_often_as_95_percent_says() -> None:
     """Samples of a prompt share its difficulty; a bootstrap over samples instead of prompts would fail here.
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 LOW, HIGH = 2.5, 97.5
+# Drawn at a time, so that memory does not grow with the number of prompts.
+DRAWN_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,12 @@ def bootstrap_mean(values: np.ndarray, resamples: int, seed: int) -> Estimate:
     present = values[np.isfinite(values)]
     if not len(present):
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    drawn = np.random.default_rng(seed).integers(0, len(present), (resamples, len(present)))
-    low, high = np.percentile(present[drawn].mean(1), (LOW, HIGH))
+    rng, rows = np.random.default_rng(seed), max(1, DRAWN_AT_ONCE // len(present))
+    means = [
+        present[rng.integers(0, len(present), (min(rows, resamples - start), len(present)))].mean(1)
+        for start in range(0, resamples, rows)
+    ]
+    low, high = np.percentile(np.concatenate(means), (LOW, HIGH))
     return Estimate(float(present.mean()), float(low), float(high), len(present))
 
 
