@@ -99,7 +99,7 @@ def evaluation_work(
     """The images to be compared.
 
     Args:
-        pipes: a `StableDiffusionInpaintPipeline` per method that samples.
+        pipes: an inpainting pipeline per method that samples.
         prompts: the manifest; its checksums tell whether earlier images still fit.
         images, masks: of the prompts.
         sampling: the denoising chain.
@@ -107,7 +107,8 @@ def evaluation_work(
         device: torch device.
     """
     from prefpaint.inpainting.checkpoint import weights_digest
-    from prefpaint.inpainting.sampling import Inpainter, paint_at_native_size
+    from prefpaint.inpainting.sampling import paint_at_native_size
+    from prefpaint.inpainting.stock import make_inpainter
 
     plan = plan_samples(prompts, config).set_index("image_id")
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])].sort_values("prompt_id")
@@ -130,7 +131,7 @@ def evaluation_work(
                         yield str(image_id), classical_fill(kind, images[prompt_id], masks[prompt_id])  # type: ignore[arg-type]
                         progress.step()
                     continue
-                inpainter = Inpainter(pipes[str(method)], sampling, device)
+                inpainter = make_inpainter(pipes[str(method)], sampling, device)
                 for start in range(0, len(rows), sampling.batch):
                     part = rows.iloc[start : start + sampling.batch]
                     painted = paint_at_native_size(
@@ -155,7 +156,7 @@ def load_methods(config: EvaluateConfig, images: ImageFolder, prompts: pd.DataFr
     Raises:
         PrefPaintError: a checkpoint is missing or no inpainting model.
     """
-    from prefpaint.inpainting.checkpoint import check_inpainting, load_pipeline
+    from prefpaint.inpainting.checkpoint import load_any_pipeline
     from prefpaint.inpainting.sampling import native_size
 
     pipes: dict[str, Any] = {}
@@ -163,8 +164,7 @@ def load_methods(config: EvaluateConfig, images: ImageFolder, prompts: pd.DataFr
         if method.kind != "checkpoint":
             continue
         try:
-            pipes[name] = load_pipeline(method.checkpoint)
-            check_inpainting(pipes[name])
+            pipes[name] = load_any_pipeline(method.checkpoint)
         except PrefPaintError as error:
             raise PrefPaintError(f"evaluate.methods.{name}: {error}") from error
         width, height = images.size(prompts["prompt_id"].iloc[0])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import diffusers
 import torch
 import transformers
-from diffusers import StableDiffusionInpaintPipeline
+from diffusers import AutoPipelineForInpainting, StableDiffusionInpaintPipeline
 from safetensors import SafetensorError
 
 from prefpaint.errors import PrefPaintError
@@ -52,6 +52,19 @@ def _check_folder(folder: Path) -> None:
                     raise PrefPaintError(f"{part / file}: is missing; copy the checkpoint again")
 
 
+def _load(pipeline_class: Any, checkpoint: str | Path) -> Any:
+    local = isinstance(checkpoint, Path) or Path(checkpoint).is_dir()
+    if local:
+        _check_folder(Path(checkpoint))
+    try:
+        return pipeline_class.from_pretrained(
+            str(checkpoint), dtype=torch.float32, safety_checker=None, local_files_only=local
+        )
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PrefPaintError(f"{checkpoint}: cannot be loaded as an inpainting checkpoint ({reason})") from error
+
+
 def load_pipeline(checkpoint: str | Path) -> StableDiffusionInpaintPipeline:
     """Load a checkpoint in float32 on the CPU, without its safety checker.
 
@@ -61,16 +74,23 @@ def load_pipeline(checkpoint: str | Path) -> StableDiffusionInpaintPipeline:
     Raises:
         PrefPaintError: it is missing, incomplete, damaged, or no Stable Diffusion inpainting checkpoint.
     """
-    local = isinstance(checkpoint, Path) or Path(checkpoint).is_dir()
-    if local:
-        _check_folder(Path(checkpoint))
-    try:
-        return StableDiffusionInpaintPipeline.from_pretrained(
-            str(checkpoint), dtype=torch.float32, safety_checker=None, local_files_only=local
-        )
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PrefPaintError(f"{checkpoint}: cannot be loaded as an inpainting checkpoint ({reason})") from error
+    return _load(StableDiffusionInpaintPipeline, checkpoint)
+
+
+def load_any_pipeline(checkpoint: str | Path) -> Any:
+    """Load an inpainting checkpoint of whichever of diffusers' classes it is, in float32 on the CPU.
+
+    Args:
+        checkpoint: as for `load_pipeline`.
+
+    Raises:
+        PrefPaintError: it is missing, incomplete, damaged, or has no inpainting UNet.
+    """
+    pipe = _load(AutoPipelineForInpainting, checkpoint)
+    if getattr(pipe, "unet", None) is None:
+        raise PrefPaintError(f"{checkpoint}: is a {type(pipe).__name__}; give an inpainting checkpoint with a UNet")
+    check_inpainting(pipe)
+    return pipe
 
 
 def check_inpainting(pipe: Any) -> None:
@@ -113,6 +133,7 @@ def module_digest(module: Any) -> str:
 
 
 def weights_digest(pipe: Any) -> str:
-    """The same over all weights that sampling uses; tells whether two pipelines paint the same."""
-    parts = [module_digest(getattr(pipe, name)) for name in NEEDS_WEIGHTS]
+    """The same over all weights of a pipeline; tells whether two pipelines paint the same."""
+    modules = [part for _, part in sorted(pipe.components.items()) if isinstance(part, torch.nn.Module)]
+    parts = [module_digest(module) for module in modules]
     return sha256(" ".join(parts).encode()).hexdigest()

@@ -1,9 +1,9 @@
 """Sampling an inpainting checkpoint: batched, seeded per image, known pixels pasted back."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -228,8 +228,10 @@ class Inpainter:
     def sample(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
         """Inpaint N prompts in batches of `config.batch`.
 
-        The last batch is filled up with copies, so that every UNet call has the same shape and an image's
-        bytes do not depend on which others are sampled with it.
+        Args:
+            images: (N, H, W, 3) uint8.
+            masks: (N, H, W) uint8, 1 where missing.
+            seeds: N integers; an image depends on its own seed alone.
 
         Returns:
             (N, H, W, 3) uint8, known pixels pasted back.
@@ -237,19 +239,36 @@ class Inpainter:
         Raises:
             PrefPaintError: out of memory.
         """
-        size = self.config.batch
-        done = []
-        for start in range(0, len(images), size):
-            rows = np.minimum(np.arange(start, start + size), len(images) - 1)
-            with within_memory(f"lower sampling.batch (now {size})"):
-                result = self.rollout(images[rows], masks[rows], [seeds[row] for row in rows])
-            done.append(result.images[: len(images) - start])
-        return np.concatenate(done)
+        with within_memory(f"lower sampling.batch (now {self.config.batch})"):
+            return in_batches(lambda *part: self.rollout(*part).images, images, masks, seeds, self.config.batch)
 
 
-def paint_at_native_size(
-    inpainter: Inpainter, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]
-) -> np.ndarray:
+Paint = Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]
+
+
+def in_batches(paint: Paint, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], size: int) -> np.ndarray:
+    """Inpaint N prompts `size` at a time.
+
+    The last batch is filled up with copies, so that every UNet call has the same shape and an image's bytes do not
+    depend on which others are sampled with it.
+    """
+    done = []
+    for start in range(0, len(images), size):
+        rows = np.minimum(np.arange(start, start + size), len(images) - 1)
+        painted = paint(images[rows], masks[rows], [seeds[row] for row in rows])
+        done.append(painted[: len(images) - start])
+    return np.concatenate(done)
+
+
+class Samples(Protocol):
+    """Whatever fills prompts of its own size: `Inpainter`, `stock.StockInpainter`."""
+
+    original: Any
+
+    def sample(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray: ...
+
+
+def paint_at_native_size(inpainter: Samples, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
     """Inpaint prompts of any size with a model of another one.
 
     Prompts are resized to the model's size, painted and brought back; known pixels are the prompt's own.
