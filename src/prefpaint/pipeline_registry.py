@@ -19,11 +19,10 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and six that are run by name alone.
+    """The stages in their order, all of them together, and four that are run by name alone.
 
     `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds, `ablate_reward` and
-    `ablate_align` compare ways to train the reward model and to align, `extend` makes pictures wider and
-    `novel_view` shows them from other places.
+    `ablate_align` compare ways to train the reward model and to align.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -32,6 +31,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "reward": reward.create_pipeline(),
         "bound": bound.create_pipeline(),
         "align": align.create_pipeline(),
+        "extend": extend.create_pipeline(),
+        "novel_view": novel_view.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
         "release": release.create_pipeline(),
     }
@@ -42,6 +43,4 @@ def register_pipelines() -> dict[str, Pipeline]:
         "seeds": seeds.create_pipeline(),
         "ablate_reward": ablate_reward.create_pipeline(),
         "ablate_align": ablate_align.create_pipeline(),
-        "extend": extend.create_pipeline(),
-        "novel_view": novel_view.create_pipeline(),
     }

@@ -7,20 +7,24 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import ValidationError
 
 from prefpaint.applications.extend import (
     choose_pictures,
+    draw_extended,
     extend,
     extend_metrics,
-    extend_pictures,
+    extend_work,
+    find_joints,
     match_edge,
+    originals_work,
     plan_windows,
     seam_visibility,
 )
 from prefpaint.applications.extend_config import ExtendConfig
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageFolder
+from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
@@ -76,7 +80,7 @@ def inpainter(tiny_base: Path) -> Inpainter:
 def test_the_original_stays_and_the_width_is_reached(inpainter: Inpainter, size: tuple[int, int]) -> None:
     height, width = size
     images = np.random.default_rng(0).integers(0, 256, (2, height, width, 3)).astype(np.uint8)
-    config = ExtendConfig(width=3 * width + 1)
+    config = ExtendConfig(width=3 * width + 1, aspect=None)
     found = extend(inpainter, images, [1, 2], config)
     assert found.images.shape == (2, height, 3 * width + 1, 3)
     np.testing.assert_array_equal(found.images[:, :, found.left : found.left + width], images)
@@ -88,22 +92,22 @@ def test_the_original_stays_and_the_width_is_reached(inpainter: Inpainter, size:
 
 def test_pictures_do_not_depend_on_their_neighbours(inpainter: Inpainter) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
-    together = extend(inpainter, images, [1, 2, 3], ExtendConfig(width=80)).images
-    alone = extend(inpainter, images[1:2], [2], ExtendConfig(width=80)).images
+    together = extend(inpainter, images, [1, 2, 3], ExtendConfig(width=80, aspect=None)).images
+    alone = extend(inpainter, images[1:2], [2], ExtendConfig(width=80, aspect=None)).images
     np.testing.assert_array_equal(together[1:2], alone)
 
 
 def test_an_aspect_instead_of_a_width(inpainter: Inpainter) -> None:
     images = np.zeros((1, 32, 32, 3), np.uint8)
-    assert extend(inpainter, images, [1], ExtendConfig(width=None, aspect=2.5)).images.shape[2] == 80
+    assert extend(inpainter, images, [1], ExtendConfig(aspect=2.5)).images.shape[2] == 80
 
 
 def test_what_cannot_be_done_is_one_sentence(inpainter: Inpainter) -> None:
     with pytest.raises(PrefPaintError, match=r"extend\.width: asks for 32 columns, and the picture has 32 already"):
-        extend(inpainter, np.zeros((1, 32, 32, 3), np.uint8), [1], ExtendConfig(width=32))
+        extend(inpainter, np.zeros((1, 32, 32, 3), np.uint8), [1], ExtendConfig(width=32, aspect=None))
     with pytest.raises(PrefPaintError, match="4 x 32 px cannot be extended"):
         extend(inpainter, np.zeros((1, 32, 4, 3), np.uint8), [1], ExtendConfig())
-    for wrong in ({"aspect": 2.0}, {"width": None}, {"overlap": 0.0}):
+    for wrong in ({"width": 70}, {"aspect": None}, {"overlap": 0.0}):
         with pytest.raises(ValidationError):
             ExtendConfig.model_validate(wrong)
 
@@ -120,14 +124,16 @@ def test_pictures_are_chosen_from_as_many_photographs_as_there_are() -> None:
         columns=["prompt_id", "split", "pattern", "photograph"],
     )
     assert choose_pictures(prompts, 8) == ["u0", "u2", "u1"]
-    with pytest.raises(PrefPaintError, match="none of split unseen"):
-        choose_pictures(prompts[prompts["split"] == "train"], 8)
+    assert choose_pictures(prompts[prompts["split"] == "train"], 8) == []
+    assert extend_metrics([]) == {"pictures": 0, "joints": 0}
+    nothing = ImageFolder(Path("nowhere"))
+    assert "none was widened" in draw_extended(nothing, nothing, {}).texts[0].get_text()
 
 
 def test_the_pipeline(project: Project) -> None:
     assert project.run("run", "--pipeline=masks").returncode == 0
     (project.path / "data/06_models/base").rename(project.path / "data/06_models/aligned")
-    project.set(extend={"width": 70, "images": 2})
+    project.set(extend={"width": 70, "aspect": None, "images": 2})
     done = project.run("run", "--pipeline=extend")
     assert done.returncode == 0, done.stderr
     folder = ImageFolder(project.path / "data/07_model_output/extended_images")
@@ -135,16 +141,52 @@ def test_the_pipeline(project: Project) -> None:
     assert (project.path / "data/08_reporting/extend.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_metrics_count_joints(inpainter: Inpainter, tmp_path: Path) -> None:
-    from prefpaint.images import write_image
+PROMPTS = pd.DataFrame(columns=["prompt_id", "split", "pattern", "photograph"])
 
-    images = ImageFolder(tmp_path)
-    for number, side in enumerate((32, 32, 24)):
-        write_image(
-            images.file(f"p{number}"), np.random.default_rng(number).integers(0, 256, (side, side, 3)).astype(np.uint8)
-        )
-    found = extend_pictures(inpainter, ["p2", "p0", "p1"], images, ExtendConfig(width=96))
-    assert list(found) == ["p2", "p0", "p1"]
-    metrics = extend_metrics(found)
-    assert metrics["pictures"] == 3 and metrics["joints"] == sum(len(one.joints) for one in found.values())
+
+def own_pictures(folder: Path) -> ImageFolder:
+    """Pictures of three sizes and shapes, of which one is no picture, brought into a folder of originals."""
+    (folder / "mine/more").mkdir(parents=True)
+    for name, size in (("a.png", (32, 32)), ("more/b.png", (24, 24)), ("c.jpg", (40, 60)), ("wide.png", (200, 20))):
+        pixels = np.random.default_rng(len(name)).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "mine" / name)
+    (folder / "mine/d.png").write_text("dear diary")
+    originals = ImageFolder(folder / "originals")
+    complete_folder(originals, originals_work(PROMPTS, originals, ExtendConfig(folder=folder / "mine")))
+    return originals
+
+
+def test_own_pictures_of_any_size(inpainter: Inpainter, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    originals = own_pictures(tmp_path)
+    assert len(originals) == 4 and "d.png: cannot be read as an image" in caplog.text
+    config = ExtendConfig(aspect=3)
+    extended = ImageFolder(tmp_path / "extended")
+    complete_folder(extended, extend_work(inpainter, originals, config))
+    assert "wide_png" in caplog.text and "asks for 60 columns, and the picture has 200 already" in caplog.text
+    assert sorted(extended.size(name) for name in extended) == [(72, 24), (96, 32), (180, 60)]
+    found = find_joints(originals, extended, 32, config)
+    metrics = extend_metrics([visible for _, visible in found.values()])
+    assert metrics["pictures"] == 3 and metrics["joints"] == sum(len(joints) for joints, _ in found.values())
     assert 0 <= metrics["joints_within_range"] <= 1 and metrics["range_low"] <= metrics["range_high"]
+    assert len(draw_extended(originals, extended, found).axes) == 6
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_pictures(inpainter: Inpainter, tmp_path: Path) -> None:
+    originals, config = own_pictures(tmp_path), ExtendConfig(aspect=3)
+    whole, halted = ImageFolder(tmp_path / "whole"), ImageFolder(tmp_path / "halted")
+    complete_folder(whole, extend_work(inpainter, originals, config))
+    complete_folder(halted, extend_work(inpainter, originals, config))
+    halted.file(next(iter(halted))).unlink()
+    kept = {name: halted.file(name).stat().st_mtime_ns for name in halted}
+    complete_folder(halted, extend_work(inpainter, originals, config))
+    assert {name: halted.checksum(name) for name in halted} == {name: whole.checksum(name) for name in whole}
+    assert all(halted.file(name).stat().st_mtime_ns == time for name, time in kept.items())
+    complete_folder(halted, extend_work(inpainter, originals, config.model_copy(update={"seed": 1})))
+    assert all(halted.checksum(name) != whole.checksum(name) for name in whole)
+
+
+def test_a_folder_that_cannot_be_widened(inpainter: Inpainter, tmp_path: Path) -> None:
+    with pytest.raises(PrefPaintError, match=r"extend\.folder: .*nowhere is not a folder"):
+        originals_work(PROMPTS, ImageFolder(tmp_path), ExtendConfig(folder=tmp_path / "nowhere"))
+    with pytest.raises(PrefPaintError, match=r"none of 4 pictures can be widened; \w+: extend\.aspect: asks for"):
+        extend_work(inpainter, own_pictures(tmp_path), ExtendConfig(aspect=0.5))

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from prefpaint.applications.novel_view import (
+    animate,
     camera_path,
     centred_square,
     fill_stereo,
@@ -15,7 +17,9 @@ from prefpaint.applications.novel_view import (
     stereo_metrics,
     stereo_windows,
 )
+from prefpaint.applications.novel_view_config import NovelViewConfig
 from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageFolder
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
@@ -104,6 +108,18 @@ def test_the_square_keeps_picture_and_depth_together() -> None:
     assert small.shape == (10, 10, 3) and ((small[..., 0] > 100) == (deep == 2.0)).all()
 
 
+def test_views_that_are_asked_for(inpainter: Inpainter) -> None:
+    image, depth = picture(), np.linspace(1, 3, 32 * 32).reshape(32, 32)
+    asked = NovelViewConfig(views=((0.2, 0.0), (0.0, 0.0)))
+    found = animate(inpainter, image, depth, asked)
+    assert len(found.frames) == 2 and found.holes[0].any() and not found.holes[1].any()
+    same = novel_view(inpainter, image, depth, [(0.2, 0.0)], asked.field_of_view, asked.seed)
+    np.testing.assert_array_equal(found.frames[:1], same.frames)
+    np.testing.assert_array_equal(found.frames[1], image)
+    with pytest.raises(ValidationError, match="less than 1"):
+        NovelViewConfig(views=((0.2, 40.0),))
+
+
 @pytest.mark.parametrize(
     ("depth", "message"),
     [
@@ -138,4 +154,6 @@ def test_the_pipeline(project: Project) -> None:
     assert done.returncode == 0, done.stderr
     with Image.open(project.path / "data/08_reporting/novel_view.gif") as animation:
         assert animation.n_frames == 3 and animation.size == (256, 256)
+    frames = ImageFolder(project.path / "data/07_model_output/novel_view_frames")
+    assert len(frames) == 3 and {frames.size(name) for name in frames} == {(32, 32)}
     assert (project.path / "data/08_reporting/novel_view.png").read_bytes().startswith(b"\x89PNG")

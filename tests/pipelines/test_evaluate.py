@@ -73,6 +73,8 @@ def make_inputs(folder: Path) -> dict[str, Any]:
         "bound_figure",
         "trust_figure",
         "align_figure",
+        "extend_figure",
+        "novel_view_figure",
     ]
     return {
         "base_model": build_small_pipeline(TINY_MODEL, SIZE, seed=1),
@@ -87,6 +89,12 @@ def make_inputs(folder: Path) -> dict[str, Any]:
         "reward_metrics": {"test_ratings_spearman": 0.5},
         "bound_metrics": {"participation_ratio": 3.5},
         "align_metrics": {"iterations": 2},
+        "extend_metrics": {"pictures": 8, "joints": 48, "joints_within_range": 0.875, "joints_above_range": 0.0625},
+        "novel_view_metrics": {
+            "windows": 24,
+            "filled_share": 0.125,
+            **{f"{key}{end}": 14.25 for key in ("psnr_base", "ssim_base") for end in ("", "_low", "_high")},
+        },
         **dict.fromkeys(figures, with_png.read_bytes()),
         "params:sampling": SamplingConfig(steps=2, batch=16),
         "params:evaluate": CONFIG,
@@ -171,6 +179,8 @@ def test_metrics_are_flat_and_say_how_many_prompts(catalog: DataCatalog) -> None
 def test_page_and_pictures_are_written(catalog: DataCatalog) -> None:
     page = catalog.load("report")
     assert "The raters are simulated" in page and "made worse" in page
+    assert "8 pictures were widened with 48 joints: 87.5\N{NO-BREAK SPACE}%" in page
+    assert "14.250 to 14.250" in page and "12.5\N{NO-BREAK SPACE}% of 24 windows" in page
     assert catalog.load("evaluate_gallery").startswith(b"\x89PNG")
     assert catalog.load("evaluate_figure").startswith(b"\x89PNG")
 

@@ -1,6 +1,7 @@
 """Field-of-view enlargement: a picture becomes wider, window by window."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,16 @@ import pandas as pd
 from PIL import Image
 
 from prefpaint.applications.extend_config import ExtendConfig
-from prefpaint.config import derive_seed
+from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageFolder
+from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.progress import Progress
 
+logger = logging.getLogger(__name__)
+
 SMALLEST = 8
+# Pictures in the figure.
+SHOWN = 12
 # What "no more visible than others" means: the middle 95 % of the columns that are no joints.
 RANGE = (2.5, 97.5)
 # The fill's colours are matched over so many times the distance of an even-handed Laplace equation: a change that is
@@ -150,6 +155,50 @@ def wanted_width(height: int, width: int, config: ExtendConfig) -> int:
     return wanted
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How pictures of one size are widened.
+
+    Attributes:
+        wanted: columns to reach.
+        small: columns of the original at the model's height.
+        total: columns to reach at the model's height.
+        windows: in order, at the model's height.
+        left: where the original begins in the widened picture.
+        joints: columns x where something new begins: the joint lies between x - 1 and x.
+    """
+
+    wanted: int
+    small: int
+    total: int
+    windows: list[Window]
+    left: int
+    joints: list[int]
+
+
+def plan_layout(height: int, width: int, side: int, config: ExtendConfig) -> Layout:
+    """Plan the widening of pictures of one size by a model whose windows have `side` pixels.
+
+    Raises:
+        PrefPaintError: see `wanted_width`.
+    """
+    wanted = wanted_width(height, width, config)
+    small = max(2, round(width * side / height))
+    total = max(small + 1, round(wanted * side / height))
+    windows = plan_windows(small, total, side, config.overlap)
+    scale, start = wanted / total, (total - small) // 2
+    left = min(round(start * scale), wanted - width)
+    joints = {
+        round((window.new_left if window.new_left == window.known_right else window.known_left) * scale)
+        for window in windows
+    }
+    if height != side:
+        # The original is put back at its own size: what lies beside it begins there.
+        joints = {x for x in joints if not left < x < left + width}
+        joints |= {x for x in (left, left + width) if 0 < x < wanted}
+    return Layout(wanted, small, total, windows, left, sorted(joints))
+
+
 def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: ExtendConfig) -> Extended:
     """Widen N pictures of one size by repeated outpainting.
 
@@ -168,17 +217,15 @@ def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: Ext
     from prefpaint.inpainting.sampling import native_size
 
     count, height, width = images.shape[:3]
-    wanted, side = wanted_width(height, width, config), native_size(inpainter.original)
-    small = _resize(images, side, max(2, round(width * side / height)))
-    total = max(small.shape[2] + 1, round(wanted * side / height))
-    windows = plan_windows(small.shape[2], total, side, config.overlap)
-    start = (total - small.shape[2]) // 2
-    canvas = np.zeros((count, side, total, 3))
-    canvas[:, :, start : start + small.shape[2]] = small
-    for number, window in enumerate(windows):
+    side = native_size(inpainter.original)
+    layout = plan_layout(height, width, side, config)
+    start = (layout.total - layout.small) // 2
+    canvas = np.zeros((count, side, layout.total, 3))
+    canvas[:, :, start : start + layout.small] = _resize(images, side, layout.small)
+    for number, window in enumerate(layout.windows):
         # Columns of the window beyond the picture stay unknown, and what is painted there is not used.
         columns = np.arange(window.left, window.left + side)
-        inside = (columns >= 0) & (columns < total)
+        inside = (columns >= 0) & (columns < layout.total)
         known = inside & (columns >= window.known_left) & (columns < window.known_right)
         shown = np.zeros((count, side, side, 3), np.uint8)
         shown[:, :, inside] = np.rint(canvas[:, :, columns[inside]]).astype(np.uint8)
@@ -188,23 +235,15 @@ def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: Ext
         canvas[:, :, new] = painted[:, :, new - window.left]
         _match(canvas, window)
         canvas = np.clip(canvas, 0, 255)
-    result = _resize(np.rint(canvas).astype(np.uint8), height, wanted).astype(np.float64)
-    left = min(round(start * wanted / total), wanted - width)
-    result[:, :, left : left + width] = images
-    scale = wanted / total
-    joints = {
-        round(window.new_left * scale) if window.new_left == window.known_right else round(window.known_left * scale)
-        for window in windows
-    }
-    if (height, width) != small.shape[1:3]:
+    result = _resize(np.rint(canvas).astype(np.uint8), height, layout.wanted).astype(np.float64)
+    left, right = layout.left, layout.left + width
+    result[:, :, left:right] = images
+    if height != side:
         # Resizing has blurred what lay beside the original: match once more where it was put back.
-        for edge in (Window(0, left, left + width, left + width, wanted), Window(0, left, left + width, 0, left)):
+        for edge in (Window(0, left, right, right, layout.wanted), Window(0, left, right, 0, left)):
             if edge.new_right > edge.new_left:
                 _match(result, edge)
-        joints = {x for x in joints if not left < x < left + width} | {
-            x for x in (left, left + width) if 0 < x < wanted
-        }
-    return Extended(np.rint(np.clip(result, 0, 255)).astype(np.uint8), sorted(joints), left)
+    return Extended(np.rint(np.clip(result, 0, 255)).astype(np.uint8), layout.joints, left)
 
 
 @dataclass(frozen=True)
@@ -247,47 +286,118 @@ def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
         prompts: prompt_id, split, pattern, photograph; outpainting prompts keep the whole original.
         count: how many.
 
-    Raises:
-        PrefPaintError: there is none.
+    Returns:
+        None of them where all holes are warps: those prompts show no whole picture.
     """
     fit = (prompts["split"] == "unseen") & prompts["pattern"].str.startswith("outpaint")
     ordered = prompts[fit].sort_values("prompt_id")
     if ordered.empty:
-        raise PrefPaintError(
-            "prompts: none of split unseen shows a whole picture; set masks.prompts and masks.patterns"
-        )
+        logger.warning("no prompt of split unseen shows a whole picture (masks.patterns): none is widened")
     turn = ordered.groupby("photograph").cumcount()
     return list(ordered.assign(turn=turn).sort_values(["turn", "photograph"])["prompt_id"].head(count))
 
 
-def extend_pictures(
-    inpainter: Any, names: Sequence[str], images: ImageFolder, config: ExtendConfig
-) -> dict[str, Extended]:
-    """Widen pictures of a folder, those of one size together.
+def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendConfig) -> ImageWork:
+    """The pictures that are to be widened: the user's own, or those of `choose_pictures`.
+
+    Files that are no images are left out, and said so.
+
+    Raises:
+        PrefPaintError: the folder is missing or holds no image.
+    """
+    from prefpaint.photographs.collection import photograph_key
+    from prefpaint.photographs.sources import image_files, read_image
+
+    if config.folder is None:
+        names = choose_pictures(prompts, config.images)
+        stamp = fingerprint({name: images.checksum(name) for name in names})
+        return ImageWork(stamp, names, lambda missing: ((name, images[name]) for name in missing))
+    files = {
+        photograph_key(path.relative_to(config.folder).as_posix()): path
+        for path in image_files(config.folder, "extend.folder")
+    }
+    stats = {key: (path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}
+
+    def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        for key in missing:
+            try:
+                yield key, np.asarray(read_image(files[key], config.longest_side))
+            except PrefPaintError as error:
+                logger.warning("%s; it is left out", error)
+
+    return ImageWork(fingerprint(stats, config.longest_side), list(files), produce)
+
+
+def extend_work(inpainter: Any, originals: ImageFolder, config: ExtendConfig) -> ImageWork:
+    """The widened pictures; pictures of one size are painted together.
 
     Args:
         inpainter: an `inpainting.sampling.Inpainter`.
-        names: keys of the pictures.
-        images: the folder.
-        config: how wide, and how.
+        originals: what is to be widened.
+        config: how wide, and how. Pictures that are as wide already are left out, and said so.
+
+    Raises:
+        PrefPaintError: every picture is as wide already.
     """
-    sizes = pd.Series({name: images.size(name) for name in names})
-    done: dict[str, Extended] = {}
-    with Progress("extend", len(names)) as progress:
-        for _, group in sizes.groupby(sizes):
-            keys = list(group.index)
-            seeds = [derive_seed("extend", config.seed, key) for key in keys]
-            found = extend(inpainter, images.stack(keys), seeds, config)
-            for key, image in zip(keys, found.images, strict=True):
-                done[key] = Extended(image[None], found.joints, found.left)
-            progress.step(len(keys))
-    return {name: done[name] for name in names}
+    from prefpaint.inpainting.checkpoint import weights_digest
+
+    sizes = pd.Series({name: originals.size(name) for name in originals}, dtype=object)
+    refused = {}
+    for name, (width, height) in sizes.items():
+        try:
+            wanted_width(height, width, config)
+        except PrefPaintError as error:
+            refused[str(name)] = str(error)
+            logger.warning("%s: %s; it is left out", name, error)
+    if len(refused) == len(sizes) > 0:
+        name, reason = next(iter(refused.items()))
+        raise PrefPaintError(f"none of {len(sizes)} pictures can be widened; {name}: {reason}")
+    names = [str(name) for name in sizes.index if name not in refused]
+    stamp = fingerprint(
+        weights_digest(inpainter.original),
+        dict(inpainter.original.scheduler.config),
+        # They change memory and speed only.
+        inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
+        config.model_dump(mode="json", include={"seed", "width", "aspect", "overlap"}),
+        {name: originals.checksum(name) for name in names},
+    )
+
+    def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        batch = inpainter.config.batch
+        with Progress("extend", len(names), len(names) - len(missing)) as progress:
+            for _, group in sizes[list(missing)].groupby(sizes, sort=False):
+                for start in range(0, len(group), batch):
+                    keys = [str(key) for key in group.index[start : start + batch]]
+                    seeds = [derive_seed("extend", config.seed, key) for key in keys]
+                    yield from zip(keys, extend(inpainter, originals.stack(keys), seeds, config).images, strict=True)
+                    progress.step(len(keys))
+
+    return ImageWork(stamp, names, produce, inpainter.config.processes)
 
 
-def extend_metrics(found: dict[str, Extended]) -> dict[str, float | int]:
+def find_joints(
+    originals: ImageFolder, extended: ImageFolder, side: int, config: ExtendConfig
+) -> dict[str, tuple[list[int], Visibility]]:
+    """Where the joints of widened pictures lie, and how visible they are, by picture.
+
+    Args:
+        originals, extended: before and after.
+        side: of the model's windows, pixels.
+        config: what `extended` was made with.
+    """
+    found = {}
+    for name in extended:
+        width, height = originals.size(name)
+        joints = plan_layout(height, width, side, config).joints
+        found[name] = joints, seam_visibility(extended[name], joints)
+    return found
+
+
+def extend_metrics(seen: Sequence[Visibility]) -> dict[str, float | int]:
     """How visible the joints are, over all pictures."""
-    seen = [seam_visibility(one.images[0], one.joints) for one in found.values()]
     steps = [value for one in seen for value in one.joints]
+    if not steps:
+        return {"pictures": 0, "joints": 0}
     return {
         "pictures": len(seen),
         "joints": len(steps),
@@ -299,27 +409,30 @@ def extend_metrics(found: dict[str, Extended]) -> dict[str, float | int]:
     }
 
 
-def draw_extended(found: dict[str, Extended], images: ImageFolder) -> Any:
-    """Original and widened picture, joints marked by ticks.
+def draw_extended(originals: ImageFolder, extended: ImageFolder, found: dict[str, tuple[list[int], Visibility]]) -> Any:
+    """Original and widened picture, joints marked by ticks; the first `SHOWN` pictures.
 
     Args:
-        found: of `extend_pictures`.
-        images: the originals.
+        originals, extended: before and after.
+        found: of `find_joints`.
 
     Returns:
         A matplotlib Figure.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 2.0 * len(found)), layout="constrained")
-    axes = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1, 4))
-    for (left, right), (name, one) in zip(axes, found.items(), strict=True):
-        left.imshow(images[name], interpolation="nearest")
+    shown = list(found.items())[:SHOWN]
+    figure = Figure(figsize=(11, 2.0 * max(1, len(shown))), layout="constrained")
+    if not shown:
+        figure.text(0.5, 0.5, "no prompt shows a whole picture: none was widened", ha="center")
+        return figure
+    axes = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 4))
+    for (left, right), (name, (joints, visible)) in zip(axes, shown, strict=True):
+        left.imshow(originals[name], interpolation="nearest")
         left.set_title(name, fontsize=8)
         left.set_axis_off()
-        right.imshow(one.images[0], interpolation="nearest")
-        right.set_xticks([x - 0.5 for x in one.joints], [""] * len(one.joints))
+        right.imshow(extended[name], interpolation="nearest")
+        right.set_xticks([x - 0.5 for x in joints], [""] * len(joints))
         right.set_yticks([])
-        visible = seam_visibility(one.images[0], one.joints)
-        right.set_title(f"{visible.inside} of {len(visible.joints)} joints like other columns", fontsize=8)
+        right.set_title(f"{visible.inside} of {len(joints)} joints like other columns", fontsize=8)
     return figure

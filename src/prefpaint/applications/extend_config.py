@@ -1,5 +1,7 @@
 """How far pictures are widened."""
 
+from pathlib import Path
+
 from pydantic import Field, model_validator
 
 from prefpaint.config import Config
@@ -9,8 +11,14 @@ class ExtendConfig(Config):
     """The `extend` pipeline: a larger field of view by repeated outpainting."""
 
     seed: int = Field(0, ge=0, description="Of the sampling noise.")
-    width: int | None = Field(256, ge=1, description="Wanted width in pixels; or give aspect instead.")
-    aspect: float | None = Field(None, gt=0, description="Wanted width / height; or give width instead.")
+    folder: Path | None = Field(
+        None,
+        description="Your own pictures, of any size, searched recursively; null for pictures of regions nothing was "
+        "trained on.",
+    )
+    longest_side: int = Field(2048, ge=64, description="Larger pictures of your own are reduced to this first.")
+    width: int | None = Field(None, ge=1, description="Wanted width in pixels; or give aspect instead.")
+    aspect: float | None = Field(4.0, gt=0, description="Wanted width / height; or give width instead.")
     overlap: float = Field(
         0.5,
         ge=0.125,
@@ -18,7 +26,7 @@ class ExtendConfig(Config):
         description="Share of each window of the model that shows what is there already. More follows the picture "
         "better and takes more windows.",
     )
-    images: int = Field(8, ge=1, description="How many pictures the pipeline widens.")
+    images: int = Field(8, ge=1, description="How many pictures are widened where no folder is given.")
 
     @model_validator(mode="after")
     def _check(self) -> "ExtendConfig":

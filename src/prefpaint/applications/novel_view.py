@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from prefpaint.applications.novel_view_config import NovelViewConfig
@@ -148,13 +149,15 @@ def stereo_windows(
     rows = np.minimum((np.arange(size[1]) + 0.5) / scale, left.shape[0] - 1).astype(int)
     columns = np.minimum((np.arange(size[0]) + 0.5) / scale, left.shape[1] - 1).astype(int)
     warped, holes = shift_view(small, whole[np.ix_(rows, columns)] * scale)
-    places = [(y, x) for y in range(size[1] - side + 1) for x in range(size[0] - side + 1)]
-    share = np.array([holes[y : y + side, x : x + side].mean() for y, x in places])
+    # Sums over all windows at once, from running sums: at 512 px there are a million windows.
+    sums = np.pad(holes.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    share = (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
     fit = np.flatnonzero((share >= LEAST_HOLE) & (share < 0.5))
     if not len(fit):
         raise PrefPaintError("the stereo pair has no window with something to fill; its disparity is flat")
     drawn = np.random.default_rng(derive_seed("windows", seed)).choice(fit, min(count, len(fit)), replace=False)
-    cuts = [(slice(y, y + side), slice(x, x + side)) for y, x in (places[index] for index in drawn)]
+    places = zip(*np.unravel_index(drawn, share.shape), strict=True)
+    cuts = [(slice(y, y + side), slice(x, x + side)) for y, x in places]
     return StereoWindows(*(np.stack([whole_image[cut] for cut in cuts]) for whole_image in (warped, holes, truth)))
 
 
@@ -226,10 +229,19 @@ def centred_square(image: np.ndarray, depth: np.ndarray, side: int) -> tuple[np.
     return np.asarray(picture), depth[cut][np.ix_(index, index)]
 
 
+def choose_photograph(regions: pd.DataFrame) -> str:
+    """A photograph whose depth was measured rather than estimated, or else the first.
+
+    Args:
+        regions: photograph, disparity (whether depth comes from a stereo pair).
+    """
+    return str(regions.sort_values(["disparity", "photograph"], ascending=[False, True])["photograph"].iloc[0])
+
+
 def animate(inpainter: Any, image: np.ndarray, depth: np.ndarray, config: NovelViewConfig) -> Views:
-    """The configured camera path around a picture of any size, at the model's size."""
+    """The configured views of a picture of any size, at the model's size."""
     from prefpaint.inpainting.sampling import native_size
 
     square, deep = centred_square(image, depth, native_size(inpainter.original))
-    path = camera_path(config.frames, config.yaw, config.pitch)
+    path = config.views or camera_path(config.frames, config.yaw, config.pitch)
     return novel_view(inpainter, square, deep, path, config.field_of_view, config.seed)

@@ -1,18 +1,29 @@
 """From where pictures are seen anew."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from prefpaint.config import Config
+
+Angle = Annotated[float, Field(gt=-1.0, lt=1.0)]
 
 
 class NovelViewConfig(Config):
     """The `novel_view` pipeline: a camera moves about a picture, and what it uncovers is filled."""
 
     seed: int = Field(0, ge=0, description="Of the sampling noise; all frames share it, so that fills flicker less.")
-    photograph: str = Field(
-        "motorcycle", description="Key of the photograph that is animated; its centred square with its depth."
+    photograph: str | None = Field(
+        None,
+        description="Key of the photograph that is animated, its centred square with its depth; null for one whose "
+        "depth was measured, or else the first.",
     )
-    frames: int = Field(16, ge=2, description="Of the animation; time in proportion.")
+    views: tuple[tuple[Angle, Angle], ...] = Field(
+        (),
+        description="Yaw and pitch of every frame, radians: [[0.2, 0.0]] is one view from the right. Empty: a closed "
+        "path of the three knobs below.",
+    )
+    frames: int = Field(16, ge=2, description="Of the closed path; time in proportion.")
     yaw: float = Field(0.3, ge=0, lt=1.0, description="Farthest turn to either side, radians.")
     pitch: float = Field(0.1, ge=0, lt=1.0, description="Farthest turn up and down, radians.")
     field_of_view: float = Field(0.9, gt=0.1, lt=3.0, description="Horizontal angle of the camera, radians.")

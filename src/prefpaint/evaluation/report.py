@@ -52,6 +52,8 @@ METRICS_WORDS = {
     "reward_metrics": "Reward model",
     "bound_metrics": "Trust",
     "align_metrics": "Alignment",
+    "extend_metrics": "Wider pictures",
+    "novel_view_metrics": "Other views",
 }
 KEY_WORDS = (
     ("win_rate", "win rate"),
@@ -416,6 +418,36 @@ def _variance_rows(table: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     return [{"words": JUDGE_WORDS[judge], **pairs.loc[judge]} for judge in JUDGE_WORDS if judge in pairs.index]
 
 
+def _second_view_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Likeness of the filled pixels to a true second view, per fill; none without these metrics."""
+    names = [key.removeprefix("psnr_") for key in metrics if f"{key}_low" in metrics and key.startswith("psnr_")]
+    return [
+        {
+            "method": name,
+            "values": [
+                {
+                    end: metrics[f"{quantity}_{name}{tail}"]
+                    for end, tail in (("value", ""), ("low", "_low"), ("high", "_high"))
+                }
+                for quantity in ("psnr", "ssim")
+            ],
+        }
+        for name in names
+    ]
+
+
+def joints_sentence(metrics: Mapping[str, Any]) -> str:
+    """Whether the joints of widened pictures show; empty without widened pictures."""
+    if not metrics.get("joints"):
+        return ""
+    return (
+        f"{number(metrics['pictures'])} pictures were widened with {number(metrics['joints'])} joints: "
+        f"{percent(metrics['joints_within_range'])} of the joints are as visible as the other columns of their picture "
+        f"(mean step within the middle 95\N{NO-BREAK SPACE}% of theirs), {percent(metrics['joints_above_range'])} more "
+        "visible, the rest smoother."
+    )
+
+
 OFFLINE_WORDS = {
     "hole_psnr": "PSNR, dB",
     "hole_ssim": "SSIM",
@@ -535,6 +567,9 @@ def render_report(report: Report) -> str:
             if sentence
         ],
         worlds_sentence=worlds_sentence(report.worlds),
+        joints_sentence=joints_sentence(report.metrics.get("extend_metrics", {})),
+        second_view=report.metrics.get("novel_view_metrics", {}),
+        second_view_rows=_second_view_rows(report.metrics.get("novel_view_metrics", {})),
         worlds=report.worlds.to_dict("records"),
         splits=splits,
         split_words=SPLIT_WORDS,

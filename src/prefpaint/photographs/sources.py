@@ -106,18 +106,22 @@ def read_image(path: Path, longest_side: int) -> Image.Image:
     return image
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, key: str = "photographs.folder") -> list[Path]:
     """The image files below a folder, in the order of their paths.
+
+    Args:
+        folder: searched recursively.
+        key: of the parameter that names the folder, for messages.
 
     Raises:
         PrefPaintError: the folder does not exist or holds no image file.
     """
     if not folder.is_dir():
-        raise PrefPaintError(f"photographs.folder: {folder} is not a folder; give the folder of your images")
+        raise PrefPaintError(f"{key}: {folder} is not a folder; give the folder of your images")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not files:
         raise PrefPaintError(
-            f"photographs.folder: {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
-            "put images there or leave photographs.folder empty for the embedded ones"
+            f"{key}: {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
+            f"put images there or leave {key} empty for the embedded ones"
         )
     return files

@@ -114,6 +114,10 @@ def write_report(
     bound_worlds: pd.DataFrame,
     align_figure: bytes,
     evaluate_figure: bytes,
+    extend_metrics: dict[str, Any],
+    extend_figure: bytes,
+    novel_view_metrics: dict[str, Any],
+    novel_view_figure: bytes,
     taste: dict[str, Any],
     config: EvaluateConfig,
 ) -> str:
@@ -136,6 +140,8 @@ def write_report(
                 "bound_metrics": bound_metrics,
                 "align_metrics": align_metrics,
                 "preferences_metrics": preferences_metrics,
+                "extend_metrics": extend_metrics,
+                "novel_view_metrics": novel_view_metrics,
             },
             figures={
                 "masks_preview": masks_preview,
@@ -147,6 +153,8 @@ def write_report(
                 "align_figure": align_figure,
                 "evaluate_figure": evaluate_figure,
                 "methods_figure": methods_figure,
+                "extend_figure": extend_figure,
+                "novel_view_figure": novel_view_figure,
             },
             worlds=bound_worlds,
         )

@@ -9,19 +9,27 @@ from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
 
 
-def extend_pictures(
-    aligned: Any, prompts: pd.DataFrame, images: ImageFolder, sampling: SamplingConfig, config: ExtendConfig
-) -> tuple[ImageWork, dict[str, float | int], Any]:
-    """Widened pictures, how visible their joints are, and a figure."""
-    from hashlib import sha256
+def gather_pictures(prompts: pd.DataFrame, images: ImageFolder, config: ExtendConfig) -> ImageWork:
+    """The pictures that are to be widened."""
+    from prefpaint.applications.extend import originals_work
 
-    from prefpaint.applications import extend
-    from prefpaint.config import fingerprint
+    return originals_work(prompts, images, config)
+
+
+def extend_pictures(aligned: Any, originals: ImageFolder, sampling: SamplingConfig, config: ExtendConfig) -> ImageWork:
+    """The widened pictures."""
+    from prefpaint.applications.extend import extend_work
     from prefpaint.inpainting.sampling import Inpainter
 
-    names = extend.choose_pictures(prompts, config.images)
-    found = extend.extend_pictures(Inpainter(aligned, sampling), names, images, config)
-    painted = {name: one.images[0] for name, one in found.items()}
-    stamp = fingerprint({name: sha256(image.tobytes()).hexdigest() for name, image in painted.items()})
-    work = ImageWork(stamp, names, lambda missing: ((name, painted[name]) for name in missing))
-    return work, extend.extend_metrics(found), extend.draw_extended(found, images)
+    return extend_work(Inpainter(aligned, sampling), originals, config)
+
+
+def measure_joints(
+    aligned: Any, originals: ImageFolder, extended: ImageFolder, config: ExtendConfig
+) -> tuple[dict[str, float | int], Any]:
+    """How visible the joints are, and a figure."""
+    from prefpaint.applications.extend import draw_extended, extend_metrics, find_joints
+    from prefpaint.inpainting.sampling import native_size
+
+    found = find_joints(originals, extended, native_size(aligned), config)
+    return extend_metrics([visible for _, visible in found.values()]), draw_extended(originals, extended, found)

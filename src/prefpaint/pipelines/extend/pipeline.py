@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from prefpaint.pipelines.extend.nodes import extend_pictures
+from prefpaint.pipelines.extend import nodes
 
 
 def create_pipeline() -> Pipeline:
@@ -10,10 +10,22 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                extend_pictures,
-                ["aligned_model", "prompts", "prompt_images", "params:sampling", "params:extend"],
-                ["extended_images", "extend_metrics", "extend_figure"],
+                nodes.gather_pictures,
+                ["prompts", "prompt_images", "params:extend"],
+                "extend_originals",
+                name="gather_pictures",
+            ),
+            Node(
+                nodes.extend_pictures,
+                ["aligned_model", "extend_originals", "params:sampling", "params:extend"],
+                "extended_images",
                 name="extend_pictures",
-            )
+            ),
+            Node(
+                nodes.measure_joints,
+                ["aligned_model", "extend_originals", "extended_images", "params:extend"],
+                ["extend_metrics", "extend_figure"],
+                name="measure_joints",
+            ),
         ]
     )

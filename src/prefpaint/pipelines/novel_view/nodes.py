@@ -3,30 +3,37 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from prefpaint.applications.novel_view_config import NovelViewConfig
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageFolder
+from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
 
 
 def animate_photograph(
     aligned: Any,
+    regions: pd.DataFrame,
     photographs: ImageFolder,
     depth_maps: ImageFolder,
     sampling: SamplingConfig,
     config: NovelViewConfig,
-) -> np.ndarray:
-    """Frames of a camera that moves about a photograph, (N, S, S, 3) uint8."""
-    from prefpaint.applications.novel_view import animate
+) -> tuple[ImageWork, np.ndarray]:
+    """Frames of a camera that moves about a photograph: one by one, and (N, S, S, 3) uint8 for an animation."""
+    from hashlib import sha256
+
+    from prefpaint.applications.novel_view import animate, choose_photograph
     from prefpaint.inpainting.sampling import Inpainter
     from prefpaint.masks.depth import decode_depth
 
-    name = config.photograph
+    name = config.photograph or choose_photograph(regions)
     if name not in photographs or name not in depth_maps:
         raise PrefPaintError(f"novel_view.photograph: there is no {name}; there are {', '.join(photographs)}")
     depth = decode_depth(depth_maps[name])
-    return animate(Inpainter(aligned, sampling), photographs[name], depth, config).frames
+    frames = animate(Inpainter(aligned, sampling), photographs[name], depth, config).frames
+    named = {f"frame_{number:04d}": frame for number, frame in enumerate(frames)}
+    stamp = sha256(frames.tobytes()).hexdigest()
+    return ImageWork(stamp, list(named), lambda missing: ((key, named[key]) for key in missing)), frames
 
 
 def compare_stereo(

@@ -11,8 +11,15 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 animate_photograph,
-                ["aligned_model", "photographs", "depth_maps", "params:sampling", "params:novel_view"],
-                "novel_view_animation",
+                [
+                    "aligned_model",
+                    "photograph_table",
+                    "photographs",
+                    "depth_maps",
+                    "params:sampling",
+                    "params:novel_view",
+                ],
+                ["novel_view_frames", "novel_view_animation"],
                 name="animate_photograph",
             ),
             Node(
