@@ -45,6 +45,9 @@ def solid(value: int) -> np.ndarray:
 def test_files_round_trip(tmp_path: Path) -> None:
     TableDataset(str(tmp_path / "t.parquet")).save(TABLE)
     pd.testing.assert_frame_equal(TableDataset(str(tmp_path / "t.parquet")).load(), TABLE)
+    fractions = pd.DataFrame({"name": ["a, b", "c"], "x": [1 / 3, 0.1 + 0.2], "n": [1, 2]})
+    TableDataset(str(tmp_path / "t.csv")).save(fractions)
+    pd.testing.assert_frame_equal(TableDataset(str(tmp_path / "t.csv")).load(), fractions, check_exact=True)
     for dataset, content in ((JSONDataset, {"b": [1, None], "a": "é"}), (TextDataset, "<p>é</p>")):
         dataset(str(tmp_path / "x")).save(content)
         assert dataset(str(tmp_path / "x")).load() == content

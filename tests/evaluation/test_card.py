@@ -12,7 +12,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.card import Facts, base_license, model_card
 from prefpaint.evaluation.measures import measure
 from prefpaint.evaluation.methods import compare_methods
-from prefpaint.evaluation.report import number, percent
+from prefpaint.evaluation.wording import number, percent
 from tests.evaluation.test_measures import judged
 from tests.evaluation.test_report import CONFIG
 

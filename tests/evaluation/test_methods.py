@@ -10,9 +10,16 @@ from pydantic import ValidationError
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.methods import ALL, compare_methods, draw_duels, duel, methods_metrics
-from prefpaint.evaluation.report import beaten_sentences
+from prefpaint.evaluation.measures import ALL
+from prefpaint.evaluation.methods import (
+    compare_methods,
+    draw_duels,
+    duel,
+    methods_metrics,
+    win_rates_against_base,
+)
 from prefpaint.evaluation.samples import hole_ssim, load_methods
+from prefpaint.evaluation.sentences import beaten_sentences
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.classical import CLASSICAL, classical_fill
 from tests.evaluation.test_measures import judged
@@ -59,6 +66,18 @@ def test_the_papers_table_has_every_group_and_number() -> None:
     assert "seen_reward_variance_base" in metrics and "seen_reward_variance_telea" not in metrics
     assert metrics["unseen_hole_psnr_mean_telea"] == 20.0 and "unseen_warping_hole_psnr_mean_telea" not in metrics
     assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_the_plotted_win_rates_are_the_metrics() -> None:
+    for people, judge in ((False, "noiseless"), (True, "reward")):
+        table = compare_methods(judged(1.0, CONFIG, people), CONFIG)
+        metrics, rates = methods_metrics(table), win_rates_against_base(table)
+        assert list(rates["method"])[:3] == ["seen, aligned", "seen, telea", "seen, biharmonic"]
+        for row in rates.itertuples():
+            split, name = row.method.split(", ")
+            key = f"{split}_{judge}_win_rate_{name}_against_base_s1"
+            assert (row.win_rate, row.low, row.high) == tuple(metrics[key + end] for end in ("", "_low", "_high"))
+            assert row.prompts == metrics[f"{split}_prompts"]
 
 
 def test_an_empty_pattern_has_no_rows() -> None:
@@ -209,8 +228,20 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
         ({"mine": {"kind": "checkpoint"}}, "checkpoint is given when"),
         ({"mine": {"kind": "telea", "checkpoint": "x"}}, "checkpoint is given when"),
         ({"mine": {"kind": "photoshop"}}, "kind"),
+        (
+            {"mine": {"kind": "checkpoint", "checkpoint": "/not/there"}},
+            "there is no folder /not/there; give the folder",
+        ),
+        ({"mine": {"kind": "checkpoint", "checkpoint": "./not_there"}}, r"there is no folder \./not_there"),
     ],
 )
 def test_wrong_methods(methods: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         EvaluateConfig.model_validate({"methods": methods})
+
+
+def test_a_hub_id_is_left_to_the_hub() -> None:
+    given = {"methods": {"theirs": {"kind": "checkpoint", "checkpoint": "owner/some-model.v2"}}}
+    assert EvaluateConfig.model_validate(given).methods["theirs"].checkpoint == "owner/some-model.v2"
+    with pytest.raises(ValidationError, match=r"there is no folder /none/clip"):
+        EvaluateConfig.model_validate({"scores": {"clip": "/none/clip"}})

@@ -1,6 +1,7 @@
 import io
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,18 +14,11 @@ from prefpaint.evaluation.figures import CHOICES, GalleryRow, draw_gallery, draw
 from prefpaint.evaluation.learned import NO_CHECKPOINT
 from prefpaint.evaluation.measures import flat_metrics, measure
 from prefpaint.evaluation.methods import compare_methods, methods_metrics
-from prefpaint.evaluation.report import (
-    SCORE_WORDS,
-    Report,
+from prefpaint.evaluation.report import SCORE_WORDS, Report, metric_rows, render_report
+from prefpaint.evaluation.sentences import (
     bound_sentence,
     interval_sentences,
-    metric_rows,
-    number,
-    percent,
-    plain_words,
-    render_report,
     reward_sentence,
-    signed,
     trust_sentences,
     verdict,
     verdicts,
@@ -32,6 +26,7 @@ from prefpaint.evaluation.report import (
     width_sentence,
     worlds_sentence,
 )
+from prefpaint.evaluation.wording import number, percent, plain_words, signed
 from tests.evaluation.test_measures import judged
 
 CONFIG = EvaluateConfig(resamples=100)
@@ -93,6 +88,12 @@ def report(people: bool = False, gain: float = 1.0) -> Report:
             "bound_metrics": {"participation_ratio": 7.25},
             "align_metrics": {"iterations": 30},
             "preferences_metrics": {"raters": 3},
+            "extend_metrics": {"pictures": 8, "joints": 48, "joints_within_range": 0.875, "joints_above_range": 0.0625},
+            "novel_view_metrics": {
+                "windows": 24,
+                "filled_share": 0.125,
+                **{f"{key}{end}": 14.25 for key in ("psnr_base", "ssim_base") for end in ("", "_low", "_high")},
+            },
             "a_later_stage": {"something_new": 41.5},
         },
         figures={"masks_preview": png(), "a_later_figure": png()},
@@ -319,22 +320,27 @@ def test_what_the_watch_saw_is_told() -> None:
     assert watch_sentences({"iterations": 30}) == []
 
 
-def test_every_number_in_a_table_is_in_a_metrics_file() -> None:
+# What the page says whatever was measured: levels of confidence and of chance, scales, and numbers of the paper's
+# tables and figures.
+PROSE = {"95\u00a0%", "95", "50\u00a0%", "50", "100", "0", "1", "2", "4", "7", "9"}
+
+
+def test_every_number_on_the_page_is_in_a_metrics_file() -> None:
     given = report()
     metrics = [value for values in given.metrics.values() for value in values.values()]
     metrics += [value for row in WORLDS.to_dict("records") for value in row.values()]
-    metrics += CONFIG.best_of
-    known = {form(value) for value in metrics for form in (percent, number, signed)}
-    known |= {f"{100 * value:.1f}" for value in metrics}
-    cells = re.findall(r'<td class="n[^"]*">(.*?)</td>', render_report(given), re.DOTALL)
-    cells += re.findall(r'<b class="big">(.*?)</b>', render_report(given))
-    shown = [re.sub("<[^>]*>", " ", cell) for cell in cells]
-    tokens = {
-        token for cell in shown for token in re.findall(r"[+\u2212]?\d[\d.,]*(?:e[+\u2212]\d+)?(?:\u00a0%)?", cell)
-    }
-    assert len(tokens) > 100
+    metrics += [*CONFIG.best_of, *given.methods["prompts"], int(WORLDS["worlds"].sum())]
+    # Each table in the appendix says how long it is, the methods' section how many there are.
+    metrics += [len(metric_rows(values)) for values in given.metrics.values()] + [given.methods["method"].nunique() - 2]
+    known = PROSE | {form(value) for value in metrics for form in (percent, number, signed)}
     # A range is written 60.2-73.4 %, with the unit once.
-    assert not {token for token in tokens if token not in known and token.removesuffix("\u00a0%") not in known}
+    known |= {f"{100 * value:.1f}" for value in metrics}
+    known |= {f"{value:.2f}" for row in gallery() for value in (*row.scores, *row.rewards, *row.widths)}
+    body = render_report(given).partition("<body>")[2]
+    visible = unescape(re.sub("<[^>]*>", " ", body))
+    tokens = re.findall(r"(?<![\w.])[+\u2212]?\d[\d,]*(?:\.\d+)?(?:e[+\u2212]?\d+)?(?:\u00a0%)?", visible)
+    assert len(tokens) > 500
+    assert not {token for token in tokens if token.rstrip(",") not in known}
 
 
 def test_other_peoples_scores_are_shown_or_said_not_to_have_run() -> None:

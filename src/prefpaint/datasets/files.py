@@ -16,13 +16,18 @@ ANIMATION_SIDE, FRAME_MS = 256, 90
 
 
 class TableDataset(FileDataset):
-    """A pandas table as Parquet."""
+    """A pandas table as Parquet, or as CSV where the file is called so: those that `dvc plots` draws."""
 
     def _read(self, path: Path) -> pd.DataFrame:
+        if self._filepath.suffix == ".csv":
+            return pd.read_csv(path, float_precision="round_trip")
         return pd.read_parquet(path)
 
     def _write(self, data: pd.DataFrame, path: Path) -> None:
-        data.to_parquet(path, index=False)
+        if self._filepath.suffix == ".csv":
+            data.to_csv(path, index=False)
+        else:
+            data.to_parquet(path, index=False)
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """The first rows, for Kedro-Viz."""

@@ -9,7 +9,8 @@ import pandas as pd
 import yaml
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation.report import beaten_sentences, number, percent, verdicts, watch_sentences
+from prefpaint.evaluation.sentences import beaten_sentences, verdicts, watch_sentences
+from prefpaint.evaluation.wording import number, percent
 
 AGREEMENT = (
     ("alpha_score", "Krippendorff's α of the score"),

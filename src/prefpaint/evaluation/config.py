@@ -1,12 +1,23 @@
 """How base, aligned model and others are compared."""
 
 import re
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from prefpaint.config import Config
 from prefpaint.inpainting.classical import Classical
+
+
+def _folder_or_hub_id(checkpoint: str) -> str:
+    """Refuse a path where nothing is before hours of other work; whether a hub has an id only the hub can tell."""
+    if checkpoint and not Path(checkpoint).is_dir() and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", checkpoint):
+        raise ValueError(f"there is no folder {checkpoint}; give the folder of a checkpoint or a hub id (owner/name)")
+    return checkpoint
+
+
+Checkpoint = Annotated[str, AfterValidator(_folder_or_hub_id)]
 
 
 class MethodConfig(Config):
@@ -16,7 +27,11 @@ class MethodConfig(Config):
         description="telea, navier_stokes, biharmonic: fills without a model, milliseconds each; checkpoint: another "
         "inpainting model, as slow as the base."
     )
-    checkpoint: str = Field("", description="Folder or hub id of a diffusers inpainting checkpoint.")
+    checkpoint: Checkpoint = Field(
+        "",
+        description="Folder or hub id of a diffusers inpainting checkpoint with a UNet (Stable Diffusion, Stable "
+        "Diffusion XL). Stable Diffusion's is sampled like the base, any other by diffusers' own call.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "MethodConfig":
@@ -33,13 +48,13 @@ class LearnedScoresConfig(Config):
     """
 
     text: str = Field("a photograph", description="What CLIP, BLIP and ImageReward compare pictures with.")
-    clip: str = Field("", description="CLIP model with its processor.")
-    blip: str = Field("", description="BLIP image-text retrieval model with its processor.")
-    aesthetic: str = Field("", description='Image classifier with one output, or with a label "aesthetic".')
-    classifier: str = Field(
+    clip: Checkpoint = Field("", description="CLIP model with its processor.")
+    blip: Checkpoint = Field("", description="BLIP image-text retrieval model with its processor.")
+    aesthetic: Checkpoint = Field("", description='Image classifier with one output, or with a label "aesthetic".')
+    classifier: Checkpoint = Field(
         "", description="Image classifier: do fills show what the original shows, and how varied are they?"
     )
-    imagereward: str = Field(
+    imagereward: Checkpoint = Field(
         "",
         description="Folder with ImageReward.pt, med_config.json and BERT's vocab.txt as published, or the hub id "
         "THUDM/ImageReward.",

@@ -148,6 +148,11 @@ def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"best_of": "Int64"})
 
 
+def truest_judge(table: pd.DataFrame) -> str:
+    """Who is believed most in a tidy table: the noiseless score where raters are simulated, else the learned reward."""
+    return "noiseless" if (table["judge"] == "noiseless").any() else "reward"
+
+
 def flat_metrics(table: pd.DataFrame) -> dict[str, float | int]:
     """The table as flat metrics, e.g. seen_noiseless_win_rate_independent_s1, ..._low, ..._high.
 

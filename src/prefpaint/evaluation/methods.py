@@ -9,11 +9,10 @@ import pandas as pd
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.measures import ALL, DIGITS, truest_judge
 from prefpaint.evaluation.samples import FLAWS, NOISE_SETS
 from prefpaint.evaluation.statistics import best_of, bootstrap_mean, sample_variance, win_rate_independent
 
-DIGITS = 6
-ALL = "all"
 # The paper's two kinds of hole.
 GROUPS = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
 OFFLINE = ("hole_psnr", "hole_ssim", *FLAWS, "hole_spread", "width")
@@ -144,6 +143,22 @@ def methods_metrics(table: pd.DataFrame) -> dict[str, float | int]:
     return metrics
 
 
+def win_rates_against_base(table: pd.DataFrame) -> pd.DataFrame:
+    """Win rates at S = 1 by the truest judge, one row per split and method, for `dvc plots`.
+
+    Args:
+        table: of `compare_methods`.
+
+    Returns:
+        method ("seen, telea"), win_rate, low, high, prompts.
+    """
+    chosen = (table["quantity"] == "win_rate") & (table["best_of"] == 1) & (table["against"] == "base")
+    rates = table[chosen & (table["pattern"] == ALL) & (table["judge"] == truest_judge(table))]
+    names = rates["split"].str.cat(rates["method"], sep=", ")
+    shown = rates[["value", "low", "high"]].round(DIGITS).rename(columns={"value": "win_rate"})
+    return shown.assign(method=names, prompts=rates["prompts"])[["method", "win_rate", "low", "high", "prompts"]]
+
+
 def draw_duels(table: pd.DataFrame) -> object:
     """Everybody against everybody at S = 1 (the paper's Figure 4): a heat map per split, by the truest judge.
 
@@ -155,7 +170,7 @@ def draw_duels(table: pd.DataFrame) -> object:
     """
     from matplotlib.figure import Figure
 
-    judge = "noiseless" if (table["judge"] == "noiseless").any() else "reward"
+    judge = truest_judge(table)
     chosen = (table["quantity"] == "win_rate") & (table["best_of"] == 1) & (table["pattern"] == ALL)
     rates = table[chosen & (table["judge"] == judge)]
     splits, names = list(rates["split"].unique()), list(rates["method"].unique())

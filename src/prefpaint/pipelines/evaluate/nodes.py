@@ -55,12 +55,12 @@ def measure_comparison(evaluation: pd.DataFrame, config: EvaluateConfig) -> tupl
 
 def compare_all_methods(
     evaluation: pd.DataFrame, config: EvaluateConfig
-) -> tuple[pd.DataFrame, dict[str, float | int], Any]:
-    """Every method against every other: table, flat metrics, heat map."""
-    from prefpaint.evaluation.methods import compare_methods, draw_duels, methods_metrics
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float | int], Any]:
+    """Every method against every other: table, win rates against the base, flat metrics, heat map."""
+    from prefpaint.evaluation.methods import compare_methods, draw_duels, methods_metrics, win_rates_against_base
 
     table = compare_methods(evaluation, config)
-    return table, methods_metrics(table), draw_duels(table)
+    return table, win_rates_against_base(table), methods_metrics(table), draw_duels(table)
 
 
 def score_with_other_models(

@@ -48,7 +48,7 @@ def create_pipeline() -> Pipeline:
             node(
                 nodes.compare_all_methods,
                 ["evaluation", "params:evaluate"],
-                ["methods_table", "methods_metrics", "methods_figure"],
+                ["methods_table", "win_rates", "methods_metrics", "methods_figure"],
                 name="compare_all_methods",
             ),
             node(
