@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from prefpaint.applications.extend import (
+    _join,
     choose_pictures,
     draw_extended,
     extend,
@@ -39,12 +40,17 @@ def test_windows_cover_what_is_new_once_and_always_touch_what_is_known(
 ) -> None:
     wanted = width + more
     known = set(range((wanted - width) // 2, (wanted - width) // 2 + width))
+    original = frozenset(known)
     for window in plan_windows(width, wanted, side, overlap):
         new = set(range(window.new_left, window.new_right))
         seen = set(range(window.left, window.left + side))
         assert known == set(range(window.known_left, window.known_right))
         assert new and not new & known and new <= seen
         assert window.new_right == window.known_left or window.new_left == window.known_right
+        beside = window.new_left - window.again if window.rightwards else window.new_right
+        again = set(range(beside, beside + window.again))
+        # Only what was painted is painted again, and something is left to go by.
+        assert again <= (seen & known) - original and len((seen & known) - again) >= 2
         # As much of what is known is seen as the overlap asks for, or all there is.
         assert len(seen & known) >= min(len(known), round(overlap * side)) - 1
         known |= new
@@ -62,6 +68,24 @@ def test_matching_takes_a_step_away_and_leaves_a_fitting_fill_alone() -> None:
     np.testing.assert_allclose(matched[:, :, 0], fill[:, :, 0], atol=1e-9)
     # What differs from row to row has only to be gone at the joint.
     np.testing.assert_allclose(matched[:, 1:-1, 15:], (fill + rows)[:, 1:-1, 15:], atol=2)
+
+
+def test_what_is_painted_twice_is_blended() -> None:
+    canvas = np.full((1, 8, 12, 3), 100.0)
+    canvas[:, :, 6:] = 0
+    # Two columns are painted again, three are new; a flat strip is brought to the known colour, then it is all new.
+    strip = np.full((1, 8, 5, 3), 40.0)
+    strip[:, :, 2:] = 70
+    _join(canvas, 6, 2, strip)
+    np.testing.assert_allclose(canvas[0, 0, :4, 0], 100)
+    np.testing.assert_allclose(canvas[0, :, 4:6], 100)
+    np.testing.assert_allclose(canvas[0, :, 6:9], 130)
+    np.testing.assert_allclose(canvas[0, 0, 9:, 0], 0)
+    other = np.full((1, 8, 12, 3), 100.0)
+    other[:, :, 4:6] = 10
+    _join(other, 6, 2, strip)
+    # Old 10 and new 100, a third and two thirds of the way.
+    np.testing.assert_allclose(other[0, 0, 4:6, 0], [40, 70])
 
 
 def test_visibility_by_hand() -> None:

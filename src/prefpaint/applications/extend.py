@@ -22,6 +22,8 @@ SMALLEST = 8
 SHOWN = 12
 # What "no more visible than others" means: the middle 95 % of the columns that are no joints.
 RANGE = (2.5, 97.5)
+# Share of a window's overlap that is painted again and blended, where it is not the original.
+AGAIN = 0.25
 # The fill's colours are matched over so many times the distance of an even-handed Laplace equation: a change that is
 # gone within a few columns is seen as a band.
 REACH = 3
@@ -35,6 +37,7 @@ class Window:
         left: where the window begins.
         known_left, known_right: what is painted already, [known_left, known_right).
         new_left, new_right: what this step adds, [new_left, new_right), beside what is known.
+        again: columns beside the new ones that are painted a second time; the two paintings are blended.
     """
 
     left: int
@@ -42,6 +45,12 @@ class Window:
     known_right: int
     new_left: int
     new_right: int
+    again: int
+
+    @property
+    def rightwards(self) -> bool:
+        """Whether the picture grows to the right."""
+        return self.new_left == self.known_right
 
 
 @dataclass(frozen=True)
@@ -74,19 +83,24 @@ def plan_windows(width: int, wanted: int, side: int, overlap: float) -> list[Win
     """
     known_left = (wanted - width) // 2
     known_right = known_left + width
+    first_left, first_right = known_left, known_right
     step = max(1, side - round(overlap * side))
+    # Never of the original.
+    again = round(AGAIN * overlap * side)
     windows = []
     while known_left > 0 or known_right < wanted:
         if known_right < wanted and (wanted - known_right >= known_left):
             end = min(known_right + step, wanted)
             # The last step shows more of what is known rather than to paint what nobody wants.
             left = max(end - side, known_left) if end - known_left >= side else known_left
-            windows.append(Window(left, known_left, known_right, known_right, end))
+            painted = min(again, known_right - first_right)
+            windows.append(Window(left, known_left, known_right, known_right, end, painted))
             known_right = end
         else:
             begin = max(known_left - step, 0)
             right = min(begin + side, known_right) if known_right - begin >= side else known_right
-            windows.append(Window(right - side, known_left, known_right, begin, known_left))
+            painted = min(again, first_left - known_left)
+            windows.append(Window(right - side, known_left, known_right, begin, known_left, painted))
             known_left = begin
     return windows
 
@@ -117,18 +131,20 @@ def match_edge(known: np.ndarray, fill: np.ndarray) -> np.ndarray:
     return np.asarray(fill + correction)
 
 
-def _match(canvas: np.ndarray, window: Window) -> None:
-    """Match the columns that a window has added, in place; canvas (N, H, W, 3) float."""
-    if window.new_left == window.known_right:
-        edge, new = (
-            canvas[:, :, window.known_right - 2 : window.known_right],
-            canvas[:, :, window.new_left : window.new_right],
-        )
-        canvas[:, :, window.new_left : window.new_right] = match_edge(edge, new)
-    else:
-        edge = canvas[:, :, window.known_left : window.known_left + 2][:, :, ::-1]
-        new = canvas[:, :, window.new_left : window.new_right][:, :, ::-1]
-        canvas[:, :, window.new_left : window.new_right] = match_edge(edge, new)[:, :, ::-1]
+def _join(canvas: np.ndarray, start: int, again: int, strip: np.ndarray) -> None:
+    """Put a strip to the right of what is known, in place: matched at its edge and blended where both are painted.
+
+    Args:
+        canvas: (N, H, W, 3) float64; a mirrored view of it to go to the left.
+        start: the first new column.
+        again: columns before it that the strip has too.
+        strip: (N, H, again + w, 3), columns from start - again on.
+    """
+    begin = start - again
+    place = slice(begin, begin + strip.shape[2])
+    matched = match_edge(canvas[:, :, begin - 2 : begin], strip)
+    share = np.minimum(np.arange(1, strip.shape[2] + 1) / (again + 1), 1)[:, None]
+    canvas[:, :, place] = np.clip(share * matched + (1 - share) * canvas[:, :, place], 0, 255)
 
 
 def _resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -188,10 +204,7 @@ def plan_layout(height: int, width: int, side: int, config: ExtendConfig) -> Lay
     windows = plan_windows(small, total, side, config.overlap)
     scale, start = wanted / total, (total - small) // 2
     left = min(round(start * scale), wanted - width)
-    joints = {
-        round((window.new_left if window.new_left == window.known_right else window.known_left) * scale)
-        for window in windows
-    }
+    joints = {round((window.known_right if window.rightwards else window.known_left) * scale) for window in windows}
     if height != side:
         # The original is put back at its own size: what lies beside it begins there.
         joints = {x for x in joints if not left < x < left + width}
@@ -226,23 +239,28 @@ def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: Ext
         # Columns of the window beyond the picture stay unknown, and what is painted there is not used.
         columns = np.arange(window.left, window.left + side)
         inside = (columns >= 0) & (columns < layout.total)
-        known = inside & (columns >= window.known_left) & (columns < window.known_right)
+        first = window.known_left + (0 if window.rightwards else window.again)
+        last = window.known_right - (window.again if window.rightwards else 0)
+        known = inside & (columns >= first) & (columns < last)
         shown = np.zeros((count, side, side, 3), np.uint8)
         shown[:, :, inside] = np.rint(canvas[:, :, columns[inside]]).astype(np.uint8)
         holes = np.broadcast_to((~known).astype(np.uint8), (count, side, side)).copy()
         painted = inpainter.sample(shown, holes, [derive_seed("window", seed, number) for seed in seeds])
-        new = np.arange(window.new_left, window.new_right)
-        canvas[:, :, new] = painted[:, :, new - window.left]
-        _match(canvas, window)
-        canvas = np.clip(canvas, 0, 255)
+        if window.rightwards:
+            strip = painted[:, :, last - window.left : window.new_right - window.left]
+            _join(canvas, window.known_right, window.again, strip)
+        else:
+            strip = painted[:, :, window.new_left - window.left : first - window.left]
+            _join(canvas[:, :, ::-1], layout.total - window.known_left, window.again, strip[:, :, ::-1])
     result = _resize(np.rint(canvas).astype(np.uint8), height, layout.wanted).astype(np.float64)
     left, right = layout.left, layout.left + width
     result[:, :, left:right] = images
     if height != side:
         # Resizing has blurred what lay beside the original: match once more where it was put back.
-        for edge in (Window(0, left, right, right, layout.wanted), Window(0, left, right, 0, left)):
-            if edge.new_right > edge.new_left:
-                _match(result, edge)
+        if right < layout.wanted:
+            _join(result, right, 0, result[:, :, right:])
+        if left > 0:
+            _join(result[:, :, ::-1], layout.wanted - left, 0, result[:, :, :left][:, :, ::-1])
     return Extended(np.rint(np.clip(result, 0, 255)).astype(np.uint8), layout.joints, left)
 
 
