@@ -112,7 +112,7 @@ def main() -> None:
         call += ["--samples", str(given.samples), "--steps", str(given.steps)]
         output = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout
         found.append(json.loads(output.splitlines()[-1]))
-    table = Table("prompts", "pictures", "paint, s", "judge, s", "tables, s", "whole, s", "× painting", "peak, MB")
+    table = Table("prompts", "pictures", "paint, s", "judge, s", "tables", "whole", "× paint", "MB")
     for one in found:
         whole = one["paint"] + one["judge"] + one["tables"]
         seconds = [f"{one[part]:.1f}" for part in ("paint", "judge", "tables")]

@@ -327,13 +327,15 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
     from prefpaint.photographs.sources import image_files, read_image
 
     if config.folder is None:
-        names = choose_pictures(prompts, config.images)
-        stamp = fingerprint({name: images.checksum(name) for name in names})
-        return ImageWork(stamp, names, lambda missing: ((name, images[name]) for name in missing))
-    files = {
-        photograph_key(path.relative_to(config.folder).as_posix()): path
-        for path in image_files(config.folder, "extend.folder")
-    }
+        chosen = choose_pictures(prompts, config.images)
+        stamp = fingerprint({name: images.checksum(name) for name in chosen})
+        return ImageWork(stamp, chosen, lambda missing: ((name, images[name]) for name in missing))
+    paths = image_files(config.folder, "extend.folder")
+    names = [path.relative_to(config.folder) for path in paths]
+    # Without its ending a name is nicer, unless two files differ in nothing else.
+    plain = [name.with_suffix("") for name in names]
+    keys = [short if plain.count(short) == 1 else name for short, name in zip(plain, names, strict=True)]
+    files = {photograph_key(key.as_posix()): path for key, path in zip(keys, paths, strict=True)}
     stats = {key: (path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -377,6 +379,7 @@ def extend_work(inpainter: Any, originals: ImageFolder, config: ExtendConfig) ->
         # They change memory and speed only.
         inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
         config.model_dump(mode="json", include={"seed", "width", "aspect", "overlap"}),
+        [AGAIN, REACH],
         {name: originals.checksum(name) for name in names},
     )
 
