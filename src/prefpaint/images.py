@@ -82,13 +82,14 @@ class ImageWork:
     """Images to be made, lazily: the dataset that saves them asks only for those it lacks.
 
     Attributes:
-        fingerprint: of everything the images depend on; when it differs, earlier images are thrown away.
+        fingerprint: of everything the images depend on; when it differs, earlier images are thrown away. Where
+            images depend on different things, one for each beginning of their keys.
         keys: of all images.
         produce: given the keys still missing, yields (key, image) in any order, images as in `ImageFolder`.
         processes: how many processes to start for it on this machine.
     """
 
-    fingerprint: str
+    fingerprint: str | Mapping[str, str]
     keys: Sequence[str]
     produce: Callable[[Sequence[str]], Iterable[tuple[str, np.ndarray]]]
     processes: int = 1
@@ -122,15 +123,19 @@ def _prepare(folder: ImageFolder, work: ImageWork) -> None:
     """Remove what does not belong to some work, and mark the folder as its own."""
     folder.path.mkdir(parents=True, exist_ok=True)
     marker = folder.path / MARKER
-    fits = marker.exists() and marker.read_text().strip() == work.fingerprint
+    prints = {"": work.fingerprint} if isinstance(work.fingerprint, str) else work.fingerprint
+    # A line for each beginning: the fingerprint, then the beginning.
+    lines = [f"{fingerprint} {start}".strip() for start, fingerprint in sorted(prints.items())]
+    before = marker.read_text().splitlines() if marker.exists() else []
+    fitting = tuple(start for start, fingerprint in prints.items() if f"{fingerprint} {start}".strip() in before)
     wanted = set(work.keys)
     for path in folder.path.iterdir():
-        stale = path.name.startswith(".") or (path.suffix == ".png" and (not fits or path.stem not in wanted))
-        if stale:
+        kept = path.stem in wanted and path.stem.startswith(fitting)
+        if path.name.startswith(".") or (path.suffix == ".png" and not kept):
             path.unlink()
-    if not fits:
+    if before != lines:
         with whole_file(marker) as temporary:
-            temporary.write_text(work.fingerprint + "\n")
+            temporary.write_text("\n".join(lines) + "\n")
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from prefpaint.datasets import (
     WorkspaceDataset,
 )
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageWork
+from prefpaint.images import ImageFolder, ImageWork, complete_folder
 from tests.conftest import REPOSITORY
 
 TABLE = pd.DataFrame({"name": ["a", "b"], "value": [1.5, 2.5]})
@@ -145,6 +145,27 @@ def test_another_fingerprint_starts_afresh_and_other_keys_leave_nothing_behind(t
     assert asked == ["image_0", "image_1", "image_2"]
     loaded = dataset.load()
     assert list(loaded) == asked and (loaded["image_1"] == 9).all()
+
+
+def test_parts_of_a_folder_start_afresh_by_themselves(tmp_path: Path) -> None:
+    folder, keys = ImageFolder(tmp_path), ["a-1", "ab-1", "ab-2"]
+
+    def made(prints: dict[str, str], keys: list[str]) -> list[str]:
+        asked: list[str] = []
+
+        def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+            asked.extend(missing)
+            return ((key, solid(0)) for key in missing)
+
+        complete_folder(folder, ImageWork(prints, keys, produce))
+        assert sorted(folder) == sorted(keys)
+        return asked
+
+    assert made({"a-": "one", "ab-": "one"}, keys) == keys
+    assert made({"a-": "two", "ab-": "one"}, keys) == ["a-1"]
+    assert made({"a-": "two", "ab-": "one", "c-": "one"}, [*keys, "ab-3", "c-1"]) == ["ab-3", "c-1"]
+    assert made({"ab-": "one"}, keys[1:]) == []
+    assert made({"a-": "two", "ab-": "one"}, keys) == ["a-1"]
 
 
 def test_image_folders_hold_masks_and_16_bit_maps(tmp_path: Path) -> None:

@@ -13,8 +13,15 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from nbclient import NotebookClient
 
-from prefpaint.datasets import FigureDataset, ImageFolderDataset, JSONDataset, TableDataset, TextDataset
-from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.datasets import (
+    FigureDataset,
+    ImageFolderDataset,
+    JSONDataset,
+    TableDataset,
+    TextDataset,
+    WorkspaceDataset,
+)
+from prefpaint.evaluation.config import EvaluateConfig, MethodConfig
 from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.evaluate.pipeline import create_pipeline
@@ -108,6 +115,7 @@ def run(inputs: dict[str, Any], output: Path) -> DataCatalog:
     catalog["evaluate_figure"] = FigureDataset(str(output / "evaluate.png"))
     catalog["methods_figure"] = FigureDataset(str(output / "methods.png"))
     catalog["evaluate_gallery"] = FigureDataset(str(output / "gallery.png"))
+    catalog["evaluation_workspace"] = WorkspaceDataset(str(output / "workspace"))
     catalog["report"] = TextDataset(str(output / "report.html"))
     catalog["evaluation"] = TableDataset(str(output / "evaluation.parquet"))
     catalog["evaluate_table"] = TableDataset(str(output / "evaluate_table.parquet"))
@@ -211,23 +219,66 @@ def test_a_killed_run_goes_on_to_the_same_pictures(
     assert {path.name for path in mended.path.iterdir()} == {f"{name}.png" for name in whole} | {MARKER}
 
 
-def test_another_aligned_model_is_painted_afresh(inputs: dict[str, Any], folder: Path, catalog: DataCatalog) -> None:
+def test_a_killed_judgement_goes_on_to_the_same_numbers(
+    catalog: DataCatalog, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefpaint.evaluation import samples
+    from prefpaint.evaluation.samples import judge_samples, make_judges, plan_samples
+
+    monkeypatch.setattr(samples, "IMAGES_AT_A_TIME", 3 * 14)
+    plan = plan_samples(inputs["prompts"], CONFIG)
+    judges = make_judges(inputs["reward_model"], inputs["trust"], Taste())
+    folders = [catalog.load("evaluation_images"), inputs["prompt_images"], inputs["prompt_masks"]]
+    judge, asked = samples._judge, []
+
+    def counting(part: pd.DataFrame, *rest: Any) -> pd.DataFrame:
+        asked.append(len(part))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return judge(part, *rest)
+
+    monkeypatch.setattr(samples, "_judge", counting)
+    with pytest.raises(KeyboardInterrupt):
+        judge_samples(plan, *folders, judges, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    other = make_judges(inputs["reward_model"], inputs["trust"], Taste(seam=0.1))
+    assert other.digest != judges.digest
+    resumed = judge_samples(plan, *folders, judges, tmp_path)
+    whole = -(-2 * PROMPTS // 3)
+    assert len(asked) == 3 + whole - 2, "what was judged before the kill is not judged again"
+    assert not list(tmp_path.iterdir())
+    pd.testing.assert_frame_equal(resumed, judge_samples(plan, *folders, judges, tmp_path), check_exact=True)
+    # Other parts are other batches of the same network.
+    pd.testing.assert_frame_equal(resumed, catalog.load("evaluation"), rtol=1e-4, atol=1e-5)
+
+
+def test_what_changes_is_painted_afresh_and_nothing_else(
+    inputs: dict[str, Any], folder: Path, catalog: DataCatalog
+) -> None:
     from prefpaint.evaluation.samples import evaluation_work
 
-    def stamp(**changed: Any) -> str:
+    def stamps(**changed: Any) -> dict[str, str]:
         given = {**inputs, **changed}
         pipes = {"base": given["base_model"], "aligned": given["aligned_model"]}
         parts = [given[name] for name in ("prompts", "prompt_images", "prompt_masks", "params:sampling")]
-        return evaluation_work(pipes, *parts, given["params:evaluate"]).fingerprint
+        found = evaluation_work(pipes, *parts, given["params:evaluate"]).fingerprint
+        assert isinstance(found, dict)
+        return found
 
-    assert stamp() == stamp(**{"params:sampling": SamplingConfig(steps=2, batch=3)}), "the batch changes no picture"
-    different = [
-        {"aligned_model": inputs["base_model"]},
-        {"params:sampling": SamplingConfig(steps=3, batch=16)},
-        {"params:evaluate": EvaluateConfig(seed=1)},
-        {"prompts": inputs["prompts"].assign(mask_sha256="other")},
-    ]
-    assert len({stamp(), *(stamp(**changed) for changed in different)}) == 5
+    def changed(**what: Any) -> set[str]:
+        return {name for name, stamp in stamps(**what).items() if stamp != before.get(name)}
+
+    before = stamps()
+    everything = {"base-", "aligned-", "telea-", "biharmonic-"}
+    assert set(before) == everything
+    assert changed(**{"params:sampling": SamplingConfig(steps=2, batch=3)}) == set(), "the batch changes no picture"
+    assert changed(**{"params:evaluate": CONFIG.model_copy(update={"best_of": (1, 10)})}) == set()
+    more = {**CONFIG.methods, "navier_stokes": MethodConfig(kind="navier_stokes")}
+    assert changed(**{"params:evaluate": CONFIG.model_copy(update={"methods": more})}) == {"navier_stokes-"}
+    assert changed(aligned_model=inputs["base_model"]) == {"aligned-"}
+    assert changed(**{"params:sampling": SamplingConfig(steps=3, batch=16)}) == everything
+    assert changed(**{"params:evaluate": CONFIG.model_copy(update={"seed": 1})}) == everything
+    assert changed(prompts=inputs["prompts"].assign(mask_sha256="other")) == everything
 
 
 def test_with_ratings_of_people_nothing_claims_a_true_score(

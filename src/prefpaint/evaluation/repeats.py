@@ -17,7 +17,7 @@ from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.measures import flat_metrics, measure
-from prefpaint.evaluation.samples import evaluation_work, judge_samples, plan_samples
+from prefpaint.evaluation.samples import evaluation_work, judge_samples, make_judges, plan_samples
 from prefpaint.evaluation.seeds_config import SeedsConfig
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
@@ -147,10 +147,13 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
     painted = ImageFolder(workspace / "images")
     pipes = {"base": project.base, "aligned": aligned}
     images, masks = project.prompt_images, project.prompt_masks
-    complete_folder(painted, evaluation_work(pipes, project.prompts, images, masks, project.sampling, project.evaluate))
-    plan = plan_samples(project.prompts, project.evaluate)
-    judged = judge_samples(plan, painted, images, masks, model, trust, project.taste)
-    metrics = flat_metrics(measure(judged, project.evaluate))
+    # Other methods do not change with the training seed.
+    evaluate = project.evaluate.model_copy(update={"methods": {}})
+    complete_folder(painted, evaluation_work(pipes, project.prompts, images, masks, project.sampling, evaluate))
+    plan = plan_samples(project.prompts, evaluate)
+    judges = make_judges(model, trust, project.taste)
+    judged = judge_samples(plan, painted, images, masks, judges, workspace / "judged")
+    metrics = flat_metrics(measure(judged, evaluate))
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps({"stamp": stamp, "metrics": metrics}, sort_keys=True))
     return metrics

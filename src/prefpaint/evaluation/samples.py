@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from prefpaint import distributed
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
@@ -15,15 +17,19 @@ from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.preferences.appearance import Appearance, appearance
-from prefpaint.preferences.simulated import noiseless_score
+from prefpaint.preferences.simulated import score_of
 from prefpaint.preferences.taste import Taste
 from prefpaint.progress import Progress
+from prefpaint.state import whole_file
 
 logger = logging.getLogger(__name__)
 
 METHODS = ("base", "aligned")
 NOISE_SETS = ("A", "B")
-PROMPTS_AT_A_TIME = 8
+# Between method and the rest of an image's name: no method has it in its own.
+BETWEEN = "-"
+# Judged together; at 512 px a picture takes some 30 MB meanwhile.
+IMAGES_AT_A_TIME = 128
 # Rounding to whole grey levels alone leaves this mean squared error; it keeps the PSNR finite.
 LEAST_SQUARED_ERROR = 1 / 12
 FLAWS = tuple(field.name for field in fields(Appearance))
@@ -70,7 +76,7 @@ def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     chosen = prompts[prompts["split"].isin(config.splits)].sort_values("prompt_id")
     rows = [
         {
-            "image_id": f"{method}_{noise_set}_{prompt.prompt_id}_{sample}",
+            "image_id": f"{method}{BETWEEN}{noise_set}_{prompt.prompt_id}_{sample}",
             "prompt_id": prompt.prompt_id,
             "split": prompt.split,
             "pattern": prompt.pattern,
@@ -112,14 +118,22 @@ def evaluation_work(
 
     plan = plan_samples(prompts, config).set_index("image_id")
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])].sort_values("prompt_id")
-    stamp = fingerprint(
-        {method: [weights_digest(pipe), dict(pipe.scheduler.config)] for method, pipe in pipes.items()},
-        {name: method.kind for name, method in config.methods.items()},
+    common = fingerprint(
         # They change memory and speed only, so a run killed for memory may go on with a smaller batch.
         sampling.model_dump(mode="json", exclude={"batch", "processes"}),
-        plan["seed"].to_dict(),
+        config.seed,
         used[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
     )
+    # One for each method: another one beside them, or a larger S, leaves what is painted as it is.
+    stamps = {
+        f"{method}{BETWEEN}": fingerprint(
+            common,
+            [weights_digest(pipes[method]), dict(pipes[method].scheduler.config)]
+            if method in pipes
+            else config.methods[method].kind,
+        )
+        for method in plan["method"].unique()
+    }
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         todo = plan.loc[list(missing)]
@@ -143,7 +157,7 @@ def evaluation_work(
                     yield from zip(part.index, painted, strict=True)
                     progress.step(len(part))
 
-    return ImageWork(stamp, list(plan.index), produce, sampling.processes)
+    return ImageWork(stamps, list(plan.index), produce, sampling.processes)
 
 
 def load_methods(config: EvaluateConfig, images: ImageFolder, prompts: pd.DataFrame) -> dict[str, Any]:
@@ -224,14 +238,36 @@ def hole_spread(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(values - others).mean((1, 2)))
 
 
+@dataclass(frozen=True)
+class Judges:
+    """Who looks at the fills.
+
+    Attributes:
+        reward, trust: what alignment used.
+        taste: of the simulated raters; None when people rated.
+        digest: changes whenever one of them would say something else.
+    """
+
+    reward: Scorer
+    trust: Widths
+    taste: Taste | None
+    digest: str
+
+
+def make_judges(reward: Any, trust: Any, taste: Taste | None) -> Judges:
+    """Judges of a `reward.model.RewardModel`, a `reward.trust.Trust` and the simulated raters' taste, if any."""
+    from prefpaint.inpainting.checkpoint import module_digest
+
+    return Judges(reward, trust, taste, fingerprint(module_digest(reward), trust.digest(), taste))
+
+
 def judge_samples(
     plan: pd.DataFrame,
     samples: ImageFolder,
     images: ImageFolder,
     masks: ImageFolder,
-    reward: Scorer,
-    trust: Widths,
-    taste: Taste | None,
+    judges: Judges,
+    workspace: Path,
 ) -> pd.DataFrame:
     """Everything that is measured on each planned image.
 
@@ -239,38 +275,61 @@ def judge_samples(
         plan: of `plan_samples`.
         samples: the images made, by image id.
         images, masks: prompts by prompt id.
-        reward, trust: what alignment used.
-        taste: of the simulated raters; None when people rated.
+        judges: who judges.
+        workspace: parts that are done are kept there, so that a killed call goes on where it was.
 
     Returns:
         The plan plus float64 columns reward, width, noiseless (0-7), the flaws of
         `preferences.appearance.Appearance`, hole_psnr (dB) and hole_ssim against the original (NaN for warps, which
         have none) and hole_spread (grey levels). noiseless is NaN without simulated raters.
     """
-    measured = plan.assign(
-        **dict.fromkeys(["reward", "width", "noiseless", *FLAWS, "hole_psnr", "hole_ssim", "hole_spread"], float("nan"))
-    )
-    prompt_ids = list(plan["prompt_id"].unique())
+    prompt_ids = plan["prompt_id"].unique()
+    at_a_time = max(1, IMAGES_AT_A_TIME * len(prompt_ids) // len(plan))
+    parts, main = [], distributed.is_main()
     with Progress("evaluate: judge", len(prompt_ids)) as progress:
-        for start in range(0, len(prompt_ids), PROMPTS_AT_A_TIME):
-            part = plan[plan["prompt_id"].isin(prompt_ids[start : start + PROMPTS_AT_A_TIME])]
-            fills, holes = samples.stack(part["image_id"]), masks.stack(part["prompt_id"])
-            rewards, embeddings = reward.score(fills, holes)
-            measured.loc[part.index, "reward"] = rewards.astype(np.float64)
-            measured.loc[part.index, "width"] = trust.widths(embeddings)
-            if taste is not None:
-                measured.loc[part.index, "noiseless"] = noiseless_score(fills, holes, taste)
-            seen = appearance(fills, holes)
-            for name in FLAWS:
-                measured.loc[part.index, name] = getattr(seen, name).numpy().astype(np.float64)
-            position = pd.Series(range(len(part)), index=part.index)
-            for _, group in part.groupby(["prompt_id", "method", "noise_set"], sort=False):
-                rows = position[group.index].to_numpy()
-                hole = holes[rows[0]]
-                measured.loc[group.index, "hole_spread"] = hole_spread(fills[rows], hole)
-                if group["pattern"].iloc[0] != "warp":
-                    original = images[group["prompt_id"].iloc[0]]
-                    measured.loc[group.index, "hole_psnr"] = hole_psnr(fills[rows], original, hole)
-                    measured.loc[group.index, "hole_ssim"] = hole_ssim(fills[rows], original, hole)
-            progress.step(part["prompt_id"].nunique())
+        for start in range(0, len(prompt_ids), at_a_time):
+            ids = prompt_ids[start : start + at_a_time]
+            part = plan[plan["prompt_id"].isin(ids)]
+            sums = [[folder.checksum(key) for key in ids] for folder in (images, masks)]
+            stamp = fingerprint(
+                judges.digest, part.to_dict("list"), *sums, [samples.checksum(k) for k in part["image_id"]]
+            )
+            kept = workspace / f"{stamp}.parquet"
+            if not (main and kept.exists()):
+                parts.append(_judge(part, samples, images, masks, judges))
+                if main:
+                    with whole_file(kept) as temporary:
+                        parts[-1].to_parquet(temporary)
+            else:
+                parts.append(pd.read_parquet(kept))
+            progress.step(len(ids))
+    # They are for a killed call alone: a later one judges with the code of its day.
+    if main:
+        for path in workspace.glob("*.parquet"):
+            path.unlink()
+    return pd.concat(parts).loc[plan.index]
+
+
+def _judge(
+    part: pd.DataFrame, samples: ImageFolder, images: ImageFolder, masks: ImageFolder, judges: Judges
+) -> pd.DataFrame:
+    fills, holes = samples.stack(part["image_id"]), masks.stack(part["prompt_id"])
+    rewards, embeddings = judges.reward.score(fills, holes)
+    seen = appearance(fills, holes)
+    measured = part.assign(
+        reward=rewards.astype(np.float64),
+        width=judges.trust.widths(embeddings),
+        noiseless=float("nan") if judges.taste is None else score_of(seen, judges.taste),
+        **{name: getattr(seen, name).numpy().astype(np.float64) for name in FLAWS},
+        **dict.fromkeys(["hole_psnr", "hole_ssim", "hole_spread"], float("nan")),
+    )
+    position = pd.Series(range(len(part)), index=part.index)
+    for _, group in part.groupby(["prompt_id", "method", "noise_set"], sort=False):
+        rows = position[group.index].to_numpy()
+        hole = holes[rows[0]]
+        measured.loc[group.index, "hole_spread"] = hole_spread(fills[rows], hole)
+        if group["pattern"].iloc[0] != "warp":
+            original = images[group["prompt_id"].iloc[0]]
+            measured.loc[group.index, "hole_psnr"] = hole_psnr(fills[rows], original, hole)
+            measured.loc[group.index, "hole_ssim"] = hole_ssim(fills[rows], original, hole)
     return measured

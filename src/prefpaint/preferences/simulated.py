@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.config import derive_seed
-from prefpaint.preferences.appearance import appearance
+from prefpaint.preferences.appearance import Appearance, appearance
+from prefpaint.preferences.schema import WEIGHTS
 from prefpaint.preferences.taste import SimulatedConfig, Taste
 
 TOP = 7.0
@@ -27,22 +28,30 @@ def noiseless_ratings(images: np.ndarray, masks: np.ndarray, taste: Taste) -> np
     Returns:
         (N, 3) float64 in [0, 7]: structure, texture, overall.
     """
-    parts = []
-    for start in range(0, len(images), BATCH):
-        seen = appearance(images[start : start + BATCH], masks[start : start + BATCH])
-        energies = (seen.log_energy, seen.log_energy_coarse)
-        texture = taste.texture * sum((energy - taste.preferred_log_energy).abs() for energy in energies) / 2
-        structure = taste.seam * seen.seam + taste.colour * seen.colour + taste.palette * seen.palette
-        flaws = np.stack([structure.numpy(), texture.numpy(), (structure + texture).numpy()], 1)  # type: ignore[union-attr]
-        parts.append(TOP * np.exp(-flaws.astype(np.float64)))
+    parts = [
+        ratings_of(appearance(images[start : start + BATCH], masks[start : start + BATCH]), taste)
+        for start in range(0, len(images), BATCH)
+    ]
     return np.concatenate(parts) if parts else np.zeros((0, 3))
+
+
+def ratings_of(seen: Appearance, taste: Taste) -> np.ndarray:
+    """The same from flaws that were measured already, (N, 3)."""
+    energies = (seen.log_energy, seen.log_energy_coarse)
+    texture = taste.texture * sum((energy - taste.preferred_log_energy).abs() for energy in energies) / 2
+    structure = taste.seam * seen.seam + taste.colour * seen.colour + taste.palette * seen.palette
+    flaws = np.stack([structure.numpy(), texture.numpy(), (structure + texture).numpy()], 1)  # type: ignore[union-attr]
+    return np.asarray(TOP * np.exp(-flaws.astype(np.float64)))
 
 
 def noiseless_score(images: np.ndarray, masks: np.ndarray, taste: Taste) -> np.ndarray:
     """The weighted noiseless rating, (N,) float64 in [0, 7]; the true objective of the simulation."""
-    from prefpaint.preferences.schema import WEIGHTS
-
     return noiseless_ratings(images, masks, taste) @ np.asarray(WEIGHTS)
+
+
+def score_of(seen: Appearance, taste: Taste) -> np.ndarray:
+    """The same from flaws that were measured already, (N,)."""
+    return ratings_of(seen, taste) @ np.asarray(WEIGHTS)
 
 
 def simulate_ratings(

@@ -1,5 +1,6 @@
 """Nodes of the `evaluate` pipeline; the work is done in `evaluation`."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -34,15 +35,16 @@ def judge_comparison(
     reward: Any,
     trust: Any,
     taste: dict[str, Any],
+    workspace: Path,
     config: EvaluateConfig,
 ) -> pd.DataFrame:
     """Reward, trust width and, with simulated raters, the noiseless score of every sample."""
-    import torch
+    from prefpaint import distributed
+    from prefpaint.evaluation.samples import judge_samples, make_judges, plan_samples
 
-    from prefpaint.evaluation.samples import judge_samples, plan_samples
-
-    reward.to("cuda" if torch.cuda.is_available() else "cpu")
-    return judge_samples(plan_samples(prompts, config), painted, images, masks, reward, trust, Taste.read(taste))
+    reward.to(distributed.device())
+    judges = make_judges(reward, trust, Taste.read(taste))
+    return judge_samples(plan_samples(prompts, config), painted, images, masks, judges, workspace)
 
 
 def measure_comparison(evaluation: pd.DataFrame, config: EvaluateConfig) -> tuple[pd.DataFrame, dict[str, float | int]]:

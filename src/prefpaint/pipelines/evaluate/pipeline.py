@@ -34,6 +34,7 @@ def create_pipeline() -> Pipeline:
                     "reward_model",
                     "trust",
                     "taste",
+                    "evaluation_workspace",
                     "params:evaluate",
                 ],
                 "evaluation",
