@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from prefpaint.preferences.appearance import appearance
@@ -89,3 +90,37 @@ def test_bias_and_noise_are_as_written(pictures: tuple[np.ndarray, np.ndarray]) 
     # Standard errors 0.04 and 0.03; rounding adds a variance of 1/12 and at most 0.05 of bias.
     assert given.mean() == pytest.approx(honest - 1.5, abs=0.2)
     assert given.std() == pytest.approx(np.sqrt(0.8**2 + 1 / 12), abs=0.12)
+
+
+def test_flaws_do_not_depend_on_how_many_pictures_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefpaint.preferences import appearance as module
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
+    masks = np.zeros((5, 32, 32), np.uint8)
+    masks[:, 4:20, 10:] = 1
+    whole = module.appearance(images, masks)
+    monkeypatch.setattr(module, "PIXELS_AT_ONCE", 2 * 32 * 32)
+    monkeypatch.setattr(module, "DISTANCES_AT_ONCE", 1)
+    parts = module.appearance(images, masks)
+    for name in ("log_energy", "log_energy_coarse", "seam", "colour", "palette"):
+        # Sums over batches of another size may round differently.
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=1e-5, atol=1e-6)
+
+
+def test_large_pictures_do_not_ask_for_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The palette compares every cell with every other: at 512 px 4 x 4 cells would be a quarter of a billion pairs."""
+    from prefpaint.preferences import appearance as module
+
+    asked, cdist = [], torch.cdist
+
+    def counting(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        asked.append(a.shape[0] * a.shape[1] * b.shape[1])
+        return cdist(a, b)
+
+    monkeypatch.setattr(torch, "cdist", counting)
+    images = np.random.default_rng(0).integers(0, 256, (3, 512, 512, 3)).astype(np.uint8)
+    masks = np.zeros((3, 512, 512), np.uint8)
+    masks[:, :, 200:] = 1
+    assert module.appearance(images, masks).palette.shape == (3,)
+    assert len(asked) == 3 and max(asked) <= module.DISTANCES_AT_ONCE

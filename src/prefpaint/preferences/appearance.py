@@ -3,7 +3,7 @@
 Everything here compares the fill with the known part of the same picture; none of it sees an original.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -13,7 +13,10 @@ from torch.nn import functional as F
 # About one grey level of difference in each channel: below it nobody sees texture.
 ENERGY_FLOOR = 3 * (1.5 / 255) ** 2
 RING = 3
-COARSE = 4
+# Cells of the palette: their side in pixels, or that share of a larger picture's side.
+COARSE, CELLS = 4, 64
+# What is held at a time, so that memory does not grow with the number of pictures.
+PIXELS_AT_ONCE, DISTANCES_AT_ONCE = 2**22, 2**24
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Appearance:
         seam: log root-mean-square step across the hole's edge against steps beside it, at least 0.
         colour: distance between the mean colours of rings inside and outside the edge, compared place by
             place; RGB in [0, 1].
-        palette: mean distance of the fill's colours to the nearest colour of the known part, on 4 × 4
-            pixel means; RGB in [0, 1].
+        palette: mean distance of the fill's colours to the nearest colour of the known part, on means of 4 × 4
+            pixels, in pictures of more than 256 px on a 64th of their side; RGB in [0, 1].
     """
 
     log_energy: Tensor
@@ -94,16 +97,21 @@ def _colour_step(pixels: Tensor, hole: Tensor) -> Tensor:
 
 
 def _palette(pixels: Tensor, hole: Tensor) -> Tensor:
+    side = max(COARSE, min(pixels.shape[-2:]) // CELLS)
+
     def cells(region: Tensor) -> tuple[Tensor, Tensor]:
-        share = F.avg_pool2d(region, COARSE)
-        mean = F.avg_pool2d(pixels * region, COARSE) / share.clamp(min=1e-3)
+        share = F.avg_pool2d(region, side)
+        mean = F.avg_pool2d(pixels * region, side) / share.clamp(min=1e-3)
         return mean.flatten(2).transpose(1, 2), share.flatten(1)
 
     fill, fill_share = cells(hole)
     known, known_share = cells(1 - hole)
-    distance = torch.cdist(fill, known)
-    distance = distance.masked_fill((known_share < 0.25)[:, None, :], float("inf"))
-    nearest = distance.min(dim=2).values
+    at_once = max(1, DISTANCES_AT_ONCE // fill.shape[1] ** 2)
+    parts = []
+    for rows in torch.arange(len(fill)).split(at_once):
+        distance = torch.cdist(fill[rows], known[rows])
+        parts.append(distance.masked_fill_((known_share[rows] < 0.25)[:, None, :], float("inf")).min(dim=2).values)
+    nearest = torch.cat(parts)
     nearest = torch.where(torch.isfinite(nearest), nearest, torch.zeros(()))
     return (nearest * fill_share).sum(1) / fill_share.sum(1).clamp(min=1e-3)
 
@@ -115,6 +123,13 @@ def appearance(images: np.ndarray, masks: np.ndarray) -> Appearance:
         images: (N, H, W, 3) uint8, holes filled.
         masks: (N, H, W) uint8, 1 where the fill is.
     """
+    at_once = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
+    starts = range(0, max(1, len(images)), at_once)
+    parts = [_appearance(images[start : start + at_once], masks[start : start + at_once]) for start in starts]
+    return Appearance(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Appearance)))
+
+
+def _appearance(images: np.ndarray, masks: np.ndarray) -> Appearance:
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     hole = torch.from_numpy(np.ascontiguousarray(masks))[:, None].float()
     # A coarse cell counts for the hole when most of it lies there.
