@@ -69,12 +69,13 @@ def evaluate(count: int, samples: int, steps: int) -> dict[str, Any]:
     from prefpaint.reward.model import RewardModel
 
     config = EvaluateConfig(splits=("seen",), best_of=tuple(sorted({1, samples})))
-    pipes = {name: load_pipeline(BASE) for name in ("base", "aligned")}
+    base, aligned = load_pipeline(BASE), load_pipeline(BASE)
+    loaders = {"base": lambda: base, "aligned": lambda: aligned}
     with tempfile.TemporaryDirectory() as place:
         prompts, images, masks = make_prompts(Path(place), count)
         painted = ImageFolder(Path(place) / "painted")
         started = time.perf_counter()
-        complete_folder(painted, evaluation_work(pipes, prompts, images, masks, SamplingConfig(steps=steps), config))
+        complete_folder(painted, evaluation_work(loaders, prompts, images, masks, SamplingConfig(steps=steps), config))
         filled = time.perf_counter()
         reward = RewardModel(ContrastBackboneConfig(), MLPHeadConfig()).eval()
         plan = plan_samples(prompts, config)

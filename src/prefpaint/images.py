@@ -83,7 +83,7 @@ class ImageWork:
 
     Attributes:
         fingerprint: of everything the images depend on; when it differs, earlier images are thrown away. Where
-            images depend on different things, one for each beginning of their keys.
+            images depend on different things, one for each key.
         keys: of all images.
         produce: given the keys still missing, yields (key, image) in any order, images as in `ImageFolder`.
         processes: how many processes to start for it on this machine.
@@ -123,19 +123,21 @@ def _prepare(folder: ImageFolder, work: ImageWork) -> None:
     """Remove what does not belong to some work, and mark the folder as its own."""
     folder.path.mkdir(parents=True, exist_ok=True)
     marker = folder.path / MARKER
-    prints = {"": work.fingerprint} if isinstance(work.fingerprint, str) else work.fingerprint
-    # A line for each beginning: the fingerprint, then the beginning.
-    lines = [f"{fingerprint} {start}".strip() for start, fingerprint in sorted(prints.items())]
+    if isinstance(work.fingerprint, str):
+        marks = dict.fromkeys(work.keys, work.fingerprint)
+        lines = [work.fingerprint]
+    else:
+        marks = {key: f"{work.fingerprint[key]} {key}" for key in work.keys}
+        lines = sorted(marks.values())
     before = marker.read_text().splitlines() if marker.exists() else []
-    fitting = tuple(start for start, fingerprint in prints.items() if f"{fingerprint} {start}".strip() in before)
-    wanted = set(work.keys)
+    known = set(before)
     for path in folder.path.iterdir():
-        kept = path.stem in wanted and path.stem.startswith(fitting)
-        if path.name.startswith(".") or (path.suffix == ".png" and not kept):
+        kept = path.suffix != ".png" or marks.get(path.stem) in known
+        if path.name.startswith(".") or not kept:
             path.unlink()
     if before != lines:
         with whole_file(marker) as temporary:
-            temporary.write_text("\n".join(lines) + "\n")
+            temporary.write_text("".join(f"{line}\n" for line in lines))
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

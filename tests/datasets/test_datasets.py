@@ -147,25 +147,26 @@ def test_another_fingerprint_starts_afresh_and_other_keys_leave_nothing_behind(t
     assert list(loaded) == asked and (loaded["image_1"] == 9).all()
 
 
-def test_parts_of_a_folder_start_afresh_by_themselves(tmp_path: Path) -> None:
-    folder, keys = ImageFolder(tmp_path), ["a-1", "ab-1", "ab-2"]
+def test_images_with_fingerprints_of_their_own_start_afresh_by_themselves(tmp_path: Path) -> None:
+    folder = ImageFolder(tmp_path)
 
-    def made(prints: dict[str, str], keys: list[str]) -> list[str]:
+    def made(prints: dict[str, str]) -> list[str]:
         asked: list[str] = []
 
         def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
             asked.extend(missing)
             return ((key, solid(0)) for key in missing)
 
-        complete_folder(folder, ImageWork(prints, keys, produce))
-        assert sorted(folder) == sorted(keys)
+        complete_folder(folder, ImageWork(prints, list(prints), produce))
+        assert sorted(folder) == sorted(prints)
         return asked
 
-    assert made({"a-": "one", "ab-": "one"}, keys) == keys
-    assert made({"a-": "two", "ab-": "one"}, keys) == ["a-1"]
-    assert made({"a-": "two", "ab-": "one", "c-": "one"}, [*keys, "ab-3", "c-1"]) == ["ab-3", "c-1"]
-    assert made({"ab-": "one"}, keys[1:]) == []
-    assert made({"a-": "two", "ab-": "one"}, keys) == ["a-1"]
+    assert made({"a": "one", "ab": "one", "c": "two"}) == ["a", "ab", "c"]
+    assert made({"a": "two", "ab": "one", "c": "two"}) == ["a"]
+    assert made({"a": "two", "ab": "one", "c": "two", "d": "one"}) == ["d"]
+    assert made({"ab": "one", "d": "one"}) == []
+    assert made({"a": "two", "ab": "two", "d": "one"}) == ["a", "ab"]
+    assert made({}) == []
 
 
 def test_image_folders_hold_masks_and_16_bit_maps(tmp_path: Path) -> None:

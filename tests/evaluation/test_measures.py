@@ -40,9 +40,9 @@ def test_base_and_aligned_share_seeds_within_a_noise_set_only() -> None:
     # The two classical fills of the default have no chance in them.
     assert len(plan) == 2 * 6 * (len(METHODS) * len(NOISE_SETS) * 3 + 2)
     assert plan["image_id"].is_unique
-    assert "aligned-B_seen_00002_1" in set(plan["image_id"])
+    assert "aligned_B_seen_00002_1" in set(plan["image_id"])
     seeds = plan.set_index("image_id")["seed"]
-    assert seeds["base-A_seen_00000_0"] == seeds["aligned-A_seen_00000_0"] != seeds["aligned-B_seen_00000_0"]
+    assert seeds["base_A_seen_00000_0"] == seeds["aligned_A_seen_00000_0"] != seeds["aligned_B_seen_00000_0"]
     assert plan.loc[plan["method"] == "base", "seed"].is_unique
 
 

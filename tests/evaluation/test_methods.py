@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from pydantic import ValidationError
 
@@ -18,9 +17,8 @@ from prefpaint.evaluation.methods import (
     methods_metrics,
     win_rates_against_base,
 )
-from prefpaint.evaluation.samples import hole_ssim, load_methods
+from prefpaint.evaluation.samples import hole_ssim, method_loaders
 from prefpaint.evaluation.sentences import beaten_sentences
-from prefpaint.images import ImageFolder
 from prefpaint.inpainting.classical import CLASSICAL, classical_fill
 from tests.evaluation.test_measures import judged
 
@@ -203,12 +201,11 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
     from prefpaint.inpainting.checkpoint import load_pipeline, save_pipeline
 
     (tmp_path / "images").mkdir()
-    prompts, images = pd.DataFrame({"prompt_id": ["a"]}), ImageFolder(tmp_path / "images")
 
     def said(folder: Path) -> str:
         given = {"methods": {"mine": {"kind": "checkpoint", "checkpoint": str(folder)}}}
         with pytest.raises(PrefPaintError, match=r"^evaluate\.methods\.mine: ") as caught:
-            load_methods(EvaluateConfig.model_validate(given), images, prompts)
+            method_loaders(EvaluateConfig.model_validate(given))["mine"]()
         assert "\n" not in str(caught.value)
         return str(caught.value)
 

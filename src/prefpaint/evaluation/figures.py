@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.evaluation.measures import ALL
-from prefpaint.evaluation.samples import BETWEEN
 from prefpaint.images import ImageFolder
 from prefpaint.masks.figures import show_hole
 
@@ -145,8 +144,8 @@ def choose_rows(
                         cells=(
                             show_hole(image, mask),
                             None if pattern[prompt_id] == "warp" else image,
-                            samples[f"base{BETWEEN}A_{prompt_id}_0"],
-                            samples[f"aligned{BETWEEN}A_{prompt_id}_0"],
+                            samples[f"base_A_{prompt_id}_0"],
+                            samples[f"aligned_A_{prompt_id}_0"],
                         ),
                         scores=_pair(pairs, prompt_id),
                         rewards=_pair(beside["reward"], prompt_id),

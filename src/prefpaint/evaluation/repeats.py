@@ -145,11 +145,11 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
     aligned = copy.copy(project.base)
     aligned.unet = job.run(workspace / "align").unet
     painted = ImageFolder(workspace / "images")
-    pipes = {"base": project.base, "aligned": aligned}
+    loaders = {"base": lambda: project.base, "aligned": lambda: aligned}
     images, masks = project.prompt_images, project.prompt_masks
     # Other methods do not change with the training seed.
     evaluate = project.evaluate.model_copy(update={"methods": {}})
-    complete_folder(painted, evaluation_work(pipes, project.prompts, images, masks, project.sampling, evaluate))
+    complete_folder(painted, evaluation_work(loaders, project.prompts, images, masks, project.sampling, evaluate))
     plan = plan_samples(project.prompts, evaluate)
     judges = make_judges(model, trust, project.taste)
     judged = judge_samples(plan, painted, images, masks, judges, workspace / "judged")

@@ -1,7 +1,7 @@
 """The samples a comparison needs: which, with which seed, how they are made and how they are judged."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,11 +24,12 @@ from prefpaint.state import whole_file
 
 logger = logging.getLogger(__name__)
 
+# Gives an inpainting pipeline.
+Loader = Callable[[], Any]
+
 METHODS = ("base", "aligned")
 NOISE_SETS = ("A", "B")
-# Between method and the rest of an image's name: no method has it in its own.
-BETWEEN = "-"
-# Judged together; at 512 px a picture takes some 30 MB meanwhile.
+# Judged together: 100 MB of pictures at 512 px.
 IMAGES_AT_A_TIME = 128
 # Rounding to whole grey levels alone leaves this mean squared error; it keeps the PSNR finite.
 LEAST_SQUARED_ERROR = 1 / 12
@@ -76,7 +77,7 @@ def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     chosen = prompts[prompts["split"].isin(config.splits)].sort_values("prompt_id")
     rows = [
         {
-            "image_id": f"{method}{BETWEEN}{noise_set}_{prompt.prompt_id}_{sample}",
+            "image_id": f"{method}_{noise_set}_{prompt.prompt_id}_{sample}",
             "prompt_id": prompt.prompt_id,
             "split": prompt.split,
             "pattern": prompt.pattern,
@@ -93,8 +94,54 @@ def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def method_loaders(config: EvaluateConfig) -> dict[str, Loader]:
+    """How to load the further checkpoints to compare, by method.
+
+    A loader raises `PrefPaintError`, naming the method, where its checkpoint is missing or no inpainting model.
+    """
+    from prefpaint.inpainting.checkpoint import load_any_pipeline
+
+    def loader(name: str, checkpoint: str) -> Loader:
+        def load() -> Any:
+            try:
+                return load_any_pipeline(checkpoint)
+            except PrefPaintError as error:
+                raise PrefPaintError(f"evaluate.methods.{name}: {error}") from error
+
+        return load
+
+    return {
+        name: loader(name, method.checkpoint) for name, method in config.methods.items() if method.kind == "checkpoint"
+    }
+
+
+def _method_prints(
+    loaders: Mapping[str, Loader],
+    images: ImageFolder,
+    prompts: pd.DataFrame,
+    sampling: SamplingConfig,
+    config: EvaluateConfig,
+) -> dict[str, str]:
+    """Fingerprint of what each method paints with; one checkpoint is in memory at a time."""
+    from prefpaint.inpainting.checkpoint import weights_digest
+    from prefpaint.inpainting.sampling import native_size
+
+    # The batch and the processes change memory and speed only: a run killed for memory may go on with a smaller batch.
+    chain = sampling.model_dump(mode="json", exclude={"batch", "processes"})
+    width, height = images.size(prompts["prompt_id"].iloc[0])
+    prints = {}
+    for name, load in loaders.items():
+        pipe = load()
+        side = native_size(pipe)
+        if (width, height) != (side, side):
+            logger.info("%s paints at %d px: prompts of %d x %d px are resized for it", name, side, width, height)
+        prints[name] = fingerprint(weights_digest(pipe), dict(pipe.scheduler.config), chain, config.seed)
+    classical = {name: method.kind for name, method in config.methods.items() if method.kind != "checkpoint"}
+    return prints | classical
+
+
 def evaluation_work(
-    pipes: Mapping[str, Any],
+    loaders: Mapping[str, Loader],
     prompts: pd.DataFrame,
     images: ImageFolder,
     masks: ImageFolder,
@@ -104,48 +151,44 @@ def evaluation_work(
 ) -> ImageWork:
     """The images to be compared.
 
+    An image is painted again when its method or its prompt changes; another method beside it, more prompts or a larger
+    S leave it as it is.
+
     Args:
-        pipes: an inpainting pipeline per method that samples.
-        prompts: the manifest; its checksums tell whether earlier images still fit.
+        loaders: for each method that samples, what gives its inpainting pipeline.
+        prompts: the manifest, with checksums.
         images, masks: of the prompts.
         sampling: the denoising chain.
         config: which and how many.
         device: torch device.
+
+    Raises:
+        PrefPaintError: a split has no prompts, or a checkpoint is missing or no inpainting model.
     """
-    from prefpaint.inpainting.checkpoint import weights_digest
     from prefpaint.inpainting.sampling import paint_at_native_size
     from prefpaint.inpainting.stock import make_inpainter
 
     plan = plan_samples(prompts, config).set_index("image_id")
-    used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])].sort_values("prompt_id")
-    common = fingerprint(
-        # They change memory and speed only, so a run killed for memory may go on with a smaller batch.
-        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
-        config.seed,
-        used[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
-    )
-    # One for each method: another one beside them, or a larger S, leaves what is painted as it is.
+    used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])]
+    methods = _method_prints(loaders, images, used, sampling, config)
+    sums = used.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(" ".join, axis=1)
     stamps = {
-        f"{method}{BETWEEN}": fingerprint(
-            common,
-            [weights_digest(pipes[method]), dict(pipes[method].scheduler.config)]
-            if method in pipes
-            else config.methods[method].kind,
-        )
-        for method in plan["method"].unique()
+        str(image_id): fingerprint(methods[method], sums[prompt_id])
+        for image_id, method, prompt_id in plan[["method", "prompt_id"]].itertuples()
     }
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         todo = plan.loc[list(missing)]
         with Progress("evaluate: paint", len(plan), len(plan) - len(todo)) as progress:
             for method, rows in todo.groupby("method", sort=False):
-                if method not in pipes:
+                if method not in loaders:
                     for image_id, prompt_id in rows["prompt_id"].items():
                         kind = config.methods[str(method)].kind
                         yield str(image_id), classical_fill(kind, images[prompt_id], masks[prompt_id])  # type: ignore[arg-type]
                         progress.step()
                     continue
-                inpainter = make_inpainter(pipes[str(method)], sampling, device)
+                pipe = loaders[str(method)]()
+                inpainter = make_inpainter(pipe, sampling, device)
                 for start in range(0, len(rows), sampling.batch):
                     part = rows.iloc[start : start + sampling.batch]
                     painted = paint_at_native_size(
@@ -156,36 +199,10 @@ def evaluation_work(
                     )
                     yield from zip(part.index, painted, strict=True)
                     progress.step(len(part))
+                # Leave the accelerator to the next.
+                pipe.to("cpu")
 
     return ImageWork(stamps, list(plan.index), produce, sampling.processes)
-
-
-def load_methods(config: EvaluateConfig, images: ImageFolder, prompts: pd.DataFrame) -> dict[str, Any]:
-    """The further checkpoints to compare, by method.
-
-    Args:
-        config: `methods`.
-        images, prompts: prompts of any split; a model of another size is said to be.
-
-    Raises:
-        PrefPaintError: a checkpoint is missing or no inpainting model.
-    """
-    from prefpaint.inpainting.checkpoint import load_any_pipeline
-    from prefpaint.inpainting.sampling import native_size
-
-    pipes: dict[str, Any] = {}
-    for name, method in config.methods.items():
-        if method.kind != "checkpoint":
-            continue
-        try:
-            pipes[name] = load_any_pipeline(method.checkpoint)
-        except PrefPaintError as error:
-            raise PrefPaintError(f"evaluate.methods.{name}: {error}") from error
-        width, height = images.size(prompts["prompt_id"].iloc[0])
-        side = native_size(pipes[name])
-        if (width, height) != (side, side):
-            logger.info("%s paints at %d px: prompts of %d x %d px are resized for it", name, side, width, height)
-    return pipes
 
 
 def hole_ssim(images: np.ndarray, original: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -253,12 +253,21 @@ def joints_sentence(metrics: Mapping[str, Any]) -> str:
     """Whether the joints of widened pictures show; empty without widened pictures."""
     if not metrics.get("joints"):
         return ""
-    return (
-        f"{number(metrics['pictures'])} pictures were widened with {number(metrics['joints'])} joints: "
-        f"{percent(metrics['joints_within_range'])} of the joints are as visible as the other columns of their picture "
-        f"(mean step within the middle 95\N{NO-BREAK SPACE}% of theirs), {percent(metrics['joints_above_range'])} more "
-        "visible, the rest smoother."
+    sentence = (
+        f"{number(metrics['pictures'])} pictures were widened with {number(metrics['joints'])} joints. Strips are "
+        "matched at the joint, so the step there says little: at "
+        f"{percent(metrics['joints_within_range'])} of the joints it lies within the middle 95\N{NO-BREAK SPACE}% of "
+        "the other columns' steps, at "
+        f"{percent(metrics['joints_above_range'])} above."
     )
+    if "joints_colour_above" in metrics:
+        sentence += (
+            " Whether a strip goes on as the picture was, a wider look tells, from a band of an eighth of the height "
+            f"before each joint to one behind it: at {percent(metrics['joints_colour_above'])} of the joints the "
+            f"colours change more than at 95\N{NO-BREAK SPACE}% of the places inside the originals, at "
+            f"{percent(metrics['joints_texture_above'])} the texture does; 5\N{NO-BREAK SPACE}% would be as inside."
+        )
+    return sentence
 
 
 def beaten_sentences(methods: pd.DataFrame) -> list[str]:

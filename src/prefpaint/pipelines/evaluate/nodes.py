@@ -21,10 +21,10 @@ def paint_comparison(
     config: EvaluateConfig,
 ) -> ImageWork:
     """Samples of all methods on the evaluation prompts, from equal and from independent noise."""
-    from prefpaint.evaluation.samples import evaluation_work, load_methods
+    from prefpaint.evaluation.samples import evaluation_work, method_loaders
 
-    pipes = {"base": base, "aligned": aligned, **load_methods(config, images, prompts)}
-    return evaluation_work(pipes, prompts, images, masks, sampling, config)
+    loaders = {"base": lambda: base, "aligned": lambda: aligned, **method_loaders(config)}
+    return evaluation_work(loaders, prompts, images, masks, sampling, config)
 
 
 def judge_comparison(
