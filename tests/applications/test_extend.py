@@ -1,5 +1,6 @@
 """Widening pictures: windows that cover the new width once, edges that are matched, originals that stay."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from prefpaint.applications.extend import (
-    _join,
+from prefpaint.applications.extend import _join, extend, match_edge, plan_layout, plan_windows
+from prefpaint.applications.extend_collection import (
     choose_pictures,
     draw_extended,
-    extend,
     extend_metrics,
     extend_work,
     find_joints,
-    match_edge,
     originals_work,
-    plan_windows,
-    seam_visibility,
 )
 from prefpaint.applications.extend_config import ExtendConfig
+from prefpaint.applications.seams import band_changes, seam_visibility
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import load_pipeline
@@ -88,11 +86,55 @@ def test_what_is_painted_twice_is_blended() -> None:
     np.testing.assert_allclose(other[0, 0, 4:6, 0], [40, 70])
 
 
+@given(
+    height=st.integers(8, 300),
+    width=st.integers(8, 300),
+    more=st.integers(1, 600),
+    side=st.sampled_from([32, 64, 512]),
+    overlap=st.floats(0.125, 0.875),
+)
+def test_a_layout_keeps_original_and_joints_inside(
+    height: int, width: int, more: int, side: int, overlap: float
+) -> None:
+    layout = plan_layout(height, width, side, ExtendConfig(width=width + more, aspect=None, overlap=overlap))
+    assert 0 <= layout.left <= layout.wanted - width and layout.wanted == width + more
+    assert all(0 < x < layout.wanted for x in layout.joints)
+    assert not any(layout.left < x < layout.left + width for x in layout.joints)
+
+
+def clouds(width: int, seed: int) -> np.ndarray:
+    """A picture 64 px high of smooth colours and some grain."""
+    rng = np.random.default_rng(seed)
+    cells = Image.fromarray(rng.integers(0, 256, (5, width // 14, 3)).astype(np.uint8))
+    smooth = np.asarray(cells.resize((width, 64), Image.Resampling.BICUBIC), np.float64)
+    return np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def test_what_does_not_go_on_stands_out() -> None:
+    """True continuations are the measure's zero; strips of another picture, matched or not, are what it must find."""
+    goes_on, breaks = [], []
+    for seed in range(12):
+        wide, other = clouds(192, seed), clouds(192, 100 + seed)
+        broken = wide.copy()
+        grain = np.random.default_rng(seed).normal(0, 25, other[:, 128:].shape)
+        broken[:, 128:] = np.clip(match_edge(wide[None, :, 126:128], other[None, :, 128:] + grain)[0], 0, 255)
+        goes_on.append(seam_visibility(wide, [64, 128], wide[:, 64:128]))
+        breaks.append(seam_visibility(broken, [128], wide[:, 64:128]))
+    assert np.mean([one.inside == 1 for one in breaks]) > 0.5, "the step alone is fooled by matching"
+    for name in ("colour_above", "texture_above"):
+        assert np.mean([getattr(one, name) for one in goes_on]) < 0.25
+    assert np.mean([one.texture_above for one in breaks]) > 0.9
+    narrow = seam_visibility(clouds(84, 0), [40], clouds(84, 0)[:, 36:44])
+    assert narrow.colour_above == narrow.texture_above == []
+
+
 def test_visibility_by_hand() -> None:
     image = np.zeros((4, 101, 3), np.uint8)
     image[:, 50:] = 100
-    seen = seam_visibility(image, [50, 20])
+    seen = seam_visibility(image, [50, 20], image[:, :40])
     assert seen.joints == [100.0, 0.0] and (seen.low, seen.high) == (0.0, 0.0) and seen.inside == 1
+    assert seen.colour_above == [True, False]
+    np.testing.assert_allclose(band_changes(image, [50, 49, 20])[:, 0], [100, 50, 0])
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +252,22 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_pictures(inpainter: Inpainter
     assert all(halted.checksum(name) != whole.checksum(name) for name in whole)
 
 
+def test_one_more_picture_leaves_the_others(inpainter: Inpainter, tmp_path: Path) -> None:
+    originals, extended, config = own_pictures(tmp_path), ImageFolder(tmp_path / "extended"), ExtendConfig(aspect=3)
+    complete_folder(extended, extend_work(inpainter, originals, config))
+    times = {name: extended.file(name).stat().st_mtime_ns for name in extended}
+    shutil.copy(tmp_path / "mine/a.png", tmp_path / "mine/e.png")
+    (tmp_path / "mine/c.jpg").unlink()
+    complete_folder(originals, originals_work(PROMPTS, originals, ExtendConfig(folder=tmp_path / "mine")))
+    complete_folder(extended, extend_work(inpainter, originals, config))
+    assert "e" in extended and "c" not in extended
+    assert all(times[name] == extended.file(name).stat().st_mtime_ns for name in extended if name != "e")
+
+
 def test_a_folder_that_cannot_be_widened(inpainter: Inpainter, tmp_path: Path) -> None:
     with pytest.raises(PrefPaintError, match=r"extend\.folder: .*nowhere is not a folder"):
         originals_work(PROMPTS, ImageFolder(tmp_path), ExtendConfig(folder=tmp_path / "nowhere"))
     with pytest.raises(PrefPaintError, match=r"none of 4 pictures can be widened; \w+: extend\.aspect: asks for"):
         extend_work(inpainter, own_pictures(tmp_path), ExtendConfig(aspect=0.5))
+    with pytest.raises(PrefPaintError, match=r"extend\.folder: no picture in .* can be read"):
+        extend_work(inpainter, ImageFolder(tmp_path / "empty"), ExtendConfig(folder=tmp_path / "mine"))

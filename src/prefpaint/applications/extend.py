@@ -1,27 +1,20 @@
 """Field-of-view enlargement: a picture becomes wider, window by window."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from prefpaint.applications.extend_config import ExtendConfig
-from prefpaint.config import derive_seed, fingerprint
+from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageFolder, ImageWork
-from prefpaint.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 SMALLEST = 8
-# Pictures in the figure.
-SHOWN = 12
-# What "no more visible than others" means: the middle 95 % of the columns that are no joints.
-RANGE = (2.5, 97.5)
 # Share of a window's overlap that is painted again and blended, where it is not the original.
 AGAIN = 0.25
 # The fill's colours are matched over so many times the distance of an even-handed Laplace equation: a change that is
@@ -207,9 +200,8 @@ def plan_layout(height: int, width: int, side: int, config: ExtendConfig) -> Lay
     joints = {round((window.known_right if window.rightwards else window.known_left) * scale) for window in windows}
     if height != side:
         # The original is put back at its own size: what lies beside it begins there.
-        joints = {x for x in joints if not left < x < left + width}
-        joints |= {x for x in (left, left + width) if 0 < x < wanted}
-    return Layout(wanted, small, total, windows, left, sorted(joints))
+        joints = {x for x in joints if not left < x < left + width} | {left, left + width}
+    return Layout(wanted, small, total, windows, left, sorted(x for x in joints if 0 < x < wanted))
 
 
 def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: ExtendConfig) -> Extended:
@@ -252,208 +244,20 @@ def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: Ext
         else:
             strip = painted[:, :, window.new_left - window.left : first - window.left]
             _join(canvas[:, :, ::-1], layout.total - window.known_left, window.again, strip[:, :, ::-1])
-    result = _resize(np.rint(canvas).astype(np.uint8), height, layout.wanted).astype(np.float64)
+    whole = [_put_back(one, image, layout) for one, image in zip(np.rint(canvas).astype(np.uint8), images, strict=True)]
+    return Extended(np.stack(whole), layout.joints, layout.left)
+
+
+def _put_back(painted: np.ndarray, image: np.ndarray, layout: Layout) -> np.ndarray:
+    """A picture widened at the model's height, brought to the original's height, with the original's own pixels."""
+    (height, width), resized = image.shape[:2], painted.shape[0] != image.shape[0]
+    result = _resize(painted[None], height, layout.wanted).astype(np.float64)
     left, right = layout.left, layout.left + width
-    result[:, :, left:right] = images
-    if height != side:
+    result[:, :, left:right] = image
+    if resized:
         # Resizing has blurred what lay beside the original: match once more where it was put back.
         if right < layout.wanted:
             _join(result, right, 0, result[:, :, right:])
         if left > 0:
             _join(result[:, :, ::-1], layout.wanted - left, 0, result[:, :, :left][:, :, ::-1])
-    return Extended(np.rint(np.clip(result, 0, 255)).astype(np.uint8), layout.joints, left)
-
-
-@dataclass(frozen=True)
-class Visibility:
-    """How visible the joints of one picture are.
-
-    Attributes:
-        joints: mean absolute difference to the column before, of each joint; grey levels.
-        low, high: the middle 95 % of that of all other columns.
-    """
-
-    joints: list[float]
-    low: float
-    high: float
-
-    @property
-    def inside(self) -> int:
-        """How many joints lie in the range."""
-        return sum(self.low <= value <= self.high for value in self.joints)
-
-
-def seam_visibility(image: np.ndarray, joints: Sequence[int]) -> Visibility:
-    """Compare the joints with all other columns.
-
-    Args:
-        image: (H, W, 3) uint8.
-        joints: columns x; the joint lies between x - 1 and x.
-    """
-    steps = np.abs(np.diff(image.astype(np.float64), axis=1)).mean((0, 2))
-    at_joint = np.zeros(len(steps), bool)
-    at_joint[[x - 1 for x in joints]] = True
-    low, high = np.percentile(steps[~at_joint], RANGE)
-    return Visibility([float(steps[x - 1]) for x in joints], float(low), float(high))
-
-
-def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
-    """Whole pictures of regions nothing was trained on: prompt ids, as many photographs as possible.
-
-    Args:
-        prompts: prompt_id, split, pattern, photograph; outpainting prompts keep the whole original.
-        count: how many.
-
-    Returns:
-        None of them where all holes are warps: those prompts show no whole picture.
-    """
-    fit = (prompts["split"] == "unseen") & prompts["pattern"].str.startswith("outpaint")
-    ordered = prompts[fit].sort_values("prompt_id")
-    if ordered.empty:
-        logger.warning("no prompt of split unseen shows a whole picture (masks.patterns): none is widened")
-    turn = ordered.groupby("photograph").cumcount()
-    return list(ordered.assign(turn=turn).sort_values(["turn", "photograph"])["prompt_id"].head(count))
-
-
-def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendConfig) -> ImageWork:
-    """The pictures that are to be widened: the user's own, or those of `choose_pictures`.
-
-    Files that are no images are left out, and said so.
-
-    Raises:
-        PrefPaintError: the folder is missing or holds no image.
-    """
-    from prefpaint.photographs.collection import photograph_key
-    from prefpaint.photographs.sources import image_files, read_image
-
-    if config.folder is None:
-        chosen = choose_pictures(prompts, config.images)
-        stamp = fingerprint({name: images.checksum(name) for name in chosen})
-        return ImageWork(stamp, chosen, lambda missing: ((name, images[name]) for name in missing))
-    paths = image_files(config.folder, "extend.folder")
-    names = [path.relative_to(config.folder) for path in paths]
-    # Without its ending a name is nicer, unless two files differ in nothing else.
-    plain = [name.with_suffix("") for name in names]
-    keys = [short if plain.count(short) == 1 else name for short, name in zip(plain, names, strict=True)]
-    files = {photograph_key(key.as_posix()): path for key, path in zip(keys, paths, strict=True)}
-    stats = {key: (path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}
-
-    def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        for key in missing:
-            try:
-                yield key, np.asarray(read_image(files[key], config.longest_side))
-            except PrefPaintError as error:
-                logger.warning("%s; it is left out", error)
-
-    return ImageWork(fingerprint(stats, config.longest_side), list(files), produce)
-
-
-def extend_work(inpainter: Any, originals: ImageFolder, config: ExtendConfig) -> ImageWork:
-    """The widened pictures; pictures of one size are painted together.
-
-    Args:
-        inpainter: an `inpainting.sampling.Inpainter`.
-        originals: what is to be widened.
-        config: how wide, and how. Pictures that are as wide already are left out, and said so.
-
-    Raises:
-        PrefPaintError: every picture is as wide already.
-    """
-    from prefpaint.inpainting.checkpoint import weights_digest
-
-    sizes = pd.Series({name: originals.size(name) for name in originals}, dtype=object)
-    refused = {}
-    for name, (width, height) in sizes.items():
-        try:
-            wanted_width(height, width, config)
-        except PrefPaintError as error:
-            refused[str(name)] = str(error)
-            logger.warning("%s: %s; it is left out", name, error)
-    if len(refused) == len(sizes) > 0:
-        name, reason = next(iter(refused.items()))
-        raise PrefPaintError(f"none of {len(sizes)} pictures can be widened; {name}: {reason}")
-    names = [str(name) for name in sizes.index if name not in refused]
-    stamp = fingerprint(
-        weights_digest(inpainter.original),
-        dict(inpainter.original.scheduler.config),
-        # They change memory and speed only.
-        inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
-        config.model_dump(mode="json", include={"seed", "width", "aspect", "overlap"}),
-        [AGAIN, REACH],
-        {name: originals.checksum(name) for name in names},
-    )
-
-    def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        batch = inpainter.config.batch
-        with Progress("extend", len(names), len(names) - len(missing)) as progress:
-            for _, group in sizes[list(missing)].groupby(sizes, sort=False):
-                for start in range(0, len(group), batch):
-                    keys = [str(key) for key in group.index[start : start + batch]]
-                    seeds = [derive_seed("extend", config.seed, key) for key in keys]
-                    yield from zip(keys, extend(inpainter, originals.stack(keys), seeds, config).images, strict=True)
-                    progress.step(len(keys))
-
-    return ImageWork(stamp, names, produce, inpainter.config.processes)
-
-
-def find_joints(
-    originals: ImageFolder, extended: ImageFolder, side: int, config: ExtendConfig
-) -> dict[str, tuple[list[int], Visibility]]:
-    """Where the joints of widened pictures lie, and how visible they are, by picture.
-
-    Args:
-        originals, extended: before and after.
-        side: of the model's windows, pixels.
-        config: what `extended` was made with.
-    """
-    found = {}
-    for name in extended:
-        width, height = originals.size(name)
-        joints = plan_layout(height, width, side, config).joints
-        found[name] = joints, seam_visibility(extended[name], joints)
-    return found
-
-
-def extend_metrics(seen: Sequence[Visibility]) -> dict[str, float | int]:
-    """How visible the joints are, over all pictures."""
-    steps = [value for one in seen for value in one.joints]
-    if not steps:
-        return {"pictures": 0, "joints": 0}
-    return {
-        "pictures": len(seen),
-        "joints": len(steps),
-        "joints_within_range": round(sum(one.inside for one in seen) / len(steps), 6),
-        "joints_above_range": round(float(np.mean([v > one.high for one in seen for v in one.joints])), 6),
-        "joint_step": round(float(np.mean(steps)), 6),
-        "range_low": round(float(np.mean([one.low for one in seen])), 6),
-        "range_high": round(float(np.mean([one.high for one in seen])), 6),
-    }
-
-
-def draw_extended(originals: ImageFolder, extended: ImageFolder, found: dict[str, tuple[list[int], Visibility]]) -> Any:
-    """Original and widened picture, joints marked by ticks; the first `SHOWN` pictures.
-
-    Args:
-        originals, extended: before and after.
-        found: of `find_joints`.
-
-    Returns:
-        A matplotlib Figure.
-    """
-    from matplotlib.figure import Figure
-
-    shown = list(found.items())[:SHOWN]
-    figure = Figure(figsize=(11, 2.0 * max(1, len(shown))), layout="constrained")
-    if not shown:
-        figure.text(0.5, 0.5, "no prompt shows a whole picture: none was widened", ha="center")
-        return figure
-    axes = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 4))
-    for (left, right), (name, (joints, visible)) in zip(axes, shown, strict=True):
-        left.imshow(originals[name], interpolation="nearest")
-        left.set_title(name, fontsize=8)
-        left.set_axis_off()
-        right.imshow(extended[name], interpolation="nearest")
-        right.set_xticks([x - 0.5 for x in joints], [""] * len(joints))
-        right.set_yticks([])
-        right.set_title(f"{visible.inside} of {len(joints)} joints like other columns", fontsize=8)
-    return figure
+    return np.rint(np.clip(result[0], 0, 255)).astype(np.uint8)

@@ -18,7 +18,7 @@ EXAMPLES = 12
 @environment
 def tryout(host: str, port: int, env: str | None) -> None:
     """Serve a page on which pictures are filled by base and aligned model."""
-    from prefpaint.applications.extend import choose_pictures
+    from prefpaint.applications.extend_collection import choose_pictures
     from prefpaint.applications.tryout.painter import Painter
     from prefpaint.applications.tryout.server import create_app
     from prefpaint.inpainting.config import SamplingConfig

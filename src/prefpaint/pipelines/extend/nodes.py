@@ -11,14 +11,14 @@ from prefpaint.inpainting.config import SamplingConfig
 
 def gather_pictures(prompts: pd.DataFrame, images: ImageFolder, config: ExtendConfig) -> ImageWork:
     """The pictures that are to be widened."""
-    from prefpaint.applications.extend import originals_work
+    from prefpaint.applications.extend_collection import originals_work
 
     return originals_work(prompts, images, config)
 
 
 def extend_pictures(aligned: Any, originals: ImageFolder, sampling: SamplingConfig, config: ExtendConfig) -> ImageWork:
     """The widened pictures."""
-    from prefpaint.applications.extend import extend_work
+    from prefpaint.applications.extend_collection import extend_work
     from prefpaint.inpainting.sampling import Inpainter
 
     return extend_work(Inpainter(aligned, sampling), originals, config)
@@ -28,7 +28,7 @@ def measure_joints(
     aligned: Any, originals: ImageFolder, extended: ImageFolder, config: ExtendConfig
 ) -> tuple[dict[str, float | int], Any]:
     """How visible the joints are, and a figure."""
-    from prefpaint.applications.extend import draw_extended, extend_metrics, find_joints
+    from prefpaint.applications.extend_collection import draw_extended, extend_metrics, find_joints
     from prefpaint.inpainting.sampling import native_size
 
     found = find_joints(originals, extended, native_size(aligned), config)
