@@ -1,5 +1,6 @@
 """The paper's Table 2 on small models of the real classes, with random weights."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import transformers
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation import learned
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.learned import (
     NO_CHECKPOINT,
@@ -16,6 +18,7 @@ from prefpaint.evaluation.learned import (
     aesthetic_judge,
     blip_judge,
     clip_judge,
+    imagereward_judge,
     inception_score,
     learned_metrics,
     learned_scores,
@@ -46,7 +49,8 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     transformers.CLIPProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder / "clip")
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]", "a", "photograph"]
-    bert = transformers.BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+    vocabulary = {word: number for number, word in enumerate(words)}
+    bert = transformers.BertTokenizerFast(vocab=vocabulary, model_max_length=512)
     blip = transformers.BlipConfig(
         text_config={**towers, "vocab_size": len(words), "encoder_hidden_size": 16},
         vision_config=vision,
@@ -124,8 +128,9 @@ def judged(tmp_path: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
         for method, picture in (("base", 255 - original), ("aligned", original)):
             name = f"{method}_{prompt}"
             write_image(samples.file(name), picture)
-            rows.append((name, prompt, "seen", pattern, method))
-    table = pd.DataFrame(rows, columns=["image_id", "prompt_id", "split", "pattern", "method"])
+            rows.append((name, prompt, "seen", pattern, method, "A", 0))
+    columns = ["image_id", "prompt_id", "split", "pattern", "method", "noise_set", "sample"]
+    table = pd.DataFrame(rows, columns=columns)
     return table, samples, images
 
 
@@ -160,3 +165,60 @@ def test_a_checkpoint_that_cannot_be_loaded_is_named(
     with pytest.raises(PrefPaintError, match=rf"evaluate\.scores\.{name}: .*empty cannot be loaded") as caught:
         learned_scores(*judged, config)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("classifier", "clip", "clip is no "),
+        ("clip", "classifier", "classifier is no CLIPModel, it lacks "),
+        ("blip", "clip", "clip is no BlipForImageTextRetrieval, it lacks "),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_not_filled_up_at_random(
+    judged: tuple[pd.DataFrame, ImageFolder, ImageFolder], models: Path, name: str, given: str, said: str
+) -> None:
+    config = EvaluateConfig.model_validate({"scores": {name: str(models / given)}})
+    with pytest.raises(PrefPaintError, match=rf"evaluate\.scores\.{name}: .*{said}") as caught:
+        learned_scores(*judged, config)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_and_a_long_text(
+    judged: tuple[pd.DataFrame, ImageFolder, ImageFolder], models: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(models / "clip", tmp_path / "clip")
+    weights = tmp_path / "clip/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    config = EvaluateConfig.model_validate({"scores": {"clip": str(tmp_path / "clip")}})
+    with pytest.raises(PrefPaintError, match=r"evaluate\.scores\.clip: .*cannot be loaded"):
+        learned_scores(*judged, config)
+    for judge in (clip_judge, blip_judge, imagereward_judge):
+        name = judge.__name__.removesuffix("_judge")
+        assert np.isfinite(judge(str(models / name), "a photograph " * 300)(pictures())).all()
+
+
+def test_a_bad_checkpoint_is_met_before_others_are_run(
+    judged: tuple[pd.DataFrame, ImageFolder, ImageFolder],
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    scores = {"clip": str(models / "clip"), "classifier": str(tmp_path / "empty")}
+    monkeypatch.setattr(learned, "_batched", lambda *_: pytest.fail("a score was run"))
+    with pytest.raises(PrefPaintError, match=r"evaluate\.scores\.classifier"):
+        learned_scores(*judged, EvaluateConfig.model_validate({"scores": scores}))
+
+
+def test_inception_scores_are_of_equally_many_pictures(
+    judged: tuple[pd.DataFrame, ImageFolder, ImageFolder], models: Path
+) -> None:
+    table, samples, images = judged
+    config = EvaluateConfig.model_validate({"scores": {"classifier": str(models / "classifier")}})
+    once = learned_metrics(learned_scores(table, samples, images, config))
+    # More samples of one method, among them pictures of the other, change nothing about its score.
+    more = table[table["method"] == "base"].assign(sample=1, image_id=[f"aligned_{prompt}" for prompt in "abc"])
+    twice = learned_scores(pd.concat([table, more], ignore_index=True), samples, images, config)
+    assert learned_metrics(twice)["seen_inception_score_base"] == once["seen_inception_score_base"]
+    assert learned_metrics(twice)["seen_classification_accuracy_base"] != once["seen_classification_accuracy_base"]

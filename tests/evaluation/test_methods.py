@@ -1,11 +1,13 @@
 """Methods side by side: hand-worked duels, classical fills, models of another size, and what can be wrong."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
@@ -215,6 +217,12 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
     pipe.unet.register_to_config(in_channels=4)
     save_pipeline(pipe, tmp_path / "text_to_image")
     assert "its UNet takes 4 input channels, an inpainting checkpoint's takes 9" in said(tmp_path / "text_to_image")
+    shutil.copytree(tiny_base, tmp_path / "lacking")
+    file = next((tmp_path / "lacking/unet").glob("*.safetensors"))
+    weights = load_file(file)
+    weights.pop("conv_in.bias")
+    save_file(weights, file)
+    assert "its unet lacks the weight conv_in.bias" in said(tmp_path / "lacking")
 
 
 @pytest.mark.parametrize(

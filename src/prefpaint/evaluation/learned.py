@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+from safetensors import SafetensorError
 
 from prefpaint.config import derive_seed
 from prefpaint.distributed import device
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
+from prefpaint.evaluation.samples import NOISE_SETS
 from prefpaint.evaluation.statistics import bootstrap_mean
 from prefpaint.images import ImageFolder
 from prefpaint.progress import Progress
@@ -42,13 +44,22 @@ def _load(name: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, An
     """A transformers model in evaluation mode, on the accelerator where there is one, and its processor."""
     local = Path(checkpoint).is_dir()
     try:
-        model = classes[0].from_pretrained(checkpoint, local_files_only=local)
+        model, loading = classes[0].from_pretrained(
+            checkpoint, local_files_only=local, output_loading_info=True, ignore_mismatched_sizes=True
+        )
         processor = classes[1].from_pretrained(checkpoint, local_files_only=local)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PrefPaintError(
             f"evaluate.scores.{name}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id"
         ) from error
+    # transformers would draw at random what a checkpoint of another kind does not have.
+    lacking = sorted([*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])])
+    if lacking:
+        raise PrefPaintError(
+            f"evaluate.scores.{name}: {checkpoint} is no {classes[0].__name__}, it lacks {lacking[0]}"
+            f"{f' and {len(lacking) - 1} other weights' if len(lacking) > 1 else ''}; give a checkpoint of that kind"
+        )
     return model.eval().to(device()), processor
 
 
@@ -69,7 +80,7 @@ def clip_judge(checkpoint: str, text: str) -> Judge:
 
     @torch.no_grad()
     def judge(images: np.ndarray) -> np.ndarray:
-        inputs = processor(text=[text], images=_pictures(images), return_tensors="pt", padding=True)
+        inputs = processor(text=[text], images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
         found = model(**inputs.to(model.device))
         cosines = found.image_embeds @ found.text_embeds[0]
         return np.asarray(100 * cosines.clamp(min=0).double().cpu().numpy())
@@ -90,7 +101,8 @@ def blip_judge(checkpoint: str, text: str) -> Judge:
 
     @torch.no_grad()
     def judge(images: np.ndarray) -> np.ndarray:
-        inputs = processor(text=[text] * len(images), images=_pictures(images), return_tensors="pt", padding=True)
+        texts = [text] * len(images)
+        inputs = processor(text=texts, images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
         logits = model(**inputs.to(model.device), use_itm_head=True).itm_score
         return np.asarray(logits.softmax(1)[:, 1].double().cpu().numpy())
 
@@ -193,7 +205,7 @@ def learned_scores(
     """Every score of the paper's Table 2 for every method, or why it was not run.
 
     Args:
-        evaluation: image_id, prompt_id, split, pattern, method.
+        evaluation: image_id, prompt_id, split, pattern, method, noise_set, sample.
         samples: fills by image id.
         images: prompts by prompt id; outpainting prompts are the hidden originals.
         config: `scores`, bootstrap.
@@ -214,26 +226,27 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     given: LearnedScoresConfig = config.scores
     seed, names = derive_seed("bootstrap", config.seed), evaluation["image_id"].tolist()
-    values: dict[str, np.ndarray] = {}
+    named = {name: make for name, make in _judges(given).items() if getattr(given, name)}
+    # A checkpoint that cannot be used is met before the hours that the others take.
+    for make in named.values():
+        make()
+    values = {name: _batched(make(), samples, names) for name, make in named.items() if name != "classifier"}
     logits = np.zeros((0, 0))
-    if given.clip:
-        values["clip"] = _batched(clip_judge(given.clip, given.text), samples, names)
-    if given.blip:
-        values["blip"] = _batched(blip_judge(given.blip, given.text), samples, names)
-    if given.aesthetic:
-        values["aesthetic"] = _batched(aesthetic_judge(given.aesthetic), samples, names)
-    if given.imagereward:
-        values["imagereward"] = _batched(imagereward_judge(given.imagereward, given.text), samples, names)
-    if given.classifier:
-        judge, _ = logits_judge("classifier", given.classifier)
-        logits = _batched(judge, samples, names)
+    # Inception Scores grow with the number of pictures: one of each prompt, whatever the method.
+    first = evaluation[(evaluation["noise_set"] == NOISE_SETS[0]) & (evaluation["sample"] == 0)]
+    if "classifier" in named:
+        judge = named["classifier"]()
+        logits = _batched(judge, samples, first["image_id"].tolist())
+
+        def label(images: np.ndarray) -> np.ndarray:
+            return judge(images).argmax(1)
+
         known = evaluation.loc[evaluation["pattern"] != "warp", "prompt_id"].unique().tolist()
-        classes = (
-            pd.Series(_batched(judge, images, known).argmax(1), index=known) if known else pd.Series(dtype="int64")
-        )
+        classes = pd.Series(_batched(label, images, known), index=known) if known else pd.Series(dtype="int64")
         truth = evaluation["prompt_id"].map(classes).to_numpy(np.float64)
         # A view change has no hidden original, so nobody knows what class it should be.
-        values["classification_accuracy"] = np.where(np.isnan(truth), np.nan, logits.argmax(1) == truth)
+        right = _batched(label, samples, names) == truth
+        values["classification_accuracy"] = np.where(np.isnan(truth), np.nan, right)
     for score, checkpoint in SCORES.items():
         if not getattr(given, checkpoint):
             yield {"score": score, "status": NO_CHECKPOINT}
@@ -242,7 +255,7 @@ def _rows(
             place = evaluation.index.get_indexer(part.index)
             row = {"score": score, "status": RUN, "split": split, "method": method}
             if score == "inception_score":
-                number = inception_score(logits[place], seed)
+                number = inception_score(logits[first.index.isin(part.index)], seed)
                 yield {
                     **row,
                     "prompts": part["prompt_id"].nunique(),
@@ -254,6 +267,17 @@ def _rows(
             per_prompt = pd.Series(values[score][place]).groupby(part["prompt_id"].to_numpy()).mean()
             found = bootstrap_mean(per_prompt.to_numpy(), config.resamples, seed)
             yield {**row, "prompts": found.prompts, "value": found.value, "low": found.low, "high": found.high}
+
+
+def _judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Judge]]:
+    """What loads the model of each score."""
+    return {
+        "clip": lambda: clip_judge(given.clip, given.text),
+        "blip": lambda: blip_judge(given.blip, given.text),
+        "aesthetic": lambda: aesthetic_judge(given.aesthetic),
+        "classifier": lambda: logits_judge("classifier", given.classifier)[0],
+        "imagereward": lambda: imagereward_judge(given.imagereward, given.text),
+    }
 
 
 def learned_metrics(table: pd.DataFrame) -> dict[str, float]:

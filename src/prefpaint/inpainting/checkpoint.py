@@ -57,12 +57,23 @@ def _load(pipeline_class: Any, checkpoint: str | Path) -> Any:
     if local:
         _check_folder(Path(checkpoint))
     try:
-        return pipeline_class.from_pretrained(
+        pipe = pipeline_class.from_pretrained(
             str(checkpoint), dtype=torch.float32, safety_checker=None, local_files_only=local
         )
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PrefPaintError(f"{checkpoint}: cannot be loaded as an inpainting checkpoint ({reason})") from error
+    for name, part in pipe.components.items():
+        # Weights that no file has stay without values.
+        lacking = [key for key, value in part.named_parameters() if value.is_meta] if is_module(part) else []
+        if lacking:
+            raise PrefPaintError(f"{checkpoint}: its {name} lacks the weight {lacking[0]}; copy the checkpoint again")
+    return pipe
+
+
+def is_module(part: Any) -> bool:
+    """Whether a component of a pipeline has weights."""
+    return isinstance(part, torch.nn.Module)
 
 
 def load_pipeline(checkpoint: str | Path) -> StableDiffusionInpaintPipeline:
@@ -134,6 +145,6 @@ def module_digest(module: Any) -> str:
 
 def weights_digest(pipe: Any) -> str:
     """The same over all weights of a pipeline; tells whether two pipelines paint the same."""
-    modules = [part for _, part in sorted(pipe.components.items()) if isinstance(part, torch.nn.Module)]
+    modules = [part for _, part in sorted(pipe.components.items()) if is_module(part)]
     parts = [module_digest(module) for module in modules]
     return sha256(" ".join(parts).encode()).hexdigest()
