@@ -2,16 +2,18 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.measures import ALL
+from prefpaint.evaluation.measures import ALL, measure
 from prefpaint.evaluation.methods import (
     compare_methods,
     draw_duels,
@@ -35,7 +37,7 @@ def test_a_duel_by_hand() -> None:
     # Best of two: 3 against (2, 3) is ¾, 2 against (1, 2) is ¾.
     assert duel(ours, ours, 2, theirs).tolist() == [0.75]
     fixed = {"A": np.array([[2.5]]), "B": np.array([[2.5]])}
-    assert duel(fixed, fixed, 3, theirs).tolist() == [0.75], "a method without chance is taken as it is"
+    assert duel(fixed, fixed, 1, theirs).tolist() == [0.75], "a method without chance has one sample"
 
 
 def test_everybody_against_everybody() -> None:
@@ -60,9 +62,9 @@ def test_the_papers_table_has_every_group_and_number() -> None:
     assert set(table["pattern"]) == {"all", "outpainting", "warping"}
     metrics = methods_metrics(table)
     assert metrics["seen_warping_prompts"] == 3 and metrics["seen_prompts"] == 6
-    for name in ("aligned", "telea"):
-        for size in (1, 3):
-            assert 0 <= metrics[f"seen_warping_noiseless_win_rate_{name}_against_base_s{size}"] <= 1
+    for name, size in (("aligned", 1), ("aligned", 3), ("telea", 1)):
+        assert 0 <= metrics[f"seen_warping_noiseless_win_rate_{name}_against_base_s{size}"] <= 1
+    assert "seen_noiseless_win_rate_telea_against_base_s3" not in metrics, "there is no best of one"
     assert "seen_reward_variance_base" in metrics and "seen_reward_variance_telea" not in metrics
     assert metrics["unseen_hole_psnr_mean_telea"] == 20.0 and "unseen_warping_hole_psnr_mean_telea" not in metrics
     assert all(np.isfinite(value) for value in metrics.values())
@@ -80,15 +82,28 @@ def test_the_plotted_win_rates_are_the_metrics() -> None:
             assert row.prompts == metrics[f"{split}_prompts"]
 
 
-def test_an_empty_pattern_has_no_rows() -> None:
+def test_an_empty_pattern_has_no_rows_and_is_said(caplog: pytest.LogCaptureFixture) -> None:
     samples = judged(1.0, CONFIG)
     table = compare_methods(samples[samples["pattern"] != "warp"], CONFIG)
     assert set(table["pattern"]) == {"all", "outpainting"}
+    assert "seen: no prompt has a hole of the kind warping (masks.patterns)" in caplog.text
 
 
-def test_more_samples_asked_for_than_there_are() -> None:
-    with pytest.raises(PrefPaintError, match="asks for the best of 10, but base has 3 samples"):
-        compare_methods(judged(1.0, CONFIG), EvaluateConfig(best_of=(1, 10), resamples=100))
+@pytest.mark.parametrize("summary", [compare_methods, measure])
+def test_samples_that_are_not_there(summary: Callable[[pd.DataFrame, EvaluateConfig], pd.DataFrame]) -> None:
+    samples = judged(1.0, CONFIG)
+    with pytest.raises(PrefPaintError, match=r"evaluate\.best_of: asks for the best of 10, but base has 3 samples"):
+        summary(samples, EvaluateConfig(best_of=(1, 10), resamples=100))
+    with pytest.raises(PrefPaintError, match=r"evaluate\.splits: asks for unseen, but no sample"):
+        summary(samples[samples["split"] == "seen"], CONFIG)
+    with pytest.raises(PrefPaintError, match=r"evaluate\.methods: asks for telea, but no sample"):
+        summary(samples[samples["method"] != "telea"], CONFIG)
+
+
+def test_one_sample_of_each_noise_still_varies() -> None:
+    once = EvaluateConfig(best_of=(1,), resamples=100)
+    metrics = methods_metrics(compare_methods(judged(1.0, once), once))
+    assert metrics["seen_reward_variance_base"] > 0 and "seen_reward_variance_telea" not in metrics
 
 
 def test_the_heat_map_is_drawn_for_people_and_for_simulated_raters() -> None:
@@ -230,6 +245,9 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
     [
         ({"base": {"kind": "telea"}}, "'base' is no name"),
         ({"../x": {"kind": "telea"}}, "is no name; use small letters"),
+        ({"telea_low": {"kind": "telea"}}, "reads like a part of a metric"),
+        ({"telea_s3": {"kind": "telea"}}, "reads like a part of a metric"),
+        ({"a_against_b": {"kind": "telea"}}, "reads like a part of a metric"),
         ({"mine": {"kind": "checkpoint"}}, "checkpoint is given when"),
         ({"mine": {"kind": "telea", "checkpoint": "x"}}, "checkpoint is given when"),
         ({"mine": {"kind": "photoshop"}}, "kind"),

@@ -115,6 +115,8 @@ def test_verdict_says_what_the_interval_allows() -> None:
     unclear = verdict(row(0.56, 0.49, 0.63), up)
     assert unclear.word == "open" and "neither a gain nor a loss is shown" in unclear.sentence
     assert "disagree" not in better.sentence
+    few = verdict(row(1.0, 1.0, 1.0, prompts=5), up)
+    assert few.word == "open" and "too few prompts to say anything" in few.sentence
     assert "Win rate and mean disagree" in verdict(row(0.6, 0.55, 0.66), down).sentence
 
 

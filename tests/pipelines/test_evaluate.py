@@ -187,7 +187,7 @@ def test_metrics_are_flat_and_say_how_many_prompts(catalog: DataCatalog) -> None
 def test_page_and_pictures_are_written(catalog: DataCatalog) -> None:
     page = catalog.load("report")
     assert "The raters are simulated" in page and "made worse" in page
-    assert "8 pictures were widened with 48 joints: 87.5\N{NO-BREAK SPACE}%" in page
+    assert "8 pictures were widened with 48 joints" in page and "at 87.5\N{NO-BREAK SPACE}% of the joints" in page
     assert "14.250 to 14.250" in page and "12.5\N{NO-BREAK SPACE}% of 24 windows" in page
     assert catalog.load("evaluate_gallery").startswith(b"\x89PNG")
     assert catalog.load("evaluate_figure").startswith(b"\x89PNG")

@@ -97,6 +97,8 @@ class EvaluateConfig(Config):
             # Names become parts of file names and of metrics.
             if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in ("base", "aligned"):
                 raise ValueError(f"methods: {name!r} is no name; use small letters, digits and _, not base or aligned")
+            if re.search(r"_(low|high|s\d+)$|_against_", name):
+                raise ValueError(f"methods: {name!r} reads like a part of a metric's name; choose another")
         return self
 
     @property

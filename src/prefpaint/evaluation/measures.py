@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS
+from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, has_chance
 from prefpaint.evaluation.statistics import (
     Estimate,
     best_of,
@@ -122,6 +123,23 @@ def _compare(
     return rows
 
 
+def check_samples(evaluation: pd.DataFrame, config: EvaluateConfig) -> None:
+    """Raise `PrefPaintError` where the judged samples are not those that a configuration asks for."""
+    again = "run `kedro run --pipeline=evaluate` again"
+    for split in config.splits:
+        if not (evaluation["split"] == split).any():
+            raise PrefPaintError(f"evaluate.splits: asks for {split}, but no sample of it is judged; {again}")
+    counts = evaluation.groupby(["method", "prompt_id", "noise_set"]).size().groupby("method").min()
+    for name in (*METHODS, *config.methods):
+        if name not in counts:
+            raise PrefPaintError(f"evaluate.methods: asks for {name}, but no sample of it is judged; {again}")
+        if has_chance(name, config) and counts[name] < config.samples:
+            raise PrefPaintError(
+                f"evaluate.best_of: asks for the best of {config.samples}, but {name} has {counts[name]} samples per "
+                f"prompt and noise set; {again}"
+            )
+
+
 def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     """Everything that is reported about base and aligned model.
 
@@ -134,7 +152,11 @@ def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
         column that is averaged); quantity (win_rate, mean, difference, variance between samples,
         order_accuracy of the reward within prompts); comparison; best_of (win rates only); prompts; value
         with its 95 % interval low, high. Judge noiseless exists only with simulated raters.
+
+    Raises:
+        PrefPaintError: see `check_samples`.
     """
+    check_samples(evaluation, config)
     judges = [judge for judge in ("noiseless", "reward") if evaluation[judge].notna().all()]
     rows = []
     for split in config.splits:

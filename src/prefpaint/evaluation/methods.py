@@ -1,5 +1,6 @@
 """Any number of methods side by side: the paper's Table 1 and Figure 4."""
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.config import derive_seed
-from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.measures import ALL, DIGITS, truest_judge
+from prefpaint.evaluation.measures import ALL, DIGITS, check_samples, truest_judge
 from prefpaint.evaluation.samples import FLAWS, NOISE_SETS
 from prefpaint.evaluation.statistics import best_of, bootstrap_mean, sample_variance, win_rate_independent
+
+logger = logging.getLogger(__name__)
 
 # The paper's two kinds of hole.
 GROUPS = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
@@ -39,7 +41,7 @@ def duel(judged: Values, chosen_by: Values, size: int, against: Values) -> np.nd
     Args:
         judged: the judge's scores of the challenger.
         chosen_by: the scores by which the best is chosen.
-        size: S; a method with fewer samples, because it has no chance in it, is taken as it is.
+        size: S, at most the challenger's samples.
         against: the judge's scores of the other method.
 
     Returns:
@@ -47,8 +49,7 @@ def duel(judged: Values, chosen_by: Values, size: int, against: Values) -> np.nd
     """
     rates = []
     for ours, theirs in zip(NOISE_SETS, reversed(NOISE_SETS), strict=True):
-        wanted = min(size, judged[ours].shape[1])
-        rates.append(win_rate_independent(best_of(judged[ours], chosen_by[ours], wanted), against[theirs]))
+        rates.append(win_rate_independent(best_of(judged[ours], chosen_by[ours], size), against[theirs]))
     return np.mean(rates, axis=0)
 
 
@@ -70,23 +71,19 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
         method of a win rate); best_of (win rates); prompts; value with its 95 % interval low, high.
 
     Raises:
-        PrefPaintError: a method has fewer samples than S asks for.
+        PrefPaintError: see `measures.check_samples`.
     """
     names = method_names(evaluation)
-    counts = evaluation.groupby(["method", "prompt_id", "noise_set"]).size().groupby("method").min()
-    for name in names:
-        if 1 < counts[name] < config.samples or (name in ("base", "aligned") and counts[name] < config.samples):
-            raise PrefPaintError(
-                f"evaluate.best_of: asks for the best of {config.samples}, but {name} has {counts[name]} samples per "
-                "prompt and noise set; run `kedro run --pipeline=evaluate` again"
-            )
+    check_samples(evaluation, config)
     rows: list[dict[str, object]] = []
     for split in config.splits:
         of_split = evaluation[evaluation["split"] == split]
         for pattern, kinds in {ALL: tuple(of_split["pattern"].unique()), **GROUPS}.items():
             part = of_split[of_split["pattern"].isin(kinds)]
-            # An empty pattern has no row rather than rows of nothing.
-            if len(part):
+            # An empty pattern has no row rather than rows of nothing; the page says so.
+            if part.empty:
+                logger.warning("%s: no prompt has a hole of the kind %s (masks.patterns)", split, pattern)
+            else:
                 rows += [{"split": split, "pattern": pattern, **row} for row in _rows(part, names, config)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"best_of": "Int64"})
 
@@ -113,13 +110,16 @@ def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> I
         for name in names:
             for other in names:
                 for size in config.best_of if other == "base" else (1,):
+                    # Without chance there is no best of several.
+                    if size > judged[name][NOISE_SETS[0]].shape[1]:
+                        continue
                     if name != other or size > 1:
                         rates = duel(judged[name], reward[name], size, judged[other])
                         yield row(judge, "win_rate", name, rates, against=other, best_of=size)
             pooled = np.concatenate([judged[name][each] for each in NOISE_SETS], 1)
             yield row(judge, "mean", name, pooled.mean(1))
             # Without chance there is nothing to vary.
-            if part.loc[part["method"] == name, "sample"].max() > 0:
+            if part[part["method"] == name].groupby("prompt_id").size().min() > 1:
                 yield row(judge, "variance", name, sample_variance(pooled))
     for column in OFFLINE:
         for name in names:

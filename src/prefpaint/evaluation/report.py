@@ -13,6 +13,7 @@ from PIL import Image
 from prefpaint.evaluation import sentences
 from prefpaint.evaluation.figures import CELL_NAMES, CHOICES, GalleryRow
 from prefpaint.evaluation.measures import ALL, truest_judge
+from prefpaint.evaluation.methods import GROUPS
 from prefpaint.evaluation.sentences import pick
 from prefpaint.evaluation.wording import number, percent, percent_range, plain_words, signed
 
@@ -286,6 +287,10 @@ def render_report(report: Report) -> str:
         method_rows={split: _method_rows(report.methods, split) for split in splits},
         method_names=list(report.methods["method"].unique()),
         learned_rows=_learned_rows(report.learned, splits, list(report.methods["method"].unique())),
+        missing_kinds={
+            split: [kind for kind in GROUPS if pick(report.methods, split=split, pattern=kind).empty]
+            for split in splits
+        },
         offline_words=list(OFFLINE_WORDS.values()),
         offline_rows={split: _offline_rows(report.methods, split) for split in splits},
         descriptions={split: _description_rows(table, split) for split in splits},

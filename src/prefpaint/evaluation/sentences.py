@@ -13,6 +13,8 @@ from prefpaint.reward.trust import WIDTHS
 
 # Normalised scores have spread 1: an interval of ± 3 holds nearly all of them.
 VACUOUS = 3.0
+# Five prompts that all say the same are no evidence at 5 % (sign test), though a bootstrap over them would think so.
+LEAST_PROMPTS = 6
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,13 @@ def verdict(row: "pd.Series[Any]", change: "pd.Series[Any]") -> Verdict:
         change: difference, aligned minus base, of the same judge and split.
     """
     word = "better" if row["low"] > 0.5 else "worse" if row["high"] < 0.5 else "open"
+    few = row["prompts"] < LEAST_PROMPTS
+    if few:
+        word = "open"
     meaning = {
         "better": "better than the base",
         "worse": "worse than the base",
-        "open": "neither a gain nor a loss is shown",
+        "open": "too few prompts to say anything" if few else "neither a gain nor a loss is shown",
     }[word]
     sentence = (
         f"On {row['prompts']} {row['split']} prompts the aligned model wins {percent(row['value'])} of comparisons "
@@ -274,7 +279,8 @@ def beaten_sentences(methods: pd.DataFrame) -> list[str]:
     """Methods that are shown to beat the aligned model; said in the headline, for the base alone is a low bar."""
     judge = truest_judge(methods)
     rates = pick(methods, pattern=ALL, judge=judge, quantity="win_rate", against="aligned", best_of=1)
-    ahead = rates[(rates["low"] > 0.5) & (rates["method"] != "base")]
+    enough = rates["prompts"] >= LEAST_PROMPTS
+    ahead = rates[(rates["low"] > 0.5) & enough & (rates["method"] != "base")]
     sentences = []
     for split, rows in ahead.groupby("split", sort=False):
         wins = [f"{row['method']} wins {percent(row['value'])} ({percent_range(row)})" for _, row in rows.iterrows()]
