@@ -8,7 +8,6 @@ from PIL import Image
 from pydantic import ValidationError
 
 from prefpaint.applications.novel_view import (
-    animate,
     camera_path,
     centred_square,
     fill_stereo,
@@ -16,10 +15,11 @@ from prefpaint.applications.novel_view import (
     shift_view,
     stereo_metrics,
     stereo_windows,
+    views_work,
 )
 from prefpaint.applications.novel_view_config import NovelViewConfig
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageFolder
+from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
@@ -91,13 +91,16 @@ def test_a_flat_wall_seen_by_two_cameras_is_filled_from_truth_alone(inpainter: I
     known = windows.holes == 0
     # Both pictures were resized on their own, and a shift of 8 px is whole: differences are those of resampling.
     assert np.abs(windows.warped[known].astype(int) - windows.truth[known]).mean() < 12
-    fills = fill_stereo(windows, {"base": inpainter}, 0)
-    assert set(fills) == {"base", "biharmonic"}
+    fills = fill_stereo(windows, {"base": inpainter, "aligned": inpainter}, 0)
+    assert set(fills) == {"base", "aligned", "biharmonic"}
     for images in fills.values():
         np.testing.assert_array_equal(images[known], windows.warped[known])
     metrics = stereo_metrics(windows, fills | {"truth": windows.truth}, 100, 0)
     assert metrics["windows"] == 5 and metrics["ssim_truth"] == 1.0
     assert metrics["psnr_base_low"] <= metrics["psnr_base"] <= metrics["psnr_base_high"] < metrics["psnr_truth"]
+    assert metrics["psnr_gain"] == metrics["ssim_gain_high"] == 0.0, "the same model twice"
+    better = stereo_metrics(windows, fills | {"aligned": windows.truth}, 100, 0)
+    assert better["psnr_gain"] == pytest.approx(metrics["psnr_truth"] - metrics["psnr_base"], abs=1e-5)
 
 
 def test_the_square_keeps_picture_and_depth_together() -> None:
@@ -108,16 +111,33 @@ def test_the_square_keeps_picture_and_depth_together() -> None:
     assert small.shape == (10, 10, 3) and ((small[..., 0] > 100) == (deep == 2.0)).all()
 
 
-def test_views_that_are_asked_for(inpainter: Inpainter) -> None:
+def test_views_that_are_asked_for(inpainter: Inpainter, tmp_path: Path) -> None:
     image, depth = picture(), np.linspace(1, 3, 32 * 32).reshape(32, 32)
     asked = NovelViewConfig(views=((0.2, 0.0), (0.0, 0.0)))
-    found = animate(inpainter, image, depth, asked)
-    assert len(found.frames) == 2 and found.holes[0].any() and not found.holes[1].any()
+    frames = ImageFolder(tmp_path)
+    complete_folder(frames, views_work(inpainter, image, depth, asked))
+    assert list(frames) == ["frame_0000", "frame_0001"]
     same = novel_view(inpainter, image, depth, [(0.2, 0.0)], asked.field_of_view, asked.seed)
-    np.testing.assert_array_equal(found.frames[:1], same.frames)
-    np.testing.assert_array_equal(found.frames[1], image)
+    assert same.holes.any()
+    np.testing.assert_array_equal(frames["frame_0000"], same.frames[0])
+    np.testing.assert_array_equal(frames["frame_0001"], image)
     with pytest.raises(ValidationError, match="less than 1"):
         NovelViewConfig(views=((0.2, 40.0),))
+
+
+def test_killed_views_go_on_to_the_same_frames(inpainter: Inpainter, tmp_path: Path) -> None:
+    image, depth = picture(), np.linspace(1, 3, 32 * 32).reshape(32, 32)
+    frames, config = ImageFolder(tmp_path), NovelViewConfig(frames=5)
+    complete_folder(frames, views_work(inpainter, image, depth, config))
+    whole = {name: frames.checksum(name) for name in frames}
+    for name in ("frame_0001", "frame_0003"):
+        frames.file(name).unlink()
+    kept = {name: frames.file(name).stat().st_mtime_ns for name in frames}
+    complete_folder(frames, views_work(inpainter, image, depth, config))
+    assert {name: frames.checksum(name) for name in frames} == whole
+    assert all(frames.file(name).stat().st_mtime_ns == time for name, time in kept.items())
+    complete_folder(frames, views_work(inpainter, image, depth, config.model_copy(update={"seed": 1})))
+    assert any(frames.checksum(name) != whole[name] for name in frames)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +165,7 @@ def test_the_pipeline(project: Project) -> None:
     assert project.run("run", "--pipeline=novel_view").returncode == 1
     (project.path / "data/06_models/base").rename(aligned)
     aligned.with_name("base").symlink_to(aligned)
-    project.set(novel_view={"frames": 3, "crops": 3, "resamples": 100, "photograph": "nobody"})
+    project.set(novel_view={"frames": 5, "crops": 3, "resamples": 100, "photograph": "nobody"})
     assert "novel_view.photograph: there is no nobody; there are astronaut" in sentence(
         project.run("run", "--pipeline=novel_view")
     )
@@ -153,7 +173,7 @@ def test_the_pipeline(project: Project) -> None:
     done = project.run("run", "--pipeline=novel_view")
     assert done.returncode == 0, done.stderr
     with Image.open(project.path / "data/08_reporting/novel_view.gif") as animation:
-        assert animation.n_frames == 3 and animation.size == (256, 256)
+        assert animation.n_frames == 5 and animation.size == (256, 256)
     frames = ImageFolder(project.path / "data/07_model_output/novel_view_frames")
-    assert len(frames) == 3 and {frames.size(name) for name in frames} == {(32, 32)}
+    assert len(frames) == 5 and {frames.size(name) for name in frames} == {(32, 32)}
     assert (project.path / "data/08_reporting/novel_view.png").read_bytes().startswith(b"\x89PNG")

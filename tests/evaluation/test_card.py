@@ -1,6 +1,7 @@
 """The model card: valid front matter, every number from the run, and what must not be hidden."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,26 @@ def test_what_must_not_be_hidden_is_said() -> None:
 
 
 def test_the_licence_of_the_base(tmp_path: Path) -> None:
-    assert base_license(tmp_path) == ""
+    assert base_license(str(tmp_path)) == ""
     (tmp_path / "README.md").write_text("# No front matter\n")
-    assert base_license(tmp_path) == ""
+    assert base_license(str(tmp_path)) == ""
     (tmp_path / "README.md").write_text("---\nlicense: creativeml-openrail-m\n---\n# A model\n")
-    assert base_license(tmp_path) == "creativeml-openrail-m"
+    assert base_license(str(tmp_path)) == "creativeml-openrail-m"
     (tmp_path / "README.md").write_text("---\nlicense: [\n---\n# A model\n")
     with pytest.raises(
         PrefPaintError, match=re.escape(str(tmp_path / "README.md")) + ": cannot be read as a model card"
     ):
-        base_license(tmp_path)
+        base_license(str(tmp_path))
+
+
+def test_the_licence_of_a_base_on_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert base_license("nobody/nothing-of-this-name") is None
+    assert "could not be looked up" in model_card(facts(), None)
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: str(tmp_path / "README.md"))
+    assert base_license("somebody/something") == "mit"
+    card = model_card(replace(facts(), base="somebody/something"), "mit")
+    (tmp_path / "card.md").write_text(card)
+    data = metadata_load(tmp_path / "card.md")
+    assert data is not None and data["base_model"] == "somebody/something" and data["license"] == "mit"

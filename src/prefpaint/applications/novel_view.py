@@ -1,7 +1,8 @@
 """Novel views: depth → warp → fill."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pandas as pd
 from PIL import Image
 
 from prefpaint.applications.novel_view_config import NovelViewConfig
-from prefpaint.config import derive_seed
+from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageWork
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.masks.warp import Pose, orbit_pose, warp_view
+from prefpaint.progress import Progress
 
 # A window of the stereo pair counts when at least this share of it has to be filled.
 LEAST_HOLE = 0.02
@@ -179,7 +182,15 @@ def stereo_metrics(
 ) -> dict[str, float | int]:
     """Likeness of the filled pixels to what the right camera saw: PSNR (dB) and SSIM with 95 % intervals.
 
-    Intervals are over windows, which overlap: they are somewhat too narrow.
+    Intervals are over windows, which overlap and are all of one picture: they say nothing of other pictures.
+
+    Args:
+        windows: of `stereo_windows`.
+        fills: (N, S, S, 3) uint8 by method, base and aligned among them.
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        psnr_{method} and ssim_{method} with _low and _high, and their gain, aligned minus base, window by window.
     """
     from prefpaint.evaluation.samples import hole_psnr, hole_ssim
     from prefpaint.evaluation.statistics import bootstrap_mean
@@ -188,13 +199,26 @@ def stereo_metrics(
         "windows": len(windows.holes),
         "filled_share": round(float(windows.holes.mean()), 6),
     }
-    for name, images in fills.items():
-        for quantity, measure in (("psnr", hole_psnr), ("ssim", hole_ssim)):
-            pairs = zip(images, windows.truth, windows.holes, strict=True)
-            values = np.array([float(measure(image[None], truth, hole)[0]) for image, truth, hole in pairs])
-            mean = bootstrap_mean(values, resamples, derive_seed("bootstrap", seed))
-            ends = (("", mean.value), ("_low", mean.low), ("_high", mean.high))
-            found |= {f"{quantity}_{name}{end}": round(value, 6) for end, value in ends}
+
+    def add(key: str, values: np.ndarray) -> None:
+        mean = bootstrap_mean(values, resamples, derive_seed("bootstrap", seed))
+        found.update(
+            {key + end: round(value, 6) for end, value in zip(ENDS, (mean.value, mean.low, mean.high), strict=True)}
+        )
+
+    for quantity, measure in (("psnr", hole_psnr), ("ssim", hole_ssim)):
+        values = {
+            name: np.array(
+                [
+                    float(measure(image[None], truth, hole)[0])
+                    for image, truth, hole in zip(images, windows.truth, windows.holes, strict=True)
+                ]
+            )
+            for name, images in fills.items()
+        }
+        for name, of_method in values.items():
+            add(f"{quantity}_{name}", of_method)
+        add(f"{quantity}_gain", values["aligned"] - values["base"])
     return found
 
 
@@ -238,10 +262,44 @@ def choose_photograph(regions: pd.DataFrame) -> str:
     return str(regions.sort_values(["disparity", "photograph"], ascending=[False, True])["photograph"].iloc[0])
 
 
-def animate(inpainter: Any, image: np.ndarray, depth: np.ndarray, config: NovelViewConfig) -> Views:
-    """The configured views of a picture of any size, at the model's size."""
+def views_work(inpainter: Any, image: np.ndarray, depth: np.ndarray, config: NovelViewConfig) -> ImageWork:
+    """The configured views of a picture of any size, one by one, at the model's size.
+
+    Args:
+        inpainter: an `inpainting.sampling.Inpainter`.
+        image: (H, W, 3) uint8; its centred square is shown.
+        depth: (H, W) float, positive, along the optical axis.
+        config: from where it is seen.
+
+    Raises:
+        PrefPaintError: see `novel_view`.
+    """
+    from prefpaint.inpainting.checkpoint import weights_digest
     from prefpaint.inpainting.sampling import native_size
 
     square, deep = centred_square(image, depth, native_size(inpainter.original))
     path = config.views or camera_path(config.frames, config.yaw, config.pitch)
-    return novel_view(inpainter, square, deep, path, config.field_of_view, config.seed)
+    views = {f"frame_{number:04d}": view for number, view in enumerate(path)}
+    common = fingerprint(
+        weights_digest(inpainter.original),
+        dict(inpainter.original.scheduler.config),
+        # They change memory and speed only.
+        inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
+        config.model_dump(mode="json", include={"seed", "field_of_view"}),
+        [sha256(np.ascontiguousarray(values).tobytes()).hexdigest() for values in (square, deep)],
+    )
+
+    def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        with Progress("novel_view", len(views), len(views) - len(missing)) as progress:
+            for start in range(0, len(missing), inpainter.config.batch):
+                keys = missing[start : start + inpainter.config.batch]
+                seen = [views[key] for key in keys]
+                yield from zip(
+                    keys,
+                    novel_view(inpainter, square, deep, seen, config.field_of_view, config.seed).frames,
+                    strict=True,
+                )
+                progress.step(len(keys))
+
+    stamps = {name: fingerprint(common, view) for name, view in views.items()}
+    return ImageWork(stamps, list(views), produce, inpainter.config.processes)

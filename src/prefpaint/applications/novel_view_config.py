@@ -23,7 +23,7 @@ class NovelViewConfig(Config):
         description="Yaw and pitch of every frame, radians: [[0.2, 0.0]] is one view from the right. Empty: a closed "
         "path of the three knobs below.",
     )
-    frames: int = Field(16, ge=2, description="Of the closed path; time in proportion.")
+    frames: int = Field(16, ge=5, description="Of the closed path, which fewer would not show; time in proportion.")
     yaw: float = Field(0.3, ge=0, lt=1.0, description="Farthest turn to either side, radians.")
     pitch: float = Field(0.1, ge=0, lt=1.0, description="Farthest turn up and down, radians.")
     field_of_view: float = Field(0.9, gt=0.1, lt=3.0, description="Horizontal angle of the camera, radians.")

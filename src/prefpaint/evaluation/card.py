@@ -24,7 +24,7 @@ class Facts:
     """What a card is written from.
 
     Attributes:
-        base: name or folder of the base checkpoint.
+        base: hub id, or name of the folder, of the base checkpoint.
         size: side of its pictures, pixels.
         simulated: whether the raters are simulated.
         mode: of alignment.
@@ -45,15 +45,32 @@ class Facts:
     metrics: Mapping[str, Mapping[str, Any]]
 
 
-def base_license(folder: Path) -> str:
-    """The licence in the front matter of a checkpoint's own card; empty where it states none.
+def base_license(base: str) -> str | None:
+    """The licence in the front matter of a checkpoint's own card.
+
+    Args:
+        base: folder or hub id.
+
+    Returns:
+        Empty where the card states none or there is no card; None where nobody could look, as without a network.
 
     Raises:
         PrefPaintError: the card cannot be read.
     """
-    from huggingface_hub import metadata_load
+    from huggingface_hub import hf_hub_download, metadata_load
+    from huggingface_hub.errors import (
+        HFValidationError,
+        RemoteEntryNotFoundError,
+    )
 
-    card = folder / "README.md"
+    card = Path(base) / "README.md"
+    if not Path(base).is_dir():
+        try:
+            card = Path(hf_hub_download(base, "README.md"))
+        except RemoteEntryNotFoundError:
+            return ""
+        except (OSError, HFValidationError):
+            return None
     if not card.is_file():
         return ""
     try:
@@ -85,12 +102,12 @@ def _quality(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     return rows
 
 
-def model_card(facts: Facts, license_name: str) -> str:
+def model_card(facts: Facts, license_name: str | None) -> str:
     """README.md of the checkpoint's folder: front matter for the hub, then what a user must know.
 
     Args:
         facts: of the run.
-        license_name: of the base; empty where it is not known.
+        license_name: of `base_license`.
     """
     from huggingface_hub import EvalResult, ModelCardData
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -111,6 +128,7 @@ def model_card(facts: Facts, license_name: str) -> str:
     name = "prefpaint-aligned"
     data = ModelCardData(
         license=license_name or None,
+        base_model=facts.base if "/" in facts.base else None,
         library_name="diffusers",
         pipeline_tag="image-to-image",
         tags=["inpainting", "outpainting", "preference-alignment", "prefpaint"],

@@ -157,7 +157,8 @@ def _variance_rows(table: pd.DataFrame, split: str) -> list[dict[str, Any]]:
 
 def _second_view_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Likeness of the filled pixels to a true second view, per fill; none without these metrics."""
-    names = [key.removeprefix("psnr_") for key in metrics if f"{key}_low" in metrics and key.startswith("psnr_")]
+    keys = [key for key in metrics if key.startswith("psnr_") and f"{key}_low" in metrics and key != "psnr_gain"]
+    names = [key.removeprefix("psnr_") for key in keys]
     return [
         {
             "method": name,
@@ -263,6 +264,7 @@ def render_report(report: Report) -> str:
         ],
         worlds_sentence=sentences.worlds_sentence(report.worlds),
         joints_sentence=sentences.joints_sentence(report.metrics.get("extend_metrics", {})),
+        second_view_sentence=sentences.second_view_sentence(report.metrics.get("novel_view_metrics", {})),
         second_view=report.metrics.get("novel_view_metrics", {}),
         second_view_rows=_second_view_rows(report.metrics.get("novel_view_metrics", {})),
         worlds=report.worlds.to_dict("records"),

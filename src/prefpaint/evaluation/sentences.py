@@ -275,6 +275,19 @@ def joints_sentence(metrics: Mapping[str, Any]) -> str:
     return sentence
 
 
+def second_view_sentence(metrics: Mapping[str, Any]) -> str:
+    """Whether alignment brings fills nearer to a true second view; empty without these metrics."""
+    if "psnr_gain" not in metrics:
+        return ""
+    low, high = metrics["psnr_gain_low"], metrics["psnr_gain_high"]
+    verdict = "nearer to" if low > 0 else "farther from" if high < 0 else "not shown to be nearer to or farther from"
+    return (
+        f"The aligned model's fills are {verdict} the true view than the base's: {signed(metrics['psnr_gain'])} dB "
+        f"({signed(low)} to {signed(high)}), SSIM {signed(metrics['ssim_gain'])} "
+        f"({signed(metrics['ssim_gain_low'])} to {signed(metrics['ssim_gain_high'])}). No rater knew that view."
+    )
+
+
 def beaten_sentences(methods: pd.DataFrame) -> list[str]:
     """Methods that are shown to beat the aligned model; said in the headline, for the base alone is a low bar."""
     judge = truest_judge(methods)

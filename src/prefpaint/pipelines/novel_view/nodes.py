@@ -11,29 +11,28 @@ from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
 
 
-def animate_photograph(
+def view_photograph(
     aligned: Any,
     regions: pd.DataFrame,
     photographs: ImageFolder,
     depth_maps: ImageFolder,
     sampling: SamplingConfig,
     config: NovelViewConfig,
-) -> tuple[ImageWork, np.ndarray]:
-    """Frames of a camera that moves about a photograph: one by one, and (N, S, S, 3) uint8 for an animation."""
-    from hashlib import sha256
-
-    from prefpaint.applications.novel_view import animate, choose_photograph
+) -> ImageWork:
+    """What a camera that moves about a photograph sees, frame by frame."""
+    from prefpaint.applications.novel_view import choose_photograph, views_work
     from prefpaint.inpainting.sampling import Inpainter
     from prefpaint.masks.depth import decode_depth
 
     name = config.photograph or choose_photograph(regions)
     if name not in photographs or name not in depth_maps:
         raise PrefPaintError(f"novel_view.photograph: there is no {name}; there are {', '.join(photographs)}")
-    depth = decode_depth(depth_maps[name])
-    frames = animate(Inpainter(aligned, sampling), photographs[name], depth, config).frames
-    named = {f"frame_{number:04d}": frame for number, frame in enumerate(frames)}
-    stamp = sha256(frames.tobytes()).hexdigest()
-    return ImageWork(stamp, list(named), lambda missing: ((key, named[key]) for key in missing)), frames
+    return views_work(Inpainter(aligned, sampling), photographs[name], decode_depth(depth_maps[name]), config)
+
+
+def animate(frames: ImageFolder) -> np.ndarray:
+    """The frames in their order, (N, S, S, 3) uint8."""
+    return frames.stack(frames)
 
 
 def compare_stereo(

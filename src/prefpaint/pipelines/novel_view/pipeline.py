@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from prefpaint.pipelines.novel_view.nodes import animate_photograph, compare_stereo
+from prefpaint.pipelines.novel_view import nodes
 
 
 def create_pipeline() -> Pipeline:
@@ -10,7 +10,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                animate_photograph,
+                nodes.view_photograph,
                 [
                     "aligned_model",
                     "photograph_table",
@@ -19,11 +19,12 @@ def create_pipeline() -> Pipeline:
                     "params:sampling",
                     "params:novel_view",
                 ],
-                ["novel_view_frames", "novel_view_animation"],
-                name="animate_photograph",
+                "novel_view_frames",
+                name="view_photograph",
             ),
+            Node(nodes.animate, "novel_view_frames", "novel_view_animation", name="animate_views"),
             Node(
-                compare_stereo,
+                nodes.compare_stereo,
                 ["base_model", "aligned_model", "params:sampling", "params:novel_view"],
                 ["novel_view_metrics", "novel_view_figure"],
                 name="compare_with_second_view",

@@ -43,4 +43,4 @@ def release_model(
             "align": align_metrics,
         },
     )
-    return aligned, model_card(facts, base_license(Path(place)))
+    return aligned, model_card(facts, base_license(place))
