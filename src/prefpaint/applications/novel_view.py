@@ -202,9 +202,8 @@ def stereo_metrics(
 
     def add(key: str, values: np.ndarray) -> None:
         mean = bootstrap_mean(values, resamples, derive_seed("bootstrap", seed))
-        found.update(
-            {key + end: round(value, 6) for end, value in zip(ENDS, (mean.value, mean.low, mean.high), strict=True)}
-        )
+        for end, value in (("", mean.value), ("_low", mean.low), ("_high", mean.high)):
+            found[key + end] = round(value, 6)
 
     for quantity, measure in (("psnr", hole_psnr), ("ssim", hole_ssim)):
         values = {
