@@ -13,6 +13,14 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def without_empty(given: Any) -> Any:
+    """A mapping without what is null in it, for a validator that runs before others.
+
+    Environments are merged, so that nothing can be left out of a mapping but by naming it.
+    """
+    return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
 def derive_seed(*parts: Any) -> int:
     """A 63-bit seed that depends on every part and on nothing else.
 

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from prefpaint.applications.tryout.painter import LARGEST_PIXELS, Painter, read_picture
-from prefpaint.applications.tryout.server import COOKIE, create_app
+from prefpaint.applications.tryout.server import COOKIE, SESSION_SECONDS, create_app
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter, native_size
@@ -89,6 +90,12 @@ def test_what_cannot_be_filled_is_one_sentence(
         painter.paint(picture_bytes, mask, 0)
 
 
+def test_what_is_transparent_is_grey(painter: Painter) -> None:
+    clear = np.zeros((40, 40, 4), np.uint8)
+    tried = painter.paint(encoded(clear), encoded(right_half(40, 40)), 0)
+    assert (tried.shown == 128).all()
+
+
 def test_a_picture_too_large_is_refused_before_it_is_decoded() -> None:
     stream = io.BytesIO()
     Image.new("1", (6000, LARGEST_PIXELS // 6000 + 1)).save(stream, "PNG")
@@ -99,7 +106,7 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded() -> None:
 def test_a_session(painter: Painter) -> None:
     client = TestClient(create_app(painter, [picture()]), base_url=HERE)
     assert client.get("/").status_code == client.get("/static/try.js").status_code == 200
-    assert client.get("/api/about").json() == {"side": painter.side, "examples": 1}
+    assert client.get("/api/about").json() == {"side": painter.side, "examples": 1, "token": False}
     assert client.get("/example/0").content.startswith(b"\x89PNG") and client.get("/example/1").status_code == 404
     found = client.post("/api/fill", json=body()).json()
     assert [one["name"] for one in found["fills"]] == ["base", "aligned"]
@@ -108,7 +115,7 @@ def test_a_session(painter: Painter) -> None:
     assert answer.status_code == 422 and "is no PNG" in answer.json()["detail"]
 
 
-def test_elsewhere_than_on_loopback_a_token_is_needed(painter: Painter) -> None:
+def test_elsewhere_than_on_loopback_a_token_is_needed(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
     client = TestClient(create_app(painter, [picture()], "0.0.0.0", "the token"), base_url=HERE)
     for path in ("/api/about", "/example/0"):
         assert client.get(path).status_code == 401
@@ -117,8 +124,19 @@ def test_elsewhere_than_on_loopback_a_token_is_needed(painter: Painter) -> None:
     assert client.post("/api/sign-in", json={"token": "another"}).status_code == 401
     answer = client.post("/api/sign-in", json={"token": "the token"})
     cookie = answer.headers["set-cookie"].lower()
-    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert "httponly" in cookie and "samesite=strict" in cookie and "max-age=43200" in cookie
+    assert client.get("/api/about").json()["token"] is True
+    kept = client.cookies[COOKIE]
+    assert client.post("/api/sign-out").status_code == 200
+    client.cookies.set(COOKIE, kept)
+    assert client.get("/api/about").status_code == 401, "signed out is signed out"
+    client.cookies.clear()
+    client.post("/api/sign-in", json={"token": "the token"})
     assert client.get("/api/about").status_code == 200
+    later = time.monotonic() + SESSION_SECONDS + 1
+    with monkeypatch.context() as patched:
+        patched.setattr("prefpaint.applications.tryout.server.time.monotonic", lambda: later)
+        assert client.get("/api/about").status_code == 401, "sessions end"
     for _ in range(10):
         client.post("/api/sign-in", json={"token": "guess"})
     assert client.post("/api/sign-in", json={"token": "the token"}).status_code == 429

@@ -263,6 +263,12 @@ def test_wrong_methods(methods: dict[str, object], message: str) -> None:
         EvaluateConfig.model_validate({"methods": methods})
 
 
+def test_a_method_of_the_default_can_be_taken_out() -> None:
+    assert set(
+        EvaluateConfig.model_validate({"methods": {"telea": None, "biharmonic": {"kind": "biharmonic"}}}).methods
+    ) == {"biharmonic"}
+
+
 def test_a_hub_id_is_left_to_the_hub() -> None:
     given = {"methods": {"theirs": {"kind": "checkpoint", "checkpoint": "owner/some-model.v2"}}}
     assert EvaluateConfig.model_validate(given).methods["theirs"].checkpoint == "owner/some-model.v2"

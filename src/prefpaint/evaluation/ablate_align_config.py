@@ -1,11 +1,11 @@
 """Which alignments the `ablate_align` pipeline compares."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.config import Config
+from prefpaint.config import Config, without_empty
 from prefpaint.reward.config import GammaConfig
 
 
@@ -16,7 +16,7 @@ class AblateAlignConfig(Config):
     project's own.
     """
 
-    variants: dict[str, dict[str, Any]] = Field(
+    variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(without_empty)] = Field(
         min_length=1, description="By name; time is proportional. An empty one of conf/local takes one out."
     )
     shared: dict[str, Any] = Field({}, description="Knobs of all variants, which their own come before.")
@@ -28,14 +28,6 @@ class AblateAlignConfig(Config):
     splits: tuple[Literal["seen", "unseen"], ...] = Field(("seen", "unseen"), min_length=1)
     prompts: int = Field(128, ge=2, description="Evaluation prompts of each split, two samples each.")
     resamples: int = Field(2000, ge=100, description="Bootstrap draws of seeds and prompts.")
-
-    @field_validator("variants", mode="before")
-    @classmethod
-    def _drop(cls, given: Any) -> Any:
-        """Environments are merged, so that nothing can be left out of a mapping but by naming it."""
-        if isinstance(given, dict):
-            return {name: knobs for name, knobs in given.items() if knobs is not None}
-        return given
 
     @model_validator(mode="after")
     def _check(self) -> "AblateAlignConfig":

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from prefpaint.config import Config
+from prefpaint.config import Config, without_empty
 from prefpaint.inpainting.classical import Classical
 
 
@@ -24,8 +24,8 @@ class MethodConfig(Config):
     """A further method to compare."""
 
     kind: Classical | Literal["checkpoint"] = Field(
-        description="telea, navier_stokes, biharmonic: fills without a model, milliseconds each; checkpoint: another "
-        "inpainting model, as slow as the base."
+        description="telea, navier_stokes, biharmonic: fills without a model, milliseconds each at 64 px; at 512 px "
+        "biharmonic takes some seconds and a gigabyte each. checkpoint: another inpainting model, as slow as the base."
     )
     checkpoint: Checkpoint = Field(
         "",
@@ -77,9 +77,10 @@ class EvaluateConfig(Config):
         description="S of the win rates: the best of S samples against the base's single one. The largest decides "
         "how many are drawn: four times that many per prompt (two models, two noise sets), time in proportion.",
     )
-    methods: dict[str, MethodConfig] = Field(
+    methods: Annotated[dict[str, MethodConfig], BeforeValidator(without_empty)] = Field(
         {"telea": MethodConfig(kind="telea"), "biharmonic": MethodConfig(kind="biharmonic")},
-        description="Compared beside base and aligned model, on the same prompts, masks and seeds; by name.",
+        description="Compared beside base and aligned model, on the same prompts, masks and seeds; by name. null in "
+        "conf/local takes one out.",
     )
     scores: LearnedScoresConfig = LearnedScoresConfig()
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples of the prompts; milliseconds each 1,000.")

@@ -114,7 +114,8 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
         weights_digest(project.base),
         project.prompts[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
         project.scores[["candidate_id", "score"]].to_dict("records"),
-        *(project.sampling, reward_config, project.bound, align_config, project.evaluate),
+        *(project.sampling, reward_config, project.bound, align_config),
+        project.evaluate.model_dump(mode="json", include={"seed", "splits", "best_of", "resamples"}),
         project.taste.model_dump() if project.taste else None,
         oracle,
     )

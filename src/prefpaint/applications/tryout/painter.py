@@ -10,6 +10,7 @@ from PIL import Image
 
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
+from prefpaint.photographs.sources import to_rgb8
 
 # Formats that browsers send; Pillow knows others that have been attacked.
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -77,14 +78,15 @@ class Painter:
         Raises:
             PrefPaintError: an image cannot be read, or the mask has no hole or nothing but a hole.
         """
-        image = np.asarray(self._square(read_picture(picture, "picture").convert("RGB"), Image.Resampling.LANCZOS))
-        bright = np.asarray(self._square(read_picture(mask, "mask").convert("L"), Image.Resampling.BOX))
-        hole = (bright >= 128).astype(np.uint8)
-        if not hole.any():
-            raise PrefPaintError("the mask has no hole; paint where something is to be filled in")
-        if hole.all():
-            raise PrefPaintError("the mask covers everything; leave some of the picture to continue from")
+        # One at a time: a picture that is small when it is sent may be large when it is decoded.
         with self._turn:
+            image = np.asarray(self._square(to_rgb8(read_picture(picture, "picture")), Image.Resampling.LANCZOS))
+            bright = np.asarray(self._square(read_picture(mask, "mask").convert("L"), Image.Resampling.BOX))
+            hole = (bright >= 128).astype(np.uint8)
+            if not hole.any():
+                raise PrefPaintError("the mask has no hole; paint where something is to be filled in")
+            if hole.all():
+                raise PrefPaintError("the mask covers everything; leave some of the picture to continue from")
             draw = [derive_seed("try", seed)]
             fills = {name: one.sample(image[None], hole[None], draw)[0] for name, one in self._inpainters.items()}
             holes = np.repeat(hole[None], len(fills), 0)

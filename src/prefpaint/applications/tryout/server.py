@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import io
 import secrets
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.web import FailedSignIns, harden, serve_files
 
 COOKIE = "prefpaint_try"
+SESSION_SECONDS = 12 * 3600
 LARGEST_BODY = 24 * 1024 * 1024
 LONGEST_IMAGE = 12 * 1024 * 1024
 STATIC = Path(__file__).with_name("static")
@@ -49,6 +51,10 @@ def _png(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
+def _session(request: Request) -> str:
+    return hashlib.sha256(request.cookies.get(COOKIE, "").encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def create_app(
     painter: Painter, examples: list[np.ndarray], host: str = "127.0.0.1", token: str | None = None
 ) -> FastAPI:
@@ -66,11 +72,11 @@ def create_app(
     failures = FailedSignIns()
     # Kept for as long as the page is served; the token itself is kept as a hash alone.
     expected = hashlib.sha256(token.encode()).hexdigest() if token is not None else None
-    sessions: set[str] = set()
+    # When each ends, by the hash of its cookie.
+    sessions: dict[str, float] = {}
 
     def allowed(request: Request) -> None:
-        cookie = request.cookies.get(COOKIE, "")
-        if expected is not None and hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest() not in sessions:
+        if expected is not None and sessions.get(_session(request), 0) < time.monotonic():
             raise HTTPException(401, "sign in first")
 
     guarded = [Depends(allowed)]
@@ -82,15 +88,23 @@ def create_app(
         if expected is not None and not secrets.compare_digest(given, expected):
             failures.count(request)
             raise HTTPException(401, "this is not the token")
-        session = secrets.token_urlsafe(32)
-        sessions.add(hashlib.sha256(session.encode()).hexdigest())
+        now, session = time.monotonic(), secrets.token_urlsafe(32)
+        for ended in [name for name, end in sessions.items() if end < now]:
+            del sessions[ended]
+        sessions[hashlib.sha256(session.encode()).hexdigest()] = now + SESSION_SECONDS
         secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, session, httponly=True, samesite="strict", secure=secure)
+        response.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
+        return {}
+
+    @app.post("/api/sign-out")
+    def sign_out(request: Request, response: Response) -> dict[str, Any]:
+        sessions.pop(_session(request), None)
+        response.delete_cookie(COOKIE)
         return {}
 
     @app.get("/api/about", dependencies=guarded)
     def about() -> dict[str, Any]:
-        return {"side": painter.side, "examples": len(examples)}
+        return {"side": painter.side, "examples": len(examples), "token": expected is not None}
 
     @app.get("/example/{number}", dependencies=guarded)
     def example(number: Annotated[int, InPath(ge=0, le=10_000)]) -> Response:

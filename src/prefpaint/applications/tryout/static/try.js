@@ -10,7 +10,7 @@ let about = null, next = 0, last = null;
 async function call(method, path, body) {
   const options = { method, headers: {} };
   if (body !== undefined) { options.headers["Content-Type"] = "application/json"; options.body = JSON.stringify(body); }
-  const response = await fetch(path, options);
+  const response = await fetch(path, options).catch(() => { throw new Error("the page's server does not answer; is kedro try still running?"); });
   const found = await response.json().catch(() => ({}));
   if (!response.ok) throw Object.assign(new Error(String(found.detail || response.statusText)), { status: response.status });
   return found;
@@ -25,17 +25,21 @@ function draw() {
   context.globalAlpha = 1;
 }
 
-function clear() { holes.clearRect(0, 0, SIDE, SIDE); }
+function clear() { holes.globalCompositeOperation = "source-over"; holes.clearRect(0, 0, SIDE, SIDE); }
 
 function preset(paint) { clear(); holes.fillStyle = "#fff"; paint(); draw(); }
 
-function load(source) {
+function load(source, own) {
   const image = new Image();
   image.onload = () => {
-    const edge = Math.min(image.naturalWidth, image.naturalHeight);
-    picture.getContext("2d").drawImage(image, (image.naturalWidth - edge) / 2, (image.naturalHeight - edge) / 2, edge, edge, 0, 0, SIDE, SIDE);
+    const edge = Math.min(image.naturalWidth, image.naturalHeight), paper = picture.getContext("2d");
+    paper.fillStyle = "#808080";
+    paper.fillRect(0, 0, SIDE, SIDE);
+    paper.drawImage(image, (image.naturalWidth - edge) / 2, (image.naturalHeight - edge) / 2, edge, edge, 0, 0, SIDE, SIDE);
+    $("results").replaceChildren();
+    if (own) clear();
     draw();
-    status("");
+    status(own ? "paint over what is to be filled" : "");
   };
   image.onerror = () => status("this is no picture that a browser can show", true);
   image.src = source;
@@ -49,6 +53,7 @@ function place(event) {
 function stroke(event) {
   const at = place(event);
   holes.strokeStyle = "#fff";
+  holes.globalCompositeOperation = $("erase").checked ? "destination-out" : "source-over";
   holes.lineWidth = Number($("brush").value);
   holes.lineCap = "round";
   holes.beginPath();
@@ -67,7 +72,7 @@ $("middle").addEventListener("click", () => preset(() => holes.fillRect(SIDE * 0
 $("border").addEventListener("click", () => preset(() => { holes.fillRect(0, 0, SIDE, SIDE); holes.clearRect(SIDE * 0.25, SIDE * 0.25, SIDE * 0.5, SIDE * 0.5); }));
 $("clear").addEventListener("click", () => { clear(); draw(); });
 $("example").addEventListener("click", () => { load(`/example/${next % about.examples}`); next++; });
-$("file").addEventListener("change", () => { const file = $("file").files[0]; if (file) load(URL.createObjectURL(file)); });
+$("file").addEventListener("change", () => { const file = $("file").files[0]; if (file) load(URL.createObjectURL(file), true); });
 
 function figure(source, text) {
   const made = document.createElement("figure"), image = document.createElement("img"), caption = document.createElement("figcaption");
@@ -88,7 +93,7 @@ $("fill").addEventListener("click", async () => {
     mask.width = mask.height = SIDE;
     pen.fillRect(0, 0, SIDE, SIDE);
     pen.drawImage(hole, 0, 0);
-    const found = await call("POST", "/api/fill", { picture: bytes(picture), mask: bytes(mask), seed: Number($("seed").value) || 0 });
+    const found = await call("POST", "/api/fill", { picture: bytes(picture), mask: bytes(mask), seed: Math.max(0, Math.trunc(Number($("seed").value)) || 0) });
     $("results").replaceChildren(
       figure(found.shown, "with its hole"),
       ...found.fills.map((one) => figure(one.image, `${one.name}: reward ${one.reward.toFixed(2)} ± ${one.width.toFixed(2)}`)),
@@ -110,6 +115,7 @@ async function begin() {
   $("sign-in").hidden = true;
   $("work").hidden = false;
   $("example").hidden = !about.examples;
+  $("leave").hidden = !about.token;
   if (about.examples) $("example").click();
   preset(() => holes.fillRect(SIDE * 0.4, 0, SIDE, SIDE));
 }
@@ -118,4 +124,5 @@ $("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
   try { await call("POST", "/api/sign-in", { token: $("token").value }); await begin(); } catch (error) { $("sign-in-error").textContent = error.message; }
 });
+$("leave").addEventListener("click", async () => { await call("POST", "/api/sign-out").catch(() => {}); location.reload(); });
 begin().catch((error) => { $("work").hidden = false; status(error.message, true); });
