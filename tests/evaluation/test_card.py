@@ -5,15 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from huggingface_hub import metadata_load
+from PIL import Image
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.card import Facts, base_license, model_card
 from prefpaint.evaluation.measures import measure
 from prefpaint.evaluation.methods import compare_methods
 from prefpaint.evaluation.wording import number, percent
+from prefpaint.inpainting.config import SamplingConfig
 from tests.evaluation.test_measures import judged
 from tests.evaluation.test_report import CONFIG
 
@@ -38,6 +41,8 @@ def facts(people: bool = False, telea: float = 0.0) -> Facts:
         size=64,
         simulated=not people,
         mode="default",
+        seed=3,
+        sampling=SamplingConfig(steps=6),
         photographs=pd.DataFrame({"photograph": ["a", "a", "b"], "source": "holiday"}),
         prompts=pd.DataFrame({"split": ["train", "train", "seen"]}),
         table=measure(samples, CONFIG),
@@ -58,7 +63,15 @@ def test_the_front_matter_is_the_hubs(tmp_path: Path) -> None:
 
 def test_every_number_of_the_run_is_there() -> None:
     card = model_card(facts(), "")
-    for value in ("6,624", "and 12 comparisons", "by 3 simulated raters", "64,512", "64 x 64", "2, source holiday"):
+    for value in (
+        "6,624",
+        "and 12 comparisons",
+        "by 3 simulated raters",
+        "64,512",
+        "64 x 64",
+        "2 (a, b), source holiday",
+        "seed 3, 28",
+    ):
         assert value in card
     assert f"{percent(0.766)} [{percent(0.724)}, {percent(0.802)}]" in card and number(31.9) in card
     assert "1 seen, 2 train" in card
@@ -98,3 +111,17 @@ def test_the_licence_of_a_base_on_a_hub(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "card.md").write_text(card)
     data = metadata_load(tmp_path / "card.md")
     assert data is not None and data["base_model"] == "somebody/something" and data["license"] == "mit"
+
+
+def test_the_call_in_the_card_works(tiny_base: Path, tmp_path: Path) -> None:
+    """The code that a reader copies, on the checkpoint that it stands beside."""
+    card = model_card(replace(facts(), size=32, sampling=SamplingConfig(steps=2, eta=1.0, guidance=1.0)), "mit")
+    code = card.partition("```python\n")[2].partition("```")[0].replace("this folder", str(tiny_base))
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    hole = np.zeros((32, 32), np.uint8)
+    hole[:, 16:] = 255
+    names = {"image": Image.fromarray(image), "mask": Image.fromarray(hole)}
+    exec(code, names)
+    result = np.asarray(names["result"])
+    np.testing.assert_array_equal(result[:, :16], image[:, :16])
+    assert (result[:, 16:] != image[:, 16:]).any()

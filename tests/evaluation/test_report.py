@@ -118,17 +118,17 @@ def row(value: float, low: float, high: float, **more: object) -> "pd.Series[obj
 
 def test_verdict_says_what_the_interval_allows() -> None:
     up, down = row(0.1, 0.05, 0.15), row(-0.1, -0.15, -0.05)
-    better = verdict(row(0.66, 0.58, 0.73), up)
+    better = verdict(row(0.66, 0.58, 0.73), up, 0.7, 0.25)
     assert (
         better.word == "better" and "128 seen prompts" in better.sentence and "better than the base" in better.sentence
     )
-    assert verdict(row(0.41, 0.33, 0.49), down).word == "worse"
-    unclear = verdict(row(0.56, 0.49, 0.63), up)
+    assert verdict(row(0.41, 0.33, 0.49), down, 0.3, 0.7).word == "worse"
+    unclear = verdict(row(0.56, 0.49, 0.63), up, 0.5, 0.5)
     assert unclear.word == "open" and "neither a gain nor a loss is shown" in unclear.sentence
     assert "disagree" not in better.sentence
-    few = verdict(row(1.0, 1.0, 1.0, prompts=5), up)
+    few = verdict(row(1.0, 1.0, 1.0, prompts=5), up, 1.0, 0.0)
     assert few.word == "open" and "too few prompts to say anything" in few.sentence
-    assert "Win rate and mean disagree" in verdict(row(0.6, 0.55, 0.66), down).sentence
+    assert "Win rate and mean disagree" in verdict(row(0.6, 0.55, 0.66), down, 0.6, 0.4).sentence
 
 
 def test_headline_is_judged_by_the_noiseless_score_where_there_is_one() -> None:
@@ -237,7 +237,8 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
     html = render_report(report())
     page = Links()
     page.feed(html)
-    assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert page.links and all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert all(f'id="{link[1:]}"' in html for link in page.links if link.startswith("#"))
     assert not page.tags & {"script", "link", "iframe"}
     assert "url(" not in html and "@import" not in html
 
@@ -356,12 +357,49 @@ def test_every_number_on_the_page_is_in_a_metrics_file() -> None:
     assert not {token for token in tokens if token.rstrip(",") not in known}
 
 
+def test_every_cell_shows_the_number_of_its_key() -> None:
+    """A cell that is filled from another row, judge or split shows a number that is somewhere, but not this one."""
+    given = report()
+    metrics = {key: value for values in given.metrics.values() for key, value in values.items()}
+    cells = re.findall(r'data-key="([^"]+)">([^<]*)<', render_report(given))
+    assert len(cells) > 300
+    for key, shown in cells:
+        assert shown in {form(metrics[key]) for form in (percent, number, signed)}, key
+    html = render_report(given)
+    for section in re.split("<h[23]|<details", html):
+        for split in CONFIG.splits:
+            if re.match(rf"[^>]*>{split}\b", section):
+                assert all(key.startswith(f"{split}_") for key in re.findall('data-key="([^"]+)"', section))
+    changes = html.partition('class="changes"')[2].partition("</table>")[0]
+    rows = [re.findall('data-key="([^"]+)"', line)[:3] for line in changes.splitlines() if "difference" in line]
+    assert len(rows) > 5 and all(
+        (base.rsplit("_", 1)[1], aligned.rsplit("_", 1)[1], change.endswith("_difference")) == ("base", "aligned", True)
+        for base, aligned, change in rows
+    )
+    methods = html.partition("All methods</h2>")[2].partition("in the holes")[0]
+    wins = re.findall('data-key="([^"]+_against_[^"]+)"', methods)
+    assert wins and all("_noiseless_win_rate_" in key and "_against_base_" in key for key in wins)
+    keyed = {key for key, _ in cells}
+    for quantity in ("win_rate_independent_s1", "difference", "mean_base", "variance_aligned"):
+        assert {f"{split}_noiseless_{quantity}" for split in CONFIG.splits} <= keyed
+    assert "unseen_warping_noiseless_win_rate_telea_against_base_s1" in keyed and "psnr_base_low" in keyed
+
+
 def test_other_peoples_scores_are_shown_or_said_not_to_have_run() -> None:
     given = report()
     page = render_report(given)
     assert page.count(NO_CHECKPOINT) == len(SCORE_WORDS)
     rows = [
-        {"score": "clip", "status": "run", "split": split, "method": method, "value": 21.5, "low": 20.25, "high": 22.75}
+        {
+            "score": "clip",
+            "status": "run",
+            "split": split,
+            "method": method,
+            "value": 21.5,
+            "low": 20.25,
+            "high": 22.75,
+            "key": f"{split}_clip_{method}",
+        }
         for split in CONFIG.splits
         for method in given.methods["method"].unique()
     ]

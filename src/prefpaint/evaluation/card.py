@@ -9,13 +9,14 @@ import pandas as pd
 import yaml
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation.sentences import beaten_sentences, verdicts, watch_sentences
+from prefpaint.evaluation.sentences import beaten_sentences, held_out_sentence, verdicts, watch_sentences
 from prefpaint.evaluation.wording import number, percent
+from prefpaint.inpainting.config import SamplingConfig
 
 AGREEMENT = (
     ("alpha_score", "Krippendorff's α of the score"),
     ("rank_agreement", "two raters order two candidates alike"),
-    ("ceiling_spearman_test", "noise ceiling, Spearman, test"),
+    ("ceiling_spearman_test", "noise ceiling as the ratings alone tell it, Spearman, test"),
 )
 
 
@@ -27,7 +28,8 @@ class Facts:
         base: hub id, or name of the folder, of the base checkpoint.
         size: side of its pictures, pixels.
         simulated: whether the raters are simulated.
-        mode: of alignment.
+        mode, seed: of alignment.
+        sampling: the denoising chain that was aligned and judged.
         photographs: table with photograph, source.
         prompts: table with split.
         table, methods: of `measures.measure` and `methods.compare_methods`.
@@ -38,6 +40,8 @@ class Facts:
     size: int
     simulated: bool
     mode: str
+    seed: int
+    sampling: SamplingConfig
     photographs: pd.DataFrame
     prompts: pd.DataFrame
     table: pd.DataFrame
@@ -149,17 +153,21 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         simulated=facts.simulated,
         size=facts.size,
         license=license_name,
+        sampling=facts.sampling,
+        held_out=held_out_sentence(align),
         verdicts=[one.sentence for one in said],
-        judge="the simulated raters' noiseless score" if facts.simulated else "the learned reward, an upper limit",
+        judge="the simulated raters' noiseless score (0 to 7)"
+        if facts.simulated
+        else "the learned reward, an upper limit",
         beaten=beaten_sentences(facts.methods),
-        photographs=facts.photographs["photograph"].nunique(),
+        photographs=sorted(facts.photographs["photograph"].unique()),
         sources=sorted(facts.photographs["source"].unique()),
         prompts={split: int(splits[split]) for split in sorted(splits.index)},
         preferences=facts.metrics["preferences"],
         agreement=AGREEMENT,
         quality=_quality(facts.metrics),
-        training=f"Mode `{facts.mode}`, {align['iterations']} iterations, {number(align['unet_evaluations'])} UNet "
-        f"evaluations; mean reward {number(align['reward_first_fifth'])} in the first fifth, "
+        training=f"Mode `{facts.mode}`, seed {facts.seed}, {align['iterations']} iterations, "
+        f"{number(align['unet_evaluations'])} UNet evaluations; mean reward {number(align['reward_first_fifth'])} in the first fifth, "
         f"{number(align['reward_last_fifth'])} in the last.",
         watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "nothing watched for that here.",
     )

@@ -14,12 +14,12 @@ from prefpaint.config import derive_seed
 from prefpaint.distributed import device
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
+from prefpaint.evaluation.measures import keyed_values
 from prefpaint.evaluation.samples import NOISE_SETS
 from prefpaint.evaluation.statistics import bootstrap_mean
 from prefpaint.images import ImageFolder
 from prefpaint.progress import Progress
 
-DIGITS = 6
 BATCH = 32
 # Score → which checkpoint it needs.
 SCORES = {
@@ -32,7 +32,7 @@ SCORES = {
 }
 NO_CHECKPOINT = "not run: no checkpoint"
 RUN = "run"
-COLUMNS = ("score", "status", "split", "method", "prompts", "value", "low", "high")
+COLUMNS = ("score", "status", "split", "method", "prompts", "value", "low", "high", "key")
 # With fewer pictures a split of ten would hold next to nothing.
 LEAST_FOR_TEN_SPLITS = 500
 
@@ -254,6 +254,7 @@ def _rows(
         for (split, method), part in evaluation.groupby(["split", "method"], sort=False):
             place = evaluation.index.get_indexer(part.index)
             row = {"score": score, "status": RUN, "split": split, "method": method}
+            row["key"] = f"{split}_{score}_{method}"
             if score == "inception_score":
                 number = inception_score(logits[first.index.isin(part.index)], seed)
                 yield {
@@ -280,11 +281,6 @@ def _judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Judge]]:
     }
 
 
-def learned_metrics(table: pd.DataFrame) -> dict[str, float]:
+def learned_metrics(table: pd.DataFrame) -> dict[str, float | int]:
     """Flat numbers of the scores that were run, e.g. seen_clip_aligned, ..._low, ..._high; never 0 for want of one."""
-    metrics: dict[str, float] = {}
-    for row in table[table["status"] == RUN].itertuples():
-        for suffix, number in (("", row.value), ("_low", row.low), ("_high", row.high)):
-            if math.isfinite(number):
-                metrics[f"{row.split}_{row.score}_{row.method}{suffix}"] = round(float(number), DIGITS)
-    return metrics
+    return keyed_values(table[table["status"] == RUN])

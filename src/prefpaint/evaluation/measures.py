@@ -1,6 +1,8 @@
 """From judged samples to the numbers of the comparison: one tidy table, and the same as flat metrics."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,7 @@ DIGITS = 6
 ALL = "all"
 # Judged beside the two scores: what changed in the pictures, and whether trust still holds.
 DESCRIPTIVE = (*FLAWS, "hole_spread", "hole_psnr", "hole_ssim", "width")
-COLUMNS = ("split", "pattern", "judge", "quantity", "comparison", "best_of", "prompts", "value", "low", "high")
+COLUMNS = ("split", "pattern", "judge", "quantity", "comparison", "best_of", "prompts", "value", "low", "high", "key")
 
 Samples = dict[tuple[str, str], np.ndarray]
 
@@ -103,9 +105,12 @@ def _compare(
             for comparison, per_prompt in win_rates(judged, reward, size).items():
                 if not brief or (size == 1 and comparison == "independent"):
                     add(judge, "win_rate", comparison, per_prompt, size)
-        add(judge, "difference", "aligned_base", pooled["aligned"].mean(1) - pooled["base"].mean(1))
+        change = pooled["aligned"].mean(1) - pooled["base"].mean(1)
+        add(judge, "difference", "aligned_base", change)
         if brief:
             continue
+        add(judge, "share_better", "aligned_base", (change > 0).astype(np.float64))
+        add(judge, "share_worse", "aligned_base", (change < 0).astype(np.float64))
         for method in METHODS:
             add(judge, "mean", method, pooled[method].mean(1))
             add(judge, "variance", method, sample_variance(pooled[method]))
@@ -149,9 +154,10 @@ def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
 
     Returns:
         One row per number: split; pattern ("all" or one); judge (noiseless and reward for scores, else the
-        column that is averaged); quantity (win_rate, mean, difference, variance between samples,
-        order_accuracy of the reward within prompts); comparison; best_of (win rates only); prompts; value
-        with its 95 % interval low, high. Judge noiseless exists only with simulated raters.
+        column that is averaged); quantity (win_rate, mean, difference, share_better and share_worse of the prompts,
+        variance between samples, order_accuracy of the reward within prompts); comparison; best_of (win rates only);
+        prompts; value with its 95 % interval low, high; key, the name of the value among the flat metrics. Judge
+        noiseless exists only with simulated raters.
 
     Raises:
         PrefPaintError: see `check_samples`.
@@ -167,7 +173,15 @@ def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
             rows += [
                 {"split": split, "pattern": pattern, **row} for row in _compare(part, config, judges, pattern != ALL)
             ]
+    for row in rows:
+        row["key"] = _key(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"best_of": "Int64"})
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    parts = [row["split"], *([] if row["pattern"] == ALL else [row["pattern"]]), row["judge"], row["quantity"]]
+    parts += [] if row["comparison"] == "aligned_base" else [row["comparison"]]
+    return "_".join([*parts, *([] if row["best_of"] is None else [f"s{row['best_of']}"])])
 
 
 def truest_judge(table: pd.DataFrame) -> str:
@@ -175,22 +189,25 @@ def truest_judge(table: pd.DataFrame) -> str:
     return "noiseless" if (table["judge"] == "noiseless").any() else "reward"
 
 
+def keyed_values(table: pd.DataFrame) -> dict[str, float | int]:
+    """Values and intervals of a tidy table by its keys, ..._low, ..._high; what does not exist is left out."""
+    return {
+        row.key + end: round(float(number), DIGITS)
+        for row in table.itertuples()
+        for end, number in (("", row.value), ("_low", row.low), ("_high", row.high))
+        if math.isfinite(number)
+    }
+
+
 def flat_metrics(table: pd.DataFrame) -> dict[str, float | int]:
     """The table as flat metrics, e.g. seen_noiseless_win_rate_independent_s1, ..._low, ..._high.
 
     Numbers of one pattern carry its name after the split; {split}_prompts counts prompts.
     """
-    metrics: dict[str, float | int] = {}
-    for row in table.itertuples():
-        scope = row.split if row.pattern == ALL else f"{row.split}_{row.pattern}"
-        key = f"{scope}_{row.judge}_{row.quantity}"
-        if row.comparison != "aligned_base":
-            key += f"_{row.comparison}"
-        if not pd.isna(row.best_of):
-            key += f"_s{row.best_of}"
-        for suffix, number in (("", row.value), ("_low", row.low), ("_high", row.high)):
-            if math.isfinite(number):
-                metrics[key + suffix] = round(float(number), DIGITS)
-        if row.judge == "reward" and row.quantity == "difference":
-            metrics[f"{scope}_prompts"] = int(row.prompts)
+    metrics = keyed_values(table)
+    counts = table[(table["judge"] == "reward") & (table["quantity"] == "difference")]
+    for row in counts.itertuples():
+        metrics[f"{row.split}_prompts" if row.pattern == ALL else f"{row.split}_{row.pattern}_prompts"] = int(
+            row.prompts
+        )
     return metrics

@@ -1,7 +1,6 @@
 """Any number of methods side by side: the paper's Table 1 and Figure 4."""
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 
 from prefpaint.config import derive_seed
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.measures import ALL, DIGITS, check_samples, truest_judge
+from prefpaint.evaluation.measures import ALL, DIGITS, check_samples, keyed_values, truest_judge
 from prefpaint.evaluation.samples import FLAWS, NOISE_SETS
 from prefpaint.evaluation.statistics import best_of, bootstrap_mean, sample_variance, win_rate_independent
 
@@ -18,7 +17,9 @@ logger = logging.getLogger(__name__)
 # The paper's two kinds of hole.
 GROUPS = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
 OFFLINE = ("hole_psnr", "hole_ssim", *FLAWS, "hole_spread", "width")
-COLUMNS = ("split", "pattern", "judge", "quantity", "method", "against", "best_of", "prompts", "value", "low", "high")
+COLUMNS = (
+    "split", "pattern", "judge", "quantity", "method", "against", "best_of", "prompts", "value", "low", "high", "key"
+)  # fmt: skip
 
 # (P, n) per noise set; a method without chance has one sample, which stands for both sets.
 Values = Mapping[str, np.ndarray]
@@ -68,7 +69,8 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
     Returns:
         One row per number: split; pattern (all, outpainting, warping); judge (noiseless, reward, or the column that
         is averaged); quantity (win_rate, mean, variance between samples of a prompt); method; against (the other
-        method of a win rate); best_of (win rates); prompts; value with its 95 % interval low, high.
+        method of a win rate); best_of (win rates); prompts; value with its 95 % interval low, high; key, the name of
+        the value among the flat metrics.
 
     Raises:
         PrefPaintError: see `measures.check_samples`.
@@ -85,7 +87,15 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
                 logger.warning("%s: no prompt has a hole of the kind %s (masks.patterns)", split, pattern)
             else:
                 rows += [{"split": split, "pattern": pattern, **row} for row in _rows(part, names, config)]
+    for row in rows:
+        row["key"] = _key(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"best_of": "Int64"})
+
+
+def _key(row: Mapping[str, object]) -> str:
+    kind = [] if row["pattern"] == ALL else [row["pattern"]]
+    key = "_".join(map(str, [row["split"], *kind, row["judge"], row["quantity"], row["method"]]))
+    return f"{key}_against_{row['against']}_s{row['best_of']}" if row["against"] else key
 
 
 def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> Iterator[dict[str, object]]:
@@ -130,14 +140,7 @@ def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> I
 
 def methods_metrics(table: pd.DataFrame) -> dict[str, float | int]:
     """The table as flat metrics, e.g. seen_warping_noiseless_win_rate_telea_against_base_s1, ..._low, ..._high."""
-    metrics: dict[str, float | int] = {}
-    for row in table.itertuples():
-        key = "_".join([row.split, *([] if row.pattern == ALL else [row.pattern]), row.judge, row.quantity, row.method])
-        if row.against:
-            key += f"_against_{row.against}_s{row.best_of}"
-        for suffix, number in (("", row.value), ("_low", row.low), ("_high", row.high)):
-            if math.isfinite(number):
-                metrics[key + suffix] = round(float(number), DIGITS)
+    metrics = keyed_values(table)
     for (split, pattern), part in table[table["judge"] == "reward"].groupby(["split", "pattern"]):
         metrics[f"{split}_prompts" if pattern == ALL else f"{split}_{pattern}_prompts"] = int(part["prompts"].max())
     return metrics

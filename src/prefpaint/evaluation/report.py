@@ -137,8 +137,8 @@ def _description_rows(table: pd.DataFrame, split: str) -> list[dict[str, Any]]:
                 {
                     "words": words,
                     "unit": unit,
-                    "base": means.loc["base", "value"],
-                    "aligned": means.loc["aligned", "value"],
+                    "base": means.loc["base"],
+                    "aligned": means.loc["aligned"],
                     "change": change.iloc[0],
                 }
             )
@@ -164,8 +164,11 @@ def _second_view_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "method": name,
             "values": [
                 {
-                    end: metrics[f"{quantity}_{name}{tail}"]
-                    for end, tail in (("value", ""), ("low", "_low"), ("high", "_high"))
+                    "key": f"{quantity}_{name}",
+                    **{
+                        end: metrics[f"{quantity}_{name}{tail}"]
+                        for end, tail in (("value", ""), ("low", "_low"), ("high", "_high"))
+                    },
                 }
                 for quantity in ("psnr", "ssim")
             ],
@@ -240,7 +243,7 @@ def render_report(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, number=number, signed=signed, percent_range=percent_range)
-    environment.globals.update(number=number)
+    environment.globals.update(number=number, signed=signed)
     table, splits = report.table, list(report.table["split"].unique())
     rates = table[(table["quantity"] == "win_rate")].sort_values("best_of", kind="stable")
     return environment.get_template("report.html.jinja").render(
@@ -255,6 +258,8 @@ def render_report(report: Report) -> str:
             )
             if sentence
         ],
+        held_out_sentence=sentences.held_out_sentence(report.metrics.get("align_metrics", {})),
+        conformal_length=report.metrics.get("bound_metrics", {}).get("test_conformal_length"),
         watch_sentences=sentences.watch_sentences(report.metrics.get("align_metrics", {})),
         bound_sentences=[
             sentence

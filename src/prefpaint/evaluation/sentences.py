@@ -36,7 +36,7 @@ class Verdict:
     high: float
 
 
-def verdict(row: "pd.Series[Any]", change: "pd.Series[Any]") -> Verdict:
+def verdict(row: "pd.Series[Any]", change: "pd.Series[Any]", better: float, worse: float) -> Verdict:
     """Read one win rate and its mean change.
 
     A win rate whose interval contains one half shows neither gain nor loss; a mean that moves the other way
@@ -45,6 +45,7 @@ def verdict(row: "pd.Series[Any]", change: "pd.Series[Any]") -> Verdict:
     Args:
         row: of the measures table: win_rate, independent, S = 1.
         change: difference, aligned minus base, of the same judge and split.
+        better, worse: shares of the prompts whose mean score rose and fell.
     """
     word = "better" if row["low"] > 0.5 else "worse" if row["high"] < 0.5 else "open"
     few = row["prompts"] < LEAST_PROMPTS
@@ -58,7 +59,8 @@ def verdict(row: "pd.Series[Any]", change: "pd.Series[Any]") -> Verdict:
     sentence = (
         f"On {row['prompts']} {row['split']} prompts the aligned model wins {percent(row['value'])} of comparisons "
         f"(95\N{NO-BREAK SPACE}% interval {percent_range(row)}): {meaning}; the mean score changes by "
-        f"{signed(change['value'])} ({signed(change['low'])} to {signed(change['high'])})."
+        f"{signed(change['value'])} ({signed(change['low'])} to {signed(change['high'])}). On average "
+        f"{percent(better)} of the prompts got better and {percent(worse)} worse."
     )
     if (word == "better" and change["value"] < 0) or (word == "worse" and change["value"] > 0):
         sentence += " Win rate and mean disagree: a few prompts changed much, the other way."
@@ -79,7 +81,11 @@ def verdicts(table: pd.DataFrame) -> list[Verdict]:
     whole = pick(table, pattern=ALL, judge=judge)
     rates = pick(whole, quantity="win_rate", comparison="independent", best_of=1)
     changes = pick(whole, quantity="difference").set_index("split")
-    return [verdict(row, changes.loc[row["split"]]) for _, row in rates.iterrows()]
+    better, worse = (pick(whole, quantity=f"share_{name}").set_index("split")["value"] for name in ("better", "worse"))
+    return [
+        verdict(row, changes.loc[row["split"]], better[row["split"]], worse[row["split"]])
+        for _, row in rates.iterrows()
+    ]
 
 
 def trust_sentences(table: pd.DataFrame) -> list[str]:
@@ -163,6 +169,20 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
         f"{suspicion} Fills drifted from the base's by: {drift} (of 1); KL to the base {number(metrics['watch_kl'])} "
         "nats per step and latent.",
     ]
+
+
+def held_out_sentence(metrics: Mapping[str, Any]) -> str:
+    """What the truest judge of held-out prompts said when alignment ended; empty without a watch."""
+    judge = "noiseless" if "watch_noiseless_gain" in metrics else "referee"
+    if f"watch_{judge}_gain" not in metrics:
+        return ""
+    words = {"noiseless": "the simulated raters' noiseless score", "referee": "the referee, which chose the weights"}
+    gain, error = metrics[f"watch_{judge}_gain"], metrics[f"watch_{judge}_gain_error"]
+    said = "a gain" if gain > 2 * error else "a loss" if gain < -2 * error else "neither gain nor loss"
+    return (
+        f"Held-out prompts that alignment was watched on show {said}: {signed(gain)} \N{PLUS-MINUS SIGN} "
+        f"{number(error)} (one standard error) by {words[judge]}."
+    )
 
 
 def bound_sentence(metrics: Mapping[str, Any]) -> str:
@@ -298,6 +318,6 @@ def beaten_sentences(methods: pd.DataFrame) -> list[str]:
     for split, rows in ahead.groupby("split", sort=False):
         wins = [f"{row['method']} wins {percent(row['value'])} ({percent_range(row)})" for _, row in rows.iterrows()]
         sentences.append(
-            f"On {split} prompts {' and '.join(wins)} against the aligned model: for this judge there are better fills."
+            f"On {split} prompts {', '.join(wins)} against the aligned model: for this judge there are better fills."
         )
     return sentences

@@ -67,7 +67,7 @@ def compare_all_methods(
 
 def score_with_other_models(
     evaluation: pd.DataFrame, painted: ImageFolder, images: ImageFolder, config: EvaluateConfig
-) -> tuple[pd.DataFrame, dict[str, float]]:
+) -> tuple[pd.DataFrame, dict[str, float | int]]:
     """What other people's models make of the fills, as a table and as flat metrics."""
     from prefpaint.evaluation.learned import learned_metrics, learned_scores
 

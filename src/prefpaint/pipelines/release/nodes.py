@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.inpainting.config import SamplingConfig
 
 
 def release_model(
@@ -20,6 +21,7 @@ def release_model(
     bound_metrics: dict[str, Any],
     align_metrics: dict[str, Any],
     align: AlignConfig,
+    sampling: SamplingConfig,
 ) -> tuple[Any, str]:
     """The aligned model and its card."""
     from prefpaint.evaluation.card import Facts, base_license, model_card
@@ -32,6 +34,8 @@ def release_model(
         size=native_size(aligned),
         simulated=bool(preferences_metrics["simulated"]),
         mode=align.mode,
+        seed=align.seed,
+        sampling=sampling,
         photographs=photographs,
         prompts=prompts,
         table=table,

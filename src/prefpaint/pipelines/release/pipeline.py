@@ -21,6 +21,7 @@ def create_pipeline() -> Pipeline:
                     "methods_table",
                     *metrics,
                     "params:align",
+                    "params:sampling",
                 ],
                 "release",
                 name="release_model",
