@@ -10,13 +10,13 @@ import torch
 import transformers
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation import learned
-from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
 from prefpaint.evaluation.learned import (
     NO_CHECKPOINT,
     SCORES,
     aesthetic_judge,
     blip_judge,
+    check_checkpoints,
     clip_judge,
     imagereward_judge,
     inception_score,
@@ -198,17 +198,12 @@ def test_a_damaged_file_and_a_long_text(
         assert np.isfinite(judge(str(models / name), "a photograph " * 300)(pictures())).all()
 
 
-def test_a_bad_checkpoint_is_met_before_others_are_run(
-    judged: tuple[pd.DataFrame, ImageFolder, ImageFolder],
-    models: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_checkpoints_are_checked_by_themselves(models: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    scores = {"clip": str(models / "clip"), "classifier": str(tmp_path / "empty")}
-    monkeypatch.setattr(learned, "_batched", lambda *_: pytest.fail("a score was run"))
-    with pytest.raises(PrefPaintError, match=r"evaluate\.scores\.classifier"):
-        learned_scores(*judged, EvaluateConfig.model_validate({"scores": scores}))
+    scores = {"clip": str(models / "clip"), "classifier": str(models / "classifier")}
+    check_checkpoints(LearnedScoresConfig.model_validate(scores))
+    with pytest.raises(PrefPaintError, match=r"evaluate\.scores\.classifier: .*empty cannot be loaded"):
+        check_checkpoints(LearnedScoresConfig.model_validate(scores | {"classifier": str(tmp_path / "empty")}))
 
 
 def test_inception_scores_are_of_equally_many_pictures(

@@ -21,7 +21,8 @@ from prefpaint.datasets import (
     TextDataset,
     WorkspaceDataset,
 )
-from prefpaint.evaluation.config import EvaluateConfig, MethodConfig
+from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig, MethodConfig
 from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.evaluate.pipeline import create_pipeline
@@ -286,6 +287,16 @@ def test_what_changes_is_painted_afresh_and_nothing_else(
     one = inputs["prompts"].assign(mask_sha256=["other", *inputs["prompts"]["mask_sha256"][1:]])
     again = {name for name, stamp in stamps(prompts=one).items() if before[name] != stamp}
     assert again == {name for name in before if f"_{one['prompt_id'].iloc[0]}_" in name}
+
+
+def test_a_wrong_score_is_met_before_anything_is_painted(
+    inputs: dict[str, Any], catalog: DataCatalog, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    config = CONFIG.model_copy(update={"scores": LearnedScoresConfig(clip=str(tmp_path / "empty"))})
+    with pytest.raises(PrefPaintError, match=r"evaluate\.scores\.clip"):
+        run({**inputs, "params:evaluate": config}, tmp_path / "output")
+    assert not (tmp_path / "output/evaluation_images").exists()
 
 
 def test_with_ratings_of_people_nothing_claims_a_true_score(

@@ -167,7 +167,7 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         agreement=AGREEMENT,
         quality=_quality(facts.metrics),
         training=f"Mode `{facts.mode}`, seed {facts.seed}, {align['iterations']} iterations, "
-        f"{number(align['unet_evaluations'])} UNet evaluations; mean reward {number(align['reward_first_fifth'])} in the first fifth, "
-        f"{number(align['reward_last_fifth'])} in the last.",
+        f"{number(align['unet_evaluations'])} UNet evaluations; mean reward {number(align['reward_first_fifth'])} in "
+        f"the first fifth, {number(align['reward_last_fifth'])} in the last.",
         watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "nothing watched for that here.",
     )

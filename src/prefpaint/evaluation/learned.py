@@ -226,10 +226,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     given: LearnedScoresConfig = config.scores
     seed, names = derive_seed("bootstrap", config.seed), evaluation["image_id"].tolist()
-    named = {name: make for name, make in _judges(given).items() if getattr(given, name)}
-    # A checkpoint that cannot be used is met before the hours that the others take.
-    for make in named.values():
-        make()
+    named = _named_judges(given)
     values = {name: _batched(make(), samples, names) for name, make in named.items() if name != "classifier"}
     logits = np.zeros((0, 0))
     # Inception Scores grow with the number of pictures: one of each prompt, whatever the method.
@@ -270,15 +267,26 @@ def _rows(
             yield {**row, "prompts": found.prompts, "value": found.value, "low": found.low, "high": found.high}
 
 
-def _judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Judge]]:
-    """What loads the model of each score."""
-    return {
+def _named_judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Judge]]:
+    """What loads the model of each score that has a checkpoint."""
+    judges: dict[str, Callable[[], Judge]] = {
         "clip": lambda: clip_judge(given.clip, given.text),
         "blip": lambda: blip_judge(given.blip, given.text),
         "aesthetic": lambda: aesthetic_judge(given.aesthetic),
         "classifier": lambda: logits_judge("classifier", given.classifier)[0],
         "imagereward": lambda: imagereward_judge(given.imagereward, given.text),
     }
+    return {name: make for name, make in judges.items() if getattr(given, name)}
+
+
+def check_checkpoints(given: LearnedScoresConfig) -> None:
+    """Load and drop every checkpoint that is named, so that a wrong one is met before hours of other work.
+
+    Raises:
+        PrefPaintError: one cannot be used.
+    """
+    for make in _named_judges(given).values():
+        make()
 
 
 def learned_metrics(table: pd.DataFrame) -> dict[str, float | int]:

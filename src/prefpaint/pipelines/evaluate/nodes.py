@@ -21,8 +21,10 @@ def paint_comparison(
     config: EvaluateConfig,
 ) -> ImageWork:
     """Samples of all methods on the evaluation prompts, from equal and from independent noise."""
+    from prefpaint.evaluation.learned import check_checkpoints
     from prefpaint.evaluation.samples import evaluation_work, method_loaders
 
+    check_checkpoints(config.scores)
     loaders = {"base": lambda: base, "aligned": lambda: aligned, **method_loaders(config)}
     return evaluation_work(loaders, prompts, images, masks, sampling, config)
 
