@@ -137,11 +137,14 @@ def test_a_killed_folder_goes_on_where_it_stopped(tmp_path: Path) -> None:
     ]
 
 
-def test_another_fingerprint_starts_afresh_and_other_keys_leave_nothing_behind(tmp_path: Path) -> None:
+def test_another_fingerprint_starts_afresh_and_other_keys_leave_nothing_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     dataset = ImageFolderDataset(str(tmp_path / "images"))
     dataset.save(numbered(5, "one", []))
     asked: list[str] = []
     dataset.save(numbered(3, "two", asked, value=9))
+    assert "2 pictures of earlier runs do not belong to this one and are removed" in caplog.text
     assert asked == ["image_0", "image_1", "image_2"]
     loaded = dataset.load()
     assert list(loaded) == asked and (loaded["image_1"] == 9).all()

@@ -1,10 +1,14 @@
 """Folders of images that are completed item by item."""
 
+import logging
 from typing import Any
 
+from prefpaint import distributed
 from prefpaint.datasets.base import PathDataset
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import MARKER, ImageFolder, ImageWork, complete_folder
+
+logger = logging.getLogger(__name__)
 
 
 class ImageFolderDataset(PathDataset):
@@ -41,7 +45,13 @@ class ImageFolderDataset(PathDataset):
         self._put(data)
 
     def _put(self, data: ImageWork) -> None:
-        complete_folder(ImageFolder(self._filepath, self._masks), data)
+        folder = ImageFolder(self._filepath, self._masks)
+        others = len(set(folder) - set(data.keys))
+        if others and distributed.is_main():
+            logger.warning(
+                "%s: %d pictures of earlier runs do not belong to this one and are removed", folder.path, others
+            )
+        complete_folder(folder, data)
 
     def _exists(self) -> bool:
         return (self._filepath / MARKER).exists()
