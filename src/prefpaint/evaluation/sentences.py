@@ -59,8 +59,8 @@ def verdict(row: "pd.Series[Any]", change: "pd.Series[Any]", better: float, wors
     sentence = (
         f"On {row['prompts']} {row['split']} prompts the aligned model wins {percent(row['value'])} of comparisons "
         f"(95\N{NO-BREAK SPACE}% interval {percent_range(row)}): {meaning}; the mean score changes by "
-        f"{signed(change['value'])} ({signed(change['low'])} to {signed(change['high'])}). On average "
-        f"{percent(better)} of the prompts got better and {percent(worse)} worse."
+        f"{signed(change['value'])} ({signed(change['low'])} to {signed(change['high'])}). By the mean of "
+        f"their samples {percent(better)} of the prompts got better and {percent(worse)} worse."
     )
     if (word == "better" and change["value"] < 0) or (word == "worse" and change["value"] > 0):
         sentence += " Win rate and mean disagree: a few prompts changed much, the other way."
