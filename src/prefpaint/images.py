@@ -135,7 +135,7 @@ def _prepare(folder: ImageFolder, work: ImageWork) -> None:
         kept = path.suffix != ".png" or marks.get(path.stem) in known
         if path.name.startswith(".") or not kept:
             path.unlink()
-    if before != lines:
+    if before != lines or not marker.exists():
         with whole_file(marker) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines))
 

@@ -115,7 +115,7 @@ def test_views_that_are_asked_for(inpainter: Inpainter, tmp_path: Path) -> None:
     image, depth = picture(), np.linspace(1, 3, 32 * 32).reshape(32, 32)
     asked = NovelViewConfig(views=((0.2, 0.0), (0.0, 0.0)))
     frames = ImageFolder(tmp_path)
-    complete_folder(frames, views_work(inpainter, image, depth, asked))
+    complete_folder(frames, views_work(inpainter.original, image, depth, inpainter.config, asked))
     assert list(frames) == ["frame_0000", "frame_0001"]
     same = novel_view(inpainter, image, depth, [(0.2, 0.0)], asked.field_of_view, asked.seed)
     assert same.holes.any()
@@ -128,15 +128,17 @@ def test_views_that_are_asked_for(inpainter: Inpainter, tmp_path: Path) -> None:
 def test_killed_views_go_on_to_the_same_frames(inpainter: Inpainter, tmp_path: Path) -> None:
     image, depth = picture(), np.linspace(1, 3, 32 * 32).reshape(32, 32)
     frames, config = ImageFolder(tmp_path), NovelViewConfig(frames=5)
-    complete_folder(frames, views_work(inpainter, image, depth, config))
+    complete_folder(frames, views_work(inpainter.original, image, depth, inpainter.config, config))
     whole = {name: frames.checksum(name) for name in frames}
     for name in ("frame_0001", "frame_0003"):
         frames.file(name).unlink()
     kept = {name: frames.file(name).stat().st_mtime_ns for name in frames}
-    complete_folder(frames, views_work(inpainter, image, depth, config))
+    complete_folder(frames, views_work(inpainter.original, image, depth, inpainter.config, config))
     assert {name: frames.checksum(name) for name in frames} == whole
     assert all(frames.file(name).stat().st_mtime_ns == time for name, time in kept.items())
-    complete_folder(frames, views_work(inpainter, image, depth, config.model_copy(update={"seed": 1})))
+    complete_folder(
+        frames, views_work(inpainter.original, image, depth, inpainter.config, config.model_copy(update={"seed": 1}))
+    )
     assert any(frames.checksum(name) != whole[name] for name in frames)
 
 

@@ -172,6 +172,13 @@ def test_images_with_fingerprints_of_their_own_start_afresh_by_themselves(tmp_pa
     assert made({}) == []
 
 
+def test_a_folder_of_nothing_is_there(tmp_path: Path) -> None:
+    for prints in ("one", {}):
+        dataset = ImageFolderDataset(str(tmp_path / f"{len(prints)}"))
+        dataset.save(ImageWork(prints, [], lambda missing: []))
+        assert len(dataset.load()) == 0
+
+
 def test_image_folders_hold_masks_and_16_bit_maps(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     mask, depth = rng.integers(0, 2, (5, 6)).astype(np.uint8), rng.integers(1, 65536, (5, 6)).astype(np.uint16)

@@ -115,7 +115,9 @@ def test_the_licence_of_a_base_on_a_hub(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_call_in_the_card_works(tiny_base: Path, tmp_path: Path) -> None:
     """The code that a reader copies, on the checkpoint that it stands beside."""
-    card = model_card(replace(facts(), size=32, sampling=SamplingConfig(steps=2, eta=1.0, guidance=1.0)), "mit")
+    card = model_card(
+        replace(facts(), size=32, sampling=SamplingConfig(steps=2, eta=1.0, text_prompt='a "fine" \\ photo')), "mit"
+    )
     code = card.partition("```python\n")[2].partition("```")[0].replace("this folder", str(tiny_base))
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     hole = np.zeros((32, 32), np.uint8)

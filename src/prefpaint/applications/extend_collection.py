@@ -13,6 +13,7 @@ from prefpaint.applications.seams import Visibility, seam_visibility
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, ImageWork
+from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -75,18 +76,20 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
     return ImageWork(stamps, list(files), produce)
 
 
-def extend_work(inpainter: Any, originals: ImageFolder, config: ExtendConfig) -> ImageWork:
+def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, config: ExtendConfig) -> ImageWork:
     """The widened pictures; pictures of one size are painted together.
 
     Args:
-        inpainter: an `inpainting.sampling.Inpainter`.
+        pipe: a `StableDiffusionInpaintPipeline`.
         originals: what is to be widened.
+        sampling: the denoising chain.
         config: how wide, and how. Pictures that are as wide already are left out, and said so.
 
     Raises:
         PrefPaintError: every picture is as wide already.
     """
     from prefpaint.inpainting.checkpoint import weights_digest
+    from prefpaint.inpainting.sampling import Inpainter, native_size
 
     sizes = pd.Series({name: originals.size(name) for name in originals}, dtype=object)
     if sizes.empty and config.folder is not None:
@@ -103,28 +106,32 @@ def extend_work(inpainter: Any, originals: ImageFolder, config: ExtendConfig) ->
         raise PrefPaintError(f"none of {len(sizes)} pictures can be widened; {name}: {reason}")
     names = [str(name) for name in sizes.index if name not in refused]
     common = fingerprint(
-        weights_digest(inpainter.original),
-        dict(inpainter.original.scheduler.config),
+        weights_digest(pipe),
+        dict(pipe.scheduler.config),
         # They change memory and speed only.
-        inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
+        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
         config.model_dump(mode="json", include={"seed", "width", "aspect", "overlap"}),
         [AGAIN, REACH],
     )
     stamps = {name: fingerprint(common, originals.checksum(name)) for name in names}
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        # Here, so that each of several processes has its own.
+        inpainter, side = Inpainter(pipe, sampling), native_size(pipe)
         with Progress("extend", len(names), len(names) - len(missing)) as progress:
             for size, group in sizes[list(missing)].groupby(sizes, sort=False):
                 width, height = size
-                pixels = wanted_width(height, width, config) * height
-                together = min(inpainter.config.batch, max(1, PIXELS_AT_ONCE // pixels))
+                layout = plan_layout(height, width, side, config)
+                # Painted at the model's height, put together at the picture's own.
+                pixels = max(layout.wanted * height, layout.total * side)
+                together = min(sampling.batch, max(1, PIXELS_AT_ONCE // pixels))
                 for start in range(0, len(group), together):
                     keys = [str(key) for key in group.index[start : start + together]]
                     seeds = [derive_seed("extend", config.seed, key) for key in keys]
                     yield from zip(keys, extend(inpainter, originals.stack(keys), seeds, config).images, strict=True)
                     progress.step(len(keys))
 
-    return ImageWork(stamps, names, produce, inpainter.config.processes)
+    return ImageWork(stamps, names, produce, sampling.processes)
 
 
 def find_joints(
@@ -155,11 +162,14 @@ def extend_metrics(seen: Sequence[Visibility]) -> dict[str, float | int]:
         "joints": len(steps),
         "joints_within_range": round(sum(one.inside for one in seen) / len(steps), 6),
         "joints_above_range": round(float(np.mean([v > one.high for one in seen for v in one.joints])), 6),
+        "joints_told": sum(len(one.colour_above) for one in seen),
         **{
-            f"joints_{name}_above": round(float(np.mean(values)), 6)
+            name: round(float(np.mean(values)), 6)
             for name, values in (
-                ("colour", [v for one in seen for v in one.colour_above]),
-                ("texture", [v for one in seen for v in one.texture_above]),
+                ("joints_colour_above", [v for one in seen for v in one.colour_above]),
+                ("joints_texture_above", [v for one in seen for v in one.texture_above]),
+                ("inside_colour_above", [v for one in seen for v in one.colour_inside]),
+                ("inside_texture_above", [v for one in seen for v in one.texture_inside]),
             )
             if values
         },

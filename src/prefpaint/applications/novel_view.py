@@ -14,6 +14,7 @@ from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageWork
 from prefpaint.inpainting.classical import classical_fill
+from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.masks.warp import Pose, orbit_pose, warp_view
 from prefpaint.progress import Progress
 
@@ -261,37 +262,42 @@ def choose_photograph(regions: pd.DataFrame) -> str:
     return str(regions.sort_values(["disparity", "photograph"], ascending=[False, True])["photograph"].iloc[0])
 
 
-def views_work(inpainter: Any, image: np.ndarray, depth: np.ndarray, config: NovelViewConfig) -> ImageWork:
+def views_work(
+    pipe: Any, image: np.ndarray, depth: np.ndarray, sampling: SamplingConfig, config: NovelViewConfig
+) -> ImageWork:
     """The configured views of a picture of any size, one by one, at the model's size.
 
     Args:
-        inpainter: an `inpainting.sampling.Inpainter`.
+        pipe: a `StableDiffusionInpaintPipeline`.
         image: (H, W, 3) uint8; its centred square is shown.
         depth: (H, W) float, positive, along the optical axis.
+        sampling: the denoising chain.
         config: from where it is seen.
 
     Raises:
         PrefPaintError: see `novel_view`.
     """
     from prefpaint.inpainting.checkpoint import weights_digest
-    from prefpaint.inpainting.sampling import native_size
+    from prefpaint.inpainting.sampling import Inpainter, native_size
 
-    square, deep = centred_square(image, depth, native_size(inpainter.original))
+    square, deep = centred_square(image, depth, native_size(pipe))
     path = config.views or camera_path(config.frames, config.yaw, config.pitch)
     views = {f"frame_{number:04d}": view for number, view in enumerate(path)}
     common = fingerprint(
-        weights_digest(inpainter.original),
-        dict(inpainter.original.scheduler.config),
+        weights_digest(pipe),
+        dict(pipe.scheduler.config),
         # They change memory and speed only.
-        inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
+        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
         config.model_dump(mode="json", include={"seed", "field_of_view"}),
         [sha256(np.ascontiguousarray(values).tobytes()).hexdigest() for values in (square, deep)],
     )
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        # Here, so that each of several processes has its own.
+        inpainter = Inpainter(pipe, sampling)
         with Progress("novel_view", len(views), len(views) - len(missing)) as progress:
-            for start in range(0, len(missing), inpainter.config.batch):
-                keys = missing[start : start + inpainter.config.batch]
+            for start in range(0, len(missing), sampling.batch):
+                keys = missing[start : start + sampling.batch]
                 seen = [views[key] for key in keys]
                 yield from zip(
                     keys,
@@ -301,4 +307,4 @@ def views_work(inpainter: Any, image: np.ndarray, depth: np.ndarray, config: Nov
                 progress.step(len(keys))
 
     stamps = {name: fingerprint(common, view) for name, view in views.items()}
-    return ImageWork(stamps, list(views), produce, inpainter.config.processes)
+    return ImageWork(stamps, list(views), produce, sampling.processes)

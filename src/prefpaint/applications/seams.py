@@ -9,7 +9,7 @@ import numpy as np
 RANGE = (2.5, 97.5)
 # Bands beside a joint, as a part of the height; how many places of the original they are compared with at least, and
 # the percentile of what is found there.
-BANDS, MIN_BAND, LEAST_PLACES, PLACES = 8, 2, 8, 95
+BANDS, MIN_BAND, LEAST_PLACES, PLACES = 8, 2, 16, 95
 # Squared grey levels nobody sees.
 ENERGY_FLOOR = 4.0
 
@@ -26,6 +26,8 @@ class Visibility:
         low, high: the middle 95 % of that of all other columns.
         colour_above, texture_above: of each joint, whether colour and texture change more across it, from band to
             band, than at 95 % of the places inside the original; empty where the original is too narrow to tell.
+        colour_inside, texture_inside: the same of the places inside the original, each half judged by the other: what
+            a picture that goes on as it was would show.
     """
 
     joints: list[float]
@@ -33,6 +35,8 @@ class Visibility:
     high: float
     colour_above: list[bool]
     texture_above: list[bool]
+    colour_inside: list[bool]
+    texture_inside: list[bool]
 
     @property
     def inside(self) -> int:
@@ -84,9 +88,17 @@ def seam_visibility(image: np.ndarray, joints: Sequence[int], original: np.ndarr
     low, high = np.percentile(steps[~at_joint], RANGE)
     band = max(MIN_BAND, image.shape[0] // BANDS)
     places = range(band, original.shape[1] - band + 1)
-    above = np.zeros((0, 2), bool)
+    above = inside = np.zeros((0, 2), bool)
     if len(places) >= LEAST_PLACES:
-        above = band_changes(image, joints) > np.percentile(band_changes(original, places), PLACES, axis=0)
+        known = band_changes(original, places)
+        above = band_changes(image, joints) > np.percentile(known, PLACES, axis=0)
+        halves = np.array_split(known, 2)
+        inside = np.concatenate(
+            [ours > np.percentile(theirs, PLACES, axis=0) for ours, theirs in zip(halves, halves[::-1], strict=True)]
+        )
     return Visibility(
-        [float(steps[x - 1]) for x in joints], float(low), float(high), above[:, 0].tolist(), above[:, 1].tolist()
+        [float(steps[x - 1]) for x in joints],
+        float(low),
+        float(high),
+        *(part[:, column].tolist() for part in (above, inside) for column in (0, 1)),
     )

@@ -154,6 +154,7 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         size=facts.size,
         license=license_name,
         sampling=facts.sampling,
+        texts=[repr(text) for text in (facts.sampling.text_prompt, facts.sampling.negative_text_prompt)],
         held_out=held_out_sentence(align),
         verdicts=[one.sentence for one in said],
         judge="the simulated raters' noiseless score (0 to 7)"

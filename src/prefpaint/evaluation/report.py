@@ -260,6 +260,7 @@ def render_report(report: Report) -> str:
         ],
         held_out_sentence=sentences.held_out_sentence(report.metrics.get("align_metrics", {})),
         conformal_length=report.metrics.get("bound_metrics", {}).get("test_conformal_length"),
+        conformal_level=1 - report.metrics.get("bound_metrics", {}).get("delta", 0),
         watch_sentences=sentences.watch_sentences(report.metrics.get("align_metrics", {})),
         bound_sentences=[
             sentence

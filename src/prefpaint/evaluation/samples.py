@@ -136,6 +136,8 @@ def _method_prints(
         if (width, height) != (side, side):
             logger.info("%s paints at %d px: prompts of %d x %d px are resized for it", name, side, width, height)
         prints[name] = fingerprint(weights_digest(pipe), dict(pipe.scheduler.config), chain, config.seed)
+        # Before the next is loaded.
+        del pipe
     classical = {name: method.kind for name, method in config.methods.items() if method.kind != "checkpoint"}
     return prints | classical
 
@@ -199,8 +201,9 @@ def evaluation_work(
                     )
                     yield from zip(part.index, painted, strict=True)
                     progress.step(len(part))
-                # Leave the accelerator to the next.
+                # Leave memory and accelerator to the next; in bfloat16 the inpainter has a copy.
                 pipe.to("cpu")
+                del inpainter, pipe
 
     return ImageWork(stamps, list(plan.index), produce, sampling.processes)
 

@@ -285,12 +285,14 @@ def joints_sentence(metrics: Mapping[str, Any]) -> str:
         "the other columns' steps, at "
         f"{percent(metrics['joints_above_range'])} above."
     )
-    if "joints_colour_above" in metrics:
+    if metrics.get("joints_told"):
         sentence += (
             " Whether a strip goes on as the picture was, a wider look tells, from a band of an eighth of the height "
-            f"before each joint to one behind it: at {percent(metrics['joints_colour_above'])} of the joints the "
-            f"colours change more than at 95\N{NO-BREAK SPACE}% of the places inside the originals, at "
-            f"{percent(metrics['joints_texture_above'])} the texture does; 5\N{NO-BREAK SPACE}% would be as inside."
+            f"before a joint to one behind it: at {percent(metrics['joints_colour_above'])} of "
+            f"{number(metrics['joints_told'])} joints the colours change more than at 95\N{NO-BREAK SPACE}% of the "
+            f"places inside the original, at {percent(metrics['joints_texture_above'])} the texture does. Inside the "
+            f"originals, each half judged by the other, it is {percent(metrics['inside_colour_above'])} and "
+            f"{percent(metrics['inside_texture_above'])}."
         )
     return sentence
 

@@ -19,9 +19,8 @@ def gather_pictures(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCo
 def extend_pictures(aligned: Any, originals: ImageFolder, sampling: SamplingConfig, config: ExtendConfig) -> ImageWork:
     """The widened pictures."""
     from prefpaint.applications.extend_collection import extend_work
-    from prefpaint.inpainting.sampling import Inpainter
 
-    return extend_work(Inpainter(aligned, sampling), originals, config)
+    return extend_work(aligned, originals, sampling, config)
 
 
 def measure_joints(

@@ -21,13 +21,12 @@ def view_photograph(
 ) -> ImageWork:
     """What a camera that moves about a photograph sees, frame by frame."""
     from prefpaint.applications.novel_view import choose_photograph, views_work
-    from prefpaint.inpainting.sampling import Inpainter
     from prefpaint.masks.depth import decode_depth
 
     name = config.photograph or choose_photograph(regions)
     if name not in photographs or name not in depth_maps:
         raise PrefPaintError(f"novel_view.photograph: there is no {name}; there are {', '.join(photographs)}")
-    return views_work(Inpainter(aligned, sampling), photographs[name], decode_depth(depth_maps[name]), config)
+    return views_work(aligned, photographs[name], decode_depth(depth_maps[name]), sampling, config)
 
 
 def animate(frames: ImageFolder) -> np.ndarray:

@@ -41,7 +41,10 @@ function load(source, own) {
     draw();
     status(own ? "paint over what is to be filled" : "");
   };
-  image.onerror = () => status("this is no picture that a browser can show", true);
+  image.onerror = async () => {
+    status("this is no picture that a browser can show", true);
+    await call("GET", "/api/about").catch((error) => { if (error.status === 401) ask(); else status(error.message, true); });
+  };
   image.src = source;
 }
 
@@ -99,8 +102,10 @@ $("fill").addEventListener("click", async () => {
       ...found.fills.map((one) => figure(one.image, `${one.name}: reward ${one.reward.toFixed(2)} ± ${one.width.toFixed(2)}`)),
     );
     status("");
-  } catch (error) { status(error.message, true); } finally { $("fill").disabled = false; }
+  } catch (error) { if (error.status === 401) ask(); else status(error.message, true); } finally { $("fill").disabled = false; }
 });
+
+function ask() { $("work").hidden = true; $("sign-in").hidden = false; $("token").focus(); }
 
 async function begin() {
   const link = new URLSearchParams(location.hash.slice(1));
@@ -108,8 +113,7 @@ async function begin() {
   if (link.get("token")) await call("POST", "/api/sign-in", { token: link.get("token") }).catch(() => {});
   try { about = await call("GET", "/api/about"); } catch (error) {
     if (error.status !== 401) throw error;
-    $("sign-in").hidden = false;
-    $("token").focus();
+    ask();
     return;
   }
   $("sign-in").hidden = true;
