@@ -20,7 +20,7 @@ def check_metrics(folder: Path) -> None:
     rates = {name: value for name, value in metrics.items() if "win_rate" in name}
     assert rates, "evaluate_metrics.json: no win rate"
     assert all(0 <= value <= 1 for value in rates.values()), rates
-    for name in ("preferences", "reward", "bound", "align"):
+    for name in ("preferences", "reward", "bound", "align", "methods", "extend", "novel_view"):
         values = json.loads((folder / f"{name}_metrics.json").read_text())
         assert values and all(np.isfinite(value) for value in values.values()), name
 
@@ -31,6 +31,19 @@ def check_report(page: Path) -> None:
     assert text.lstrip().lower().startswith("<!doctype html"), page
     assert "data:image/png;base64," in text and len(text) < 20 * MEGABYTE, page
     assert 'src="http' not in text and 'href="http' not in text.replace('href="https://arxiv.org', ""), page
+
+
+def check_applications(data: Path) -> None:
+    """Pictures became wider and keep what they were; the camera moved."""
+    originals = sorted((data / "07_model_output/extend_originals").glob("*.png"))
+    assert originals, "no picture was widened"
+    for file in originals:
+        narrow = np.asarray(Image.open(file))
+        wide = np.asarray(Image.open(data / "07_model_output/extended_images" / file.name))
+        places = range(wide.shape[1] - narrow.shape[1] + 1)
+        assert any(np.array_equal(wide[:, x : x + narrow.shape[1]], narrow) for x in places), file
+    with Image.open(data / "08_reporting/novel_view.gif") as animation:
+        assert getattr(animation, "n_frames", 1) > 1, "the animation stands still"
 
 
 def check_model(folder: Path) -> None:
@@ -73,6 +86,7 @@ if __name__ == "__main__":
     assert clone in Path(prefpaint.__file__).resolve().parents, "the demo did not run the clone's own code"
     check_metrics(clone / "data/08_reporting")
     check_report(clone / "data/08_reporting/report.html")
+    check_applications(clone / "data")
     check_model(clone / "data/06_models/release")
     check_card(clone / "data/06_models/release/README.md", clone / "data/08_reporting/evaluate_metrics.json")
     print("the demo's results are in order")
