@@ -1,6 +1,5 @@
 """Field-of-view enlargement: a picture becomes wider, window by window."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,6 @@ from PIL import Image
 from prefpaint.applications.extend_config import ExtendConfig
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
-
-logger = logging.getLogger(__name__)
 
 SMALLEST = 8
 # Share of a window's overlap that is painted again and blended, where it is not the original.

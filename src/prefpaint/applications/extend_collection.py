@@ -88,8 +88,7 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
     Raises:
         PrefPaintError: every picture is as wide already.
     """
-    from prefpaint.inpainting.checkpoint import weights_digest
-    from prefpaint.inpainting.sampling import Inpainter, native_size
+    from prefpaint.inpainting.sampling import Inpainter, native_size, painting_digest
 
     sizes = pd.Series({name: originals.size(name) for name in originals}, dtype=object)
     if sizes.empty and config.folder is not None:
@@ -106,10 +105,7 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
         raise PrefPaintError(f"none of {len(sizes)} pictures can be widened; {name}: {reason}")
     names = [str(name) for name in sizes.index if name not in refused]
     common = fingerprint(
-        weights_digest(pipe),
-        dict(pipe.scheduler.config),
-        # They change memory and speed only.
-        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
+        painting_digest(pipe, sampling),
         config.model_dump(mode="json", include={"seed", "width", "aspect", "overlap"}),
         [AGAIN, REACH],
     )

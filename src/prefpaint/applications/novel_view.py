@@ -277,17 +277,13 @@ def views_work(
     Raises:
         PrefPaintError: see `novel_view`.
     """
-    from prefpaint.inpainting.checkpoint import weights_digest
-    from prefpaint.inpainting.sampling import Inpainter, native_size
+    from prefpaint.inpainting.sampling import Inpainter, native_size, painting_digest
 
     square, deep = centred_square(image, depth, native_size(pipe))
     path = config.views or camera_path(config.frames, config.yaw, config.pitch)
     views = {f"frame_{number:04d}": view for number, view in enumerate(path)}
     common = fingerprint(
-        weights_digest(pipe),
-        dict(pipe.scheduler.config),
-        # They change memory and speed only.
-        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
+        painting_digest(pipe, sampling),
         config.model_dump(mode="json", include={"seed", "field_of_view"}),
         [sha256(np.ascontiguousarray(values).tobytes()).hexdigest() for values in (square, deep)],
     )

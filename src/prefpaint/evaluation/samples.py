@@ -123,11 +123,8 @@ def _method_prints(
     config: EvaluateConfig,
 ) -> dict[str, str]:
     """Fingerprint of what each method paints with; one checkpoint is in memory at a time."""
-    from prefpaint.inpainting.checkpoint import weights_digest
-    from prefpaint.inpainting.sampling import native_size
+    from prefpaint.inpainting.sampling import native_size, painting_digest
 
-    # The batch and the processes change memory and speed only: a run killed for memory may go on with a smaller batch.
-    chain = sampling.model_dump(mode="json", exclude={"batch", "processes"})
     width, height = images.size(prompts["prompt_id"].iloc[0])
     prints = {}
     for name, load in loaders.items():
@@ -135,7 +132,7 @@ def _method_prints(
         side = native_size(pipe)
         if (width, height) != (side, side):
             logger.info("%s paints at %d px: prompts of %d x %d px are resized for it", name, side, width, height)
-        prints[name] = fingerprint(weights_digest(pipe), dict(pipe.scheduler.config), chain, config.seed)
+        prints[name] = fingerprint(painting_digest(pipe, sampling), config.seed)
         # Before the next is loaded.
         del pipe
     classical = {name: method.kind for name, method in config.methods.items() if method.kind != "checkpoint"}

@@ -60,16 +60,12 @@ def candidate_work(
         config: how many and from which seed.
         device: torch device.
     """
-    from prefpaint.inpainting.checkpoint import weights_digest
-    from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.inpainting.sampling import Inpainter, painting_digest
 
     plan = plan_candidates(prompts, config).set_index("candidate_id")
     used = prompts[prompts["split"].isin(RATED_SPLITS)]
     stamp = fingerprint(
-        weights_digest(pipe),
-        dict(pipe.scheduler.config),
-        # They change memory and speed only, so a run killed for memory may go on with a smaller batch.
-        sampling.model_dump(mode="json", exclude={"batch", "processes"}),
+        painting_digest(pipe, sampling),
         config,
         used[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
     )

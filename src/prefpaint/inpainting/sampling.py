@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint import distributed
+from prefpaint.config import fingerprint
 from prefpaint.errors import within_memory
-from prefpaint.inpainting.checkpoint import check_inpainting
+from prefpaint.inpainting.checkpoint import check_inpainting, weights_digest
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule, per_image
@@ -55,6 +56,15 @@ class Trajectory:
 def native_size(pipe: Any) -> int:
     """Side in pixels of the pictures a checkpoint was trained on."""
     return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
+
+
+def painting_digest(pipe: Any, config: SamplingConfig) -> str:
+    """Changes whenever a pipeline would paint something else: its weights, its scheduler, or the chain.
+
+    The batch and the processes change memory and speed only: a run killed for memory may go on with a smaller batch.
+    """
+    chain = config.model_dump(mode="json", exclude={"batch", "processes"})
+    return fingerprint(weights_digest(pipe), dict(pipe.scheduler.config), chain)
 
 
 def paste_known(generated: np.ndarray, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
