@@ -6,6 +6,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from prefpaint.commands.base import OneSentence, environment, project
+from prefpaint.commands.photographs import photographs
 from prefpaint.commands.raters import rate, raters, ratings
 from prefpaint.commands.tryout import tryout
 
@@ -33,5 +34,5 @@ def import_reward(file: Path, env: str | None) -> None:
     )
 
 
-COMMANDS = (run, import_reward, rate, raters, ratings, tryout)
+COMMANDS = (run, import_reward, photographs, rate, raters, ratings, tryout)
 cli = click.Group("kedro", commands={str(command.name): command for command in COMMANDS})
