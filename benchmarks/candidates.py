@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from prefpaint.inpainting.checkpoint import load_pipeline
-from prefpaint.inpainting.config import SamplingConfig, SmallModelConfig
+from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter, paste_known
-from prefpaint.inpainting.small_model import build_small_pipeline
+from prefpaint.small_model.build import build_small_pipeline
+from prefpaint.small_model.config import SmallModelConfig
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "06_models" / "base"
 TEXT_LENGTH = 77  # of Stable Diffusion's text encoder

@@ -62,8 +62,11 @@ def evaluate(count: int, samples: int, steps: int) -> dict[str, Any]:
     from prefpaint.evaluation.measures import measure
     from prefpaint.evaluation.methods import compare_methods
     from prefpaint.evaluation.samples import Judges, evaluation_work, judge_samples, plan_samples
+    from prefpaint.fills.config import JudgeModelConfig
+    from prefpaint.fills.likeness import PhotographJudge
     from prefpaint.inpainting.checkpoint import load_pipeline
     from prefpaint.inpainting.config import SamplingConfig
+    from prefpaint.preferences.simulated import NoiselessRater
     from prefpaint.preferences.taste import Taste
     from prefpaint.reward.config import ContrastBackboneConfig, MLPHeadConfig
     from prefpaint.reward.model import RewardModel
@@ -79,7 +82,8 @@ def evaluate(count: int, samples: int, steps: int) -> dict[str, Any]:
         filled = time.perf_counter()
         reward = RewardModel(ContrastBackboneConfig(), MLPHeadConfig()).eval()
         plan = plan_samples(prompts, config)
-        judges = Judges(reward, Lengths(), Taste(), "")
+        rater = NoiselessRater(Taste(), PhotographJudge(JudgeModelConfig()).eval())
+        judges = Judges(reward, Lengths(), rater, "")
         judged = judge_samples(plan, painted, images, masks, judges, Path(place))
         seen = time.perf_counter()
         measure(judged, config)

@@ -79,7 +79,7 @@ class Project:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a randomly initialised inpainting checkpoint for 32 px images."""
     from prefpaint.datasets import DiffusersPipelineDataset
-    from prefpaint.inpainting.small_model import build_small_pipeline
+    from prefpaint.small_model.build import build_small_pipeline
     from tests.tiny import SIZE, TINY_MODEL
 
     folder = tmp_path_factory.mktemp("tiny") / "base"
@@ -102,4 +102,8 @@ def make_project(path: Path, base: Path) -> Project:
     (path / "conf/local").mkdir()
     (path / "conf/local/parameters.yml").write_text(yaml.safe_dump(MINIATURE))
     shutil.copytree(base, path / "data/06_models/base")
+    # Imported late: torch reads the number of threads above.
+    from tests.tiny import tiny_judge
+
+    tiny_judge().save_pretrained(path / "data/06_models/judge")
     return Project(path)

@@ -58,9 +58,9 @@ def test_outputs(stage: str) -> None:
         options, kind = found[CATALOG[name]["filepath"]], str(CATALOG[name]["type"]).rsplit(".", 1)[1]
         assert (options["kind"] == "metrics") == name.endswith("_metrics"), name
         assert (options["kind"] == "plots") == (kind == "FigureDataset"), name
-        # A resumable folder must survive the start of its stage; git keeps metrics and the base checkpoint.
+        # A resumable folder must survive the start of its stage; git keeps metrics, the base checkpoint and the judge.
         assert options.get("persist", False) == (kind == "ImageFolderDataset"), name
-        assert (options.get("cache") is False) == (name.endswith("_metrics") or name == "base_model"), name
+        assert (options.get("cache") is False) == (name.endswith("_metrics") or name in ("base_model", "judge")), name
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -141,7 +141,7 @@ def test_a_reward_knob_reruns_reward_and_what_follows() -> None:
 
 
 def test_pretraining_is_frozen() -> None:
-    assert [stage for stage in STAGES if STAGES[stage].get("frozen")] == ["pretrain"]
+    assert [stage for stage in STAGES if STAGES[stage].get("frozen")] == ["pretrain", "judge"]
 
 
 def tracked() -> set[str]:
@@ -154,7 +154,7 @@ def test_the_lock_is_true_for_what_git_tracks() -> None:
     from dvc.repo import Repo
 
     lock = yaml.safe_load((REPOSITORY / "dvc.lock").read_text())["stages"]
-    assert set(STAGES) - {"pretrain"} <= set(lock)
+    assert set(STAGES) - {"pretrain", "judge"} <= set(lock)
     files = tracked()
     with Repo(str(REPOSITORY)) as repo:
         status = repo.status()

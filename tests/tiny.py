@@ -3,14 +3,30 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from prefpaint.fills.config import JudgeModelConfig
+from prefpaint.fills.likeness import PhotographJudge
 from prefpaint.images import ImageFolder, write_image
-from prefpaint.inpainting.config import SmallModelConfig
+from prefpaint.small_model.config import SmallModelConfig
 
 TINY_MODEL = SmallModelConfig(
-    vae_channels=(8, 8, 8), unet_channels=(8, 16), unet_attention=(False, True), attention_heads=2, text_width=8
+    vae_channels=(8, 8, 8),
+    latent_channels=4,
+    unet_channels=(8, 16),
+    unet_attention=(False, True),
+    attention_heads=2,
+    text_width=8,
 )
 SIZE = 32
+
+
+def tiny_judge(seed: int = 0) -> PhotographJudge:
+    """A judge of the real class that was not trained; it says something else of every picture."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        judge = PhotographJudge(JudgeModelConfig(size=SIZE, channels=(8, 8, 8), scale=20.0))
+    return judge.eval().requires_grad_(False)
 
 
 def tiny_prompts(folder: Path, count: int, seed: int = 0) -> tuple[list[str], ImageFolder, ImageFolder]:

@@ -9,6 +9,7 @@ from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.candidates import pipeline as candidates
 from prefpaint.pipelines.evaluate import pipeline as evaluate
 from prefpaint.pipelines.extend import pipeline as extend
+from prefpaint.pipelines.judge import pipeline as judge
 from prefpaint.pipelines.masks import pipeline as masks
 from prefpaint.pipelines.novel_view import pipeline as novel_view
 from prefpaint.pipelines.preferences import pipeline as preferences
@@ -19,10 +20,10 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and four that are run by name alone.
+    """The stages in their order, all of them together, and five that are run by name alone.
 
-    `pretrain` makes the embedded base model, `seeds` repeats the training from other seeds, `ablate_reward` and
-    `ablate_align` compare ways to train the reward model and to align.
+    `pretrain` makes the embedded base model and `judge` what the simulated raters share, `seeds` repeats the training
+    from other seeds, `ablate_reward` and `ablate_align` compare ways to train the reward model and to align.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -40,6 +41,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **stages,
         "__default__": sum(stages.values(), Pipeline([])),
         "pretrain": pretrain.create_pipeline(),
+        "judge": judge.create_pipeline(),
         "seeds": seeds.create_pipeline(),
         "ablate_reward": ablate_reward.create_pipeline(),
         "ablate_align": ablate_align.create_pipeline(),

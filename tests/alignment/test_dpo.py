@@ -17,8 +17,8 @@ from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.ddim import make_schedule
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.inpainting.small_model import build_small_pipeline
 from prefpaint.reward.training import RatedImages
+from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 CONFIG = AlignConfig.model_validate(

@@ -10,7 +10,7 @@ from torch import Tensor
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.policy import Policy
 from prefpaint.inpainting.checkpoint import module_digest
-from prefpaint.inpainting.small_model import build_small_pipeline
+from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL
 
 LORA = AlignConfig(tune="lora", lr=1e-2)

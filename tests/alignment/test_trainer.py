@@ -23,7 +23,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.inpainting.small_model import build_small_pipeline
+from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.state import load_state
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 

@@ -15,7 +15,7 @@ from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.inpainting.small_model import build_small_pipeline
+from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 

@@ -15,6 +15,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.card import Facts, base_license, model_card
 from prefpaint.evaluation.measures import measure
 from prefpaint.evaluation.methods import compare_methods
+from prefpaint.evaluation.sentences import OUTSIDE_JUDGE
 from prefpaint.evaluation.wording import number, percent
 from prefpaint.inpainting.config import SamplingConfig
 from tests.evaluation.test_measures import judged
@@ -77,14 +78,33 @@ def test_every_number_of_the_run_is_there() -> None:
     assert "1 seen, 2 train" in card
 
 
+def training(mode: str, **align: float | int) -> str:
+    """The section of the card about training."""
+    given = replace(facts(), mode=mode, metrics=METRICS | {"align": align})
+    return model_card(given, "").partition("## Training\n\n")[2].partition("\n\n## Limits")[0]
+
+
+def test_training_is_told_by_what_the_mode_looks_at() -> None:
+    begun = "seed 3, 28 iterations, 64,512 UNet evaluations"
+    assert training("published", **METRICS["align"]) == (
+        f"Mode `published`, {begun}; mean reward {number(0.07)} in the first fifth, {number(0.28)} in the last."
+    )
+    assert training("dpo", iterations=28, unet_evaluations=64512, loss_first_fifth=0.693, loss_last_fifth=0.5) == (
+        f"Mode `dpo`, {begun}; mean loss of the rated pairs {number(0.693)} in the first fifth, {number(0.5)} in the "
+        "last. It learned from pairs of rated fills directly; no reward was raised."
+    )
+
+
 def test_what_must_not_be_hidden_is_said() -> None:
-    assert "**The raters were simulated.**" in model_card(facts(), "")
-    assert "states no licence" in model_card(facts(), "")
+    card = model_card(facts(), "")
+    assert "**The raters were simulated.**" in card and "states no licence" in card
     people = model_card(facts(people=True), "mit")
     assert "simulated" not in people and "an upper limit" in people
     assert "Licence of the base: mit" in people
     assert "for this judge there are better fills" in model_card(facts(telea=100.0), "")
-    assert "better fills" not in model_card(facts(), "")
+    assert "better fills" not in card
+    for each in (card, people):
+        assert OUTSIDE_JUDGE in each and "by ST-LPIPS (VGG16): " in each
 
 
 def test_the_licence_of_the_base(tmp_path: Path) -> None:

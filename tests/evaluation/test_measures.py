@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,8 +7,8 @@ from pydantic import ValidationError
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.measures import ALL, flat_metrics, measure
-from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, hole_psnr, hole_spread, plan_samples
+from prefpaint.evaluation.measures import ALL, JUDGES, flat_metrics, measure
+from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, OUTSIDE, hole_psnr, hole_spread, plan_samples
 
 
 def prompt_table(count: int = 6) -> pd.DataFrame:
@@ -21,7 +23,7 @@ def prompt_table(count: int = 6) -> pd.DataFrame:
 
 
 def judged(gain: float, config: EvaluateConfig, people: bool = False, noise: float = 1.0) -> pd.DataFrame:
-    """Samples whose score is noise, shared within a set, plus `gain` for the aligned model."""
+    """Samples whose score is noise, shared within a set, plus `gain` for the aligned model; the better, the nearer."""
     table = plan_samples(prompt_table(), config)
     score = [np.random.default_rng(seed).normal() * noise for seed in table["seed"]]
     table["reward"] = np.array(score) + gain * (table["method"] == "aligned")
@@ -31,6 +33,8 @@ def judged(gain: float, config: EvaluateConfig, people: bool = False, noise: flo
         table[name] = 1.0
     table["hole_psnr"] = np.where(table["pattern"] == "warp", np.nan, 20.0)
     table["hole_ssim"] = table["hole_psnr"] / 40
+    for name in OUTSIDE:
+        table[name] = np.where(table["pattern"] == "warp", np.nan, 1 / (1 + np.exp(table["reward"])))
     return table
 
 
@@ -100,6 +104,62 @@ def test_with_ratings_of_people_there_is_no_noiseless_number() -> None:
     table = measure(judged(1.0, config, people=True), config)
     assert "noiseless" not in set(table["judge"])
     assert not any("noiseless" in key or "order_accuracy" in key for key in flat_metrics(table))
+
+
+def test_closer_to_the_original_by_hand() -> None:
+    config = EvaluateConfig(best_of=(1, 2), splits=("seen",), methods={}, resamples=100)
+    # (base, aligned) distances of two samples each, noise set A then B.
+    distances = {
+        "seen_00000": ([(0.3, 0.2), (0.5, 0.5)], [(0.3, 0.6), (0.4, 0.1)]),
+        "seen_00001": ([(0.1, 0.2), (0.1, 0.2)], [(0.1, 0.2), (0.1, 0.2)]),
+    }
+    prompts = prompt_table(3).query("split == 'seen'").assign(pattern=["outpaint_strip", "outpaint_square", "warp"])
+    samples = plan_samples(prompts, config)
+    samples[["reward", "noiseless", "width", "hole_spread", "hole_psnr", "hole_ssim", *FLAWS]] = 1.0
+    samples["stlpips_vgg"] = np.nan
+    samples["stlpips_alex"] = [
+        distances[row.prompt_id][NOISE_SETS.index(row.noise_set)][row.sample][METHODS.index(row.method)]
+        if row.prompt_id in distances
+        else np.nan
+        for row in samples.itertuples()
+    ]
+    table = measure(samples, config)
+    metrics = flat_metrics(table)
+    # First prompt, other noise. Aligned A (0.2, 0.5) against base B (0.3, 0.4): 2 of 4 wins; aligned B (0.6, 0.1)
+    # against base A (0.3, 0.5): 2 of 4. Same noise: 0.2 beats 0.3, 0.5 ties, 0.6 loses to 0.3, 0.1 beats 0.4: 2.5 of 4.
+    # Base, later against earlier of (0.3, 0.5, 0.3, 0.4): of 6 pairs 0.3 ties 0.3 and wins against 0.5, and 0.4 against
+    # 0.5: 2.5 wins. The second prompt loses everything; base against base ties. The warp does not count.
+    assert metrics["seen_stlpips_alex_win_rate_independent_s1"] == pytest.approx((0.5 + 0) / 2)
+    assert metrics["seen_stlpips_alex_win_rate_equal_s1"] == pytest.approx((2.5 / 4 + 0) / 2)
+    assert metrics["seen_stlpips_alex_win_rate_base_base_s1"] == pytest.approx((2.5 / 6 + 0.5) / 2, abs=1e-6)
+    assert metrics["seen_outpaint_strip_stlpips_alex_win_rate_independent_s1"] == 0.5
+    assert metrics["seen_prompts"] == 3 and metrics["seen_stlpips_alex_prompts"] == 2
+    assert metrics["seen_outpaint_strip_stlpips_alex_prompts"] == 1
+    assert metrics["seen_stlpips_alex_mean_base"] == pytest.approx((1.5 / 4 + 0.1) / 2)
+    # Nearer is less: the distances themselves keep their sign.
+    assert metrics["seen_stlpips_alex_difference"] == pytest.approx(((1.4 - 1.5) / 4 + 0.1) / 2)
+    said = [key for key in metrics if "stlpips" in key]
+    assert not [key for key in said if "_s2" in key or "vgg" in key or "warp" in key]
+    assert not [key for key in said if re.search("variance|share|order", key)]
+
+
+def test_an_outside_judge_leaves_the_other_numbers_alone() -> None:
+    config = EvaluateConfig(resamples=100)
+    samples = judged(0.5, config)
+    blind = flat_metrics(measure(samples.assign(**dict.fromkeys(OUTSIDE, np.nan)), config))
+    seeing = flat_metrics(measure(samples, config))
+    assert blind == {key: value for key, value in seeing.items() if "stlpips" not in key}
+    # Its distances are those of the reward upside down, on the prompts with an original alone.
+    assert seeing["seen_stlpips_vgg_win_rate_independent_s1"] == pytest.approx(
+        flat_metrics(measure(samples[samples["pattern"] != "warp"], config))["seen_reward_win_rate_independent_s1"]
+    )
+
+
+def test_samples_that_an_earlier_version_judged() -> None:
+    config = EvaluateConfig(resamples=100)
+    for judge in JUDGES:
+        with pytest.raises(PrefPaintError, match=f"no column {judge.name}: .*kedro run --pipeline=evaluate` again"):
+            measure(judged(0.5, config).drop(columns=judge.name), config)
 
 
 def test_metrics_are_the_table_and_json_ready() -> None:

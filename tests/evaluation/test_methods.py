@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.evaluation.config import EvaluateConfig, MethodConfig
 from prefpaint.evaluation.measures import ALL, measure
 from prefpaint.evaluation.methods import (
     compare_methods,
@@ -68,6 +68,38 @@ def test_the_papers_table_has_every_group_and_number() -> None:
     assert "seen_reward_variance_base" in metrics and "seen_reward_variance_telea" not in metrics
     assert metrics["unseen_hole_psnr_mean_telea"] == 20.0 and "unseen_warping_hole_psnr_mean_telea" not in metrics
     assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_closer_to_the_original_by_hand() -> None:
+    config = EvaluateConfig(
+        best_of=(1, 2), splits=("seen",), methods={"telea": MethodConfig(kind="telea")}, resamples=100
+    )
+    samples = judged(0.0, config).query("split == 'seen'")
+    first = samples["prompt_id"] == "seen_00000"
+    samples = samples[first | (samples["prompt_id"] == "seen_00001")].copy()
+    place = samples.set_index(["method", "noise_set", "sample"]).index
+    distances = {
+        ("base", "A"): (0.2, 0.4),
+        ("base", "B"): (0.6, 0.1),
+        ("aligned", "A"): (0.3, 0.3),
+        ("aligned", "B"): (0.1, 0.5),
+        ("telea", "A"): (0.2,),
+    }
+    samples["stlpips_alex"] = [distances[method, noise][number] for method, noise, number in place]
+    # The second prompt is a view change.
+    samples.loc[samples["pattern"] == "warp", "stlpips_alex"] = np.nan
+    samples["stlpips_vgg"] = np.nan
+    metrics = methods_metrics(compare_methods(samples, config))
+    # Aligned A (0.3, 0.3) against base B (0.6, 0.1): 2 of 4; aligned B (0.1, 0.5) against base A (0.2, 0.4): 2 of 4.
+    assert metrics["seen_stlpips_alex_win_rate_aligned_against_base_s1"] == 0.5
+    # Telea, 0.2 whatever the noise: base B ½, base A ½ of a tie and 1; aligned B ½, aligned A 1.
+    assert metrics["seen_stlpips_alex_win_rate_telea_against_base_s1"] == (0.5 + 0.75) / 2
+    assert metrics["seen_outpainting_stlpips_alex_win_rate_telea_against_aligned_s1"] == (0.5 + 1) / 2
+    assert metrics["seen_stlpips_alex_win_rate_aligned_against_telea_s1"] == (0.5 + 0) / 2
+    assert metrics["seen_stlpips_alex_mean_telea"] == 0.2
+    assert metrics["seen_stlpips_alex_prompts"] == 1 and metrics["seen_prompts"] == 2
+    said = [key for key in metrics if "stlpips" in key]
+    assert not [key for key in said if re.search("vgg|warping|variance", key) or key.endswith("_s2")]
 
 
 def test_the_plotted_win_rates_are_the_metrics() -> None:

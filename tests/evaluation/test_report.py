@@ -15,9 +15,14 @@ from prefpaint.evaluation.learned import NO_CHECKPOINT
 from prefpaint.evaluation.measures import flat_metrics, measure
 from prefpaint.evaluation.methods import compare_methods, methods_metrics
 from prefpaint.evaluation.report import SCORE_WORDS, Report, metric_rows, render_report
+from prefpaint.evaluation.samples import OUTSIDE
+from prefpaint.evaluation.sanity import COLUMNS as SANITY_COLUMNS
+from prefpaint.evaluation.sanity import sanity_metrics
 from prefpaint.evaluation.sentences import (
+    OUTSIDE_JUDGE,
     bound_sentence,
     interval_sentences,
+    outside_sentences,
     reward_sentence,
     trust_sentences,
     verdict,
@@ -26,7 +31,7 @@ from prefpaint.evaluation.sentences import (
     width_sentence,
     worlds_sentence,
 )
-from prefpaint.evaluation.wording import number, percent, plain_words, signed
+from prefpaint.evaluation.wording import OUTSIDE_WORDS, number, percent, plain_words, signed
 from tests.evaluation.test_measures import judged
 
 CONFIG = EvaluateConfig(resamples=100)
@@ -61,7 +66,7 @@ def gallery() -> list[GalleryRow]:
             choice,
             f"{split}_{i:05d}",
             pattern,
-            (PICTURE, original, PICTURE, PICTURE),
+            (PICTURE, PICTURE, PICTURE, PICTURE, original),
             (3.0, 3.5),
             (0.1, 0.2),
             (0.3, 0.4),
@@ -70,6 +75,16 @@ def gallery() -> list[GalleryRow]:
         for choice in CHOICES
         for i, (pattern, original) in enumerate([("warp", None), ("outpaint_strip", PICTURE)])
     ]
+
+
+SANITY = pd.DataFrame(
+    [
+        (holes, "original", worse, 0.97, 64, share, 0.8125, 1.0, f"sanity_{holes}_original_over_{worse}")
+        for holes in ("outpainting", "warp")
+        for worse, share in (("telea", 0.984375), ("one_colour", 0.953125))
+    ],
+    columns=list(SANITY_COLUMNS),
+)
 
 
 def report(people: bool = False, gain: float = 1.0) -> Report:
@@ -81,7 +96,9 @@ def report(people: bool = False, gain: float = 1.0) -> Report:
         methods=methods,
         learned=pd.DataFrame({"score": list(SCORE_WORDS), "status": NO_CHECKPOINT, "split": None, "method": None}),
         gallery=gallery(),
+        sanity=SANITY[:0] if people else SANITY,
         metrics={
+            "sanity_metrics": sanity_metrics(SANITY[:0] if people else SANITY),
             "evaluate_metrics": flat_metrics(table),
             "methods_metrics": methods_metrics(methods),
             "reward_metrics": {"test_ratings_pair_accuracy": 0.7125, "test_ratings_spearman": 0.8125},
@@ -155,6 +172,7 @@ def test_numbers_as_people_write_them() -> None:
 def test_keys_in_plain_words() -> None:
     assert plain_words("seen_noiseless_win_rate_equal_s3") == "seen noiseless win rate same noise, best of 3"
     assert plain_words("gamma_std") == "γ standard deviation"
+    assert plain_words("seen_stlpips_vgg_win_rate_equal_s1") == ("seen ST-LPIPS (VGG16) win rate same noise, best of 1")
 
 
 def test_a_value_and_its_interval_make_one_row() -> None:
@@ -179,6 +197,50 @@ def test_reward_and_trust_in_one_sentence_each() -> None:
         f"validation_spearman_width_error{end}": value for end, value in (("", 0.25), ("_low", 0.125), ("_high", 0.5))
     }
     assert "0.250 (0.125 to 0.500)" in bound_sentence({**trust, **ranked, "trust_informative": 1})
+
+
+def outside_table(prompts: int, **intervals: tuple[float, float, float]) -> pd.DataFrame:
+    common = {"split": "seen", "pattern": "all", "quantity": "win_rate", "comparison": "independent", "best_of": 1}
+    return pd.DataFrame(
+        [
+            {**common, "judge": f"stlpips_{net}", "prompts": prompts, "value": value, "low": low, "high": high}
+            for net, (value, low, high) in intervals.items()
+        ]
+    )
+
+
+UP, DOWN, EVEN = (0.65, 0.55, 0.75), (0.35, 0.25, 0.45), (0.5, 0.45, 0.55)
+
+
+@pytest.mark.parametrize(
+    ("alex", "vgg", "meaning"),
+    [
+        (UP, UP, "its fills are closer to the originals than the base's"),
+        (DOWN, DOWN, "its fills are farther from the originals than the base's"),
+        (EVEN, EVEN, "neither model's fills are shown to be closer"),
+        (EVEN, UP, "one of the two shows its fills to be closer, the other shows no difference"),
+        (DOWN, EVEN, "one of the two shows its fills to be farther away, the other shows no difference"),
+        (DOWN, UP, "the two contradict each other"),
+    ],
+)
+def test_what_the_outside_judge_says(
+    alex: tuple[float, float, float], vgg: tuple[float, float, float], meaning: str
+) -> None:
+    (said,) = outside_sentences(outside_table(64, alex=alex, vgg=vgg))
+    assert said.startswith("On 64 seen prompts whose original is known") and said.endswith(f": {meaning}.")
+    assert f"{percent(alex[0])} (" in said and f"{percent(vgg[0])} (" in said
+    assert outside_sentences(outside_table(5, alex=alex, vgg=vgg))[0].endswith("too few prompts to say anything.")
+
+
+def test_where_no_original_is_known_the_outside_judge_is_silent() -> None:
+    samples = judged(1.0, CONFIG).assign(**dict.fromkeys(OUTSIDE, np.nan))
+    table, methods = measure(samples, CONFIG), compare_methods(samples, CONFIG)
+    assert outside_sentences(table) == []
+    page = render_report(replace(report(), table=table, methods=methods, metrics={}))
+    assert OUTSIDE_JUDGE not in page and "closer" not in page
+    seeing = unescape(render_report(report()))
+    assert OUTSIDE_JUDGE in seeing and seeing.count("closer, ST-LPIPS (AlexNet)") == len(CONFIG.splits)
+    draw_win_rates(table, samples)
 
 
 def widths(**intervals: tuple[float, float, float]) -> dict[str, float]:
@@ -295,6 +357,7 @@ def test_markup_in_a_metric_is_shown_not_run() -> None:
         {"x": {"note": "<script>alert(1)</script>"}},
         {},
         WORLDS,
+        SANITY,
     )
     html = render_report(bad)
     assert "<script>" not in html and "&lt;script&gt;" in html
@@ -316,7 +379,7 @@ def test_figures_are_drawn_the_same_twice(people: bool) -> None:
 def test_a_split_where_nothing_got_worse_says_so() -> None:
     given = report()
     only = [r for r in gallery() if r.choice != "made worse"]
-    html = render_report(Report(True, given.table, given.methods, given.learned, only, {}, {}, WORLDS[:0]))
+    html = render_report(Report(True, given.table, given.methods, given.learned, only, {}, {}, WORLDS[:0], SANITY[:0]))
     assert html.count('<p class="note">None.</p>') == 2
     draw_gallery(only)
 
@@ -346,6 +409,7 @@ def test_every_number_on_the_page_is_in_a_metrics_file() -> None:
     given = report()
     metrics = [value for values in given.metrics.values() for value in values.values()]
     metrics += [value for row in WORLDS.to_dict("records") for value in row.values()]
+    metrics += SANITY["goal"].tolist()
     metrics += [*CONFIG.best_of, *given.methods["prompts"], int(WORLDS["worlds"].sum())]
     # Each table in the appendix says how long it is, the methods' section how many there are.
     metrics += [len(metric_rows(values)) for values in given.metrics.values()] + [given.methods["method"].nunique() - 2]
@@ -381,7 +445,18 @@ def test_every_cell_shows_the_number_of_its_key() -> None:
     )
     methods = html.partition("All methods</h2>")[2].partition("in the holes")[0]
     wins = re.findall('data-key="([^"]+_against_[^"]+)"', methods)
-    assert wins and all("_noiseless_win_rate_" in key and "_against_base_" in key for key in wins)
+    assert wins and all("_against_base_" in key for key in wins)
+    columns = {f"win rate, S = {size}": "noiseless" for size in CONFIG.best_of}
+    columns |= {f"closer, {words}": judge for judge, words in OUTSIDE_WORDS.items()}
+    for table in re.findall("<table>(.*?)</table>", methods, re.DOTALL):
+        heads = re.findall("<th[^>]*>([^<]*)</th>", table.partition("</thead>")[0])
+        for line in re.findall(r"<tr><td>.*?</tr>", table, re.DOTALL):
+            for head, cell in zip(heads, line.split("</td>"), strict=False):
+                for key in re.findall('data-key="([^"]+_win_rate_[^"]+)"', cell):
+                    size = head.rpartition("= ")[2] if "= " in head else "1"
+                    assert f"_{columns[head]}_win_rate_" in key and key.endswith(f"_s{size}"), (head, key)
+    outside = [key for key in wins if "_stlpips_" in key]
+    assert outside and not any("_warping_" in key for key in outside), "a view change has no original"
     keyed = {key for key, _ in cells}
     for quantity in ("win_rate_independent_s1", "difference", "mean_base", "variance_aligned"):
         assert {f"{split}_noiseless_{quantity}" for split in CONFIG.splits} <= keyed
@@ -409,3 +484,10 @@ def test_other_peoples_scores_are_shown_or_said_not_to_have_run() -> None:
     learned = pd.concat([pd.DataFrame(rows), given.learned[given.learned["score"] != "clip"]])
     page = render_report(replace(given, learned=learned))
     assert page.count("21.500") == 2 * 4 and page.count(NO_CHECKPOINT) == len(SCORE_WORDS) - 1
+
+
+def test_a_missed_sanity_goal_is_marked() -> None:
+    html = render_report(report())
+    assert html.count('<td class="n missed">') == 2, "one colour, in both kinds of hole"
+    assert "original over one colour" in html and "Are the simulated raters sane?" in html
+    assert "Are the simulated raters sane?" not in render_report(report(people=True))

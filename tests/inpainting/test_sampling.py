@@ -11,7 +11,7 @@ from PIL import Image
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter, paste_known
-from prefpaint.inpainting.small_model import build_small_pipeline
+from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 STEPS = 4

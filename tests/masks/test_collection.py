@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Dat
 def test_crops_lie_in_their_splits_region(made: tuple) -> None:
     regions, prompts, _ = made
     place = regions.set_index(["photograph", "split"])
-    home = {"seen": "train", "unseen": "test"}
+    home = {"seen": "train"}
     for row in prompts.itertuples():
         region = place.loc[(row.photograph, home.get(row.split, row.split))]
         assert region["left"] <= row.left < row.right <= region["right"]

@@ -29,11 +29,11 @@ def collected(config: PhotographsConfig, path: Path) -> ImageFolder:
 
 
 def test_a_folder_of_images(tmp_path: Path) -> None:
-    config = PhotographsConfig(folder=user_folder(tmp_path / "mine"), source="holiday")
+    config = PhotographsConfig(folder=user_folder(tmp_path / "mine", 20), source="holiday", unseen=0.2)
     photographs = collected(config, tmp_path / "out")
     regions, report = photograph_regions(config, photographs)
-    assert report == {"photographs": 4, "skipped": []}
-    assert set(regions["split"]) == {"train", "validation", "test"} and set(regions["source"]) == {"holiday"}
+    assert report == {"photographs": 20, "skipped": []}
+    assert set(regions["split"]) == {"train", "validation", "test", "unseen"} and set(regions["source"]) == {"holiday"}
     assert regions["photograph"].is_unique, "a folder is divided by photograph"
     row = regions.set_index("photograph").loc["holiday 2.png"]
     assert (row["width"], row["height"]) == (52, 40)
@@ -63,11 +63,21 @@ def test_only_unreadable_files(tmp_path: Path) -> None:
         photograph_regions(config, photographs)
 
 
+def test_a_small_folder_is_cut_into_regions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = PhotographsConfig(folder=user_folder(tmp_path / "mine", 12))
+    with caplog.at_level("INFO"):
+        regions, _ = photograph_regions(config, collected(config, tmp_path / "out"))
+    assert regions["split"].value_counts().to_dict() == {"train": 8, "validation": 8, "test": 8, "unseen": 4}
+    assert "8 photographs are too few to divide" in caplog.text
+
+
 def test_the_embedded_photographs_are_cut_into_regions(tmp_path: Path) -> None:
     config = PhotographsConfig()
     regions, report = photograph_regions(config, collected(config, tmp_path / "out"))
-    assert report == {"photographs": 7, "skipped": []}
-    assert len(regions) == 21
+    assert report == {"photographs": 8, "skipped": []}
+    unseen = set(regions.loc[regions["split"] == "unseen", "photograph"])
+    assert len(unseen) == 3 and not unseen & set(regions.loc[regions["split"] != "unseen", "photograph"])
+    assert regions["split"].value_counts().to_dict() == {"train": 5, "validation": 5, "test": 5, "unseen": 3}
     assert set(regions.loc[regions["disparity"], "photograph"]) == {"motorcycle"}
 
 

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.photographs.crops import Box, assign_split, cut, cut_map, sample_crop, split_regions
+from prefpaint.photographs.crops import (
+    LEAST_TO_DIVIDE,
+    Box,
+    assign_splits,
+    cut,
+    cut_map,
+    regions_of,
+    sample_crop,
+    split_regions,
+)
 
 SHARES = {"train": 0.66, "validation": 0.12, "test": 0.22}
 SIDES = st.integers(16, 700)
@@ -50,16 +59,26 @@ def test_the_largest_centred_square() -> None:
     assert sample_crop(Box(10, 0, 40, 20), (0, 0), rng) == Box(15, 0, 35, 20)
 
 
-@given(st.integers(3, 200), st.integers(0, 9))
-def test_a_folder_has_photographs_for_every_split(count: int, seed: int) -> None:
-    splits = [assign_split(index, count, SHARES, seed) for index in range(count)]
-    assert set(splits) == set(SHARES)
-    assert abs(splits.count("test") - 0.22 * count) <= 1
+@given(st.integers(2, 200), st.floats(0.01, 0.9), st.integers(0, 9))
+def test_every_folder_has_photographs_for_every_split(count: int, unseen: float, seed: int) -> None:
+    splits = assign_splits(count, SHARES, unseen, seed)
+    assert len(splits) == count and abs(splits.count("unseen") - unseen * count) <= 1
+    rated = [split for split in splits if split != "unseen"]
+    if len(rated) < LEAST_TO_DIVIDE:
+        assert set(rated) == {None}, "few photographs are cut into regions"
+    else:
+        assert set(rated) == set(SHARES)
+        assert abs(rated.count("test") - 0.22 * len(rated)) <= 1
 
 
-def test_two_photographs_are_too_few() -> None:
-    with pytest.raises(PrefPaintError, match="three are the least"):
-        assign_split(0, 2, SHARES, 0)
+def test_a_single_photograph_is_too_few() -> None:
+    with pytest.raises(PrefPaintError, match="give at least two"):
+        assign_splits(1, SHARES, 0.3, 0)
+
+
+def test_regions_of_a_photograph() -> None:
+    assert regions_of(30, 20, "test", SHARES) == {"test": Box(0, 0, 30, 20)}
+    assert regions_of(100, 68, None, SHARES) == split_regions(100, 68, SHARES)
 
 
 def test_cut_reads_no_pixel_outside_its_box() -> None:

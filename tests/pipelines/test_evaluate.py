@@ -23,11 +23,14 @@ from prefpaint.datasets import (
 )
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig, MethodConfig
+from prefpaint.evaluation.samples import OUTSIDE
+from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.evaluate.pipeline import create_pipeline
+from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.preferences.taste import Taste
-from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
+from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 PROJECT = Path(__file__).parents[2]
 CONFIG = EvaluateConfig(resamples=100, gallery=2)
@@ -59,11 +62,11 @@ def make_prompts(folder: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
 def make_inputs(folder: Path) -> dict[str, Any]:
     import torch
 
-    from prefpaint.inpainting.small_model import build_small_pipeline
     from prefpaint.reward.config import BoundConfig, ContrastBackboneConfig, MLPHeadConfig
     from prefpaint.reward.model import RewardModel
     from prefpaint.reward.trust import Embedded, fit_trust
     from prefpaint.reward.worlds import World, worlds_table
+    from prefpaint.small_model.build import build_small_pipeline
 
     prompts, images, masks = make_prompts(folder)
     torch.manual_seed(0)
@@ -107,6 +110,7 @@ def make_inputs(folder: Path) -> dict[str, Any]:
         "params:sampling": SamplingConfig(steps=2, batch=16),
         "params:evaluate": CONFIG,
         "taste": Taste().model_dump(),
+        "judge": tiny_judge(),
     }
 
 
@@ -149,6 +153,17 @@ def test_every_sample_is_painted_and_judged(catalog: DataCatalog) -> None:
     assert np.isfinite(evaluation.loc[~classical, "hole_spread"]).all()
     assert (evaluation.loc[evaluation["pattern"] == "warp", "hole_psnr"].isna()).all()
     assert np.isfinite(evaluation.loc[evaluation["pattern"] != "warp", "hole_psnr"]).all()
+    for name in OUTSIDE:
+        assert (evaluation[name].isna() == (evaluation["pattern"] == "warp")).all()
+
+
+def test_distances_are_those_of_each_fill_and_its_own_original(catalog: DataCatalog, inputs: dict[str, Any]) -> None:
+    evaluation, samples = catalog.load("evaluation"), catalog.load("evaluation_images")
+    rows = evaluation[evaluation["pattern"] != "warp"].sample(6, random_state=0)
+    for name, judge in outside_judges().items():
+        expected = judge.distance(samples.stack(rows["image_id"]), inputs["prompt_images"].stack(rows["prompt_id"]))
+        np.testing.assert_allclose(rows[name], expected, rtol=1e-5)
+        assert (expected > 0).all()
 
 
 def test_samples_are_those_of_the_recorded_seeds(catalog: DataCatalog, inputs: dict[str, Any]) -> None:
@@ -164,15 +179,12 @@ def test_samples_are_those_of_the_recorded_seeds(catalog: DataCatalog, inputs: d
 
 
 def test_the_noiseless_score_is_the_configured_taste(catalog: DataCatalog, inputs: dict[str, Any]) -> None:
-    from prefpaint.preferences.simulated import noiseless_score
-
     row = catalog.load("evaluation").iloc[7]
-    expected = noiseless_score(
-        catalog.load("evaluation_images").stack([row["image_id"]]),
-        inputs["prompt_masks"].stack([row["prompt_id"]]),
-        Taste.read(inputs["taste"]),
+    expected = NoiselessRater(Taste(), tiny_judge()).score(
+        catalog.load("evaluation_images").stack([row["image_id"]]), inputs["prompt_masks"].stack([row["prompt_id"]])
     )
-    assert row["noiseless"] == pytest.approx(float(expected[0]), rel=1e-6)
+    # float32 convolutions over a batch of another size.
+    assert row["noiseless"] == pytest.approx(float(expected[0]), rel=1e-4)
 
 
 def test_metrics_are_flat_and_say_how_many_prompts(catalog: DataCatalog) -> None:
@@ -226,9 +238,10 @@ def test_a_killed_judgement_goes_on_to_the_same_numbers(
     from prefpaint.evaluation import samples
     from prefpaint.evaluation.samples import judge_samples, make_judges, plan_samples
 
+    outside = outside_judges()
     monkeypatch.setattr(samples, "IMAGES_AT_A_TIME", 3 * 14)
     plan = plan_samples(inputs["prompts"], CONFIG)
-    judges = make_judges(inputs["reward_model"], inputs["trust"], Taste())
+    judges = make_judges(inputs["reward_model"], inputs["trust"], NoiselessRater(Taste(), tiny_judge()), outside)
     folders = [catalog.load("evaluation_images"), inputs["prompt_images"], inputs["prompt_masks"]]
     judge, asked = samples._judge, []
 
@@ -242,8 +255,16 @@ def test_a_killed_judgement_goes_on_to_the_same_numbers(
     with pytest.raises(KeyboardInterrupt):
         judge_samples(plan, *folders, judges, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
-    other = make_judges(inputs["reward_model"], inputs["trust"], Taste(seam=0.1))
-    assert other.digest != judges.digest
+    others = [
+        make_judges(inputs["reward_model"], inputs["trust"], NoiselessRater(Taste(seam=0.1), tiny_judge()), outside),
+        make_judges(
+            inputs["reward_model"],
+            inputs["trust"],
+            NoiselessRater(Taste(), tiny_judge()),
+            {"stlpips_alex": outside["stlpips_alex"]},
+        ),
+    ]
+    assert judges.digest not in {other.digest for other in others}
     resumed = judge_samples(plan, *folders, judges, tmp_path)
     whole = -(-2 * PROMPTS // 3)
     assert len(asked) == 3 + whole - 2, "what was judged before the kill is not judged again"

@@ -54,7 +54,7 @@ def test_masks_make_what_their_table_says(made: DataCatalog) -> None:
     prompts = made["prompts"].load()
     assert prompts["split"].value_counts().to_dict() == COUNTS
     assert list(made["prompt_images"].load()) == sorted(prompts["prompt_id"]) == list(made["prompt_masks"].load())
-    assert made["photograph_report"].load() == {"photographs": 7, "skipped": []}
+    assert made["photograph_report"].load() == {"photographs": 8, "skipped": []}
     assert len(made["masks_preview"].load().axes) >= len(prompts)
 
 
@@ -80,7 +80,7 @@ def test_candidates_are_three_per_rated_prompt_with_their_seeds(made: DataCatalo
 def test_another_batch_needs_no_new_candidates_and_another_base_does(
     made: DataCatalog, tiny_base: Path, tmp_path: Path
 ) -> None:
-    from prefpaint.inpainting.small_model import build_small_pipeline
+    from prefpaint.small_model.build import build_small_pipeline
     from tests.tiny import SIZE, TINY_MODEL
 
     first = run_candidates(made, tiny_base, batch=4)

@@ -15,11 +15,14 @@ from prefpaint.images import ImageFolder, write_image
 from prefpaint.pipelines.preferences import create_pipeline
 from prefpaint.preferences.config import PreferencesConfig
 from prefpaint.preferences.schema import RATING_COLUMNS
-from prefpaint.preferences.simulated import noiseless_score
+from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.preferences.store import RatingStore
 from prefpaint.preferences.taste import Taste
+from tests.tiny import tiny_judge
 
 ROOT = Path(__file__).parents[2]
+# The judge of these tests has learned nothing: what is written down decides.
+WRITTEN = Taste(likeness=0.01, leniency=2.0, seam=0.5, colour=3.0, palette=2.5, texture=0.45)
 COUNTS = {"train": 6, "validation": 2, "test": 4, "seen": 1}
 OUTPUTS = (
     "ratings",
@@ -84,7 +87,8 @@ def catalog(tmp_path: Path) -> DataCatalog:
     ).sample(frac=1, random_state=0)
     catalog["prompt_images"], catalog["prompt_masks"], catalog["candidate_images"] = images, masks, painted
     catalog["rating_store"] = Kept(RatingStore(tmp_path / "store"), copy_mode="assign")
-    catalog["params:preferences"] = PreferencesConfig()
+    catalog["judge"] = Kept(tiny_judge(), copy_mode="assign")
+    catalog["params:preferences"] = PreferencesConfig.model_validate({"simulated": {"taste": WRITTEN.model_dump()}})
     return catalog
 
 
@@ -117,7 +121,8 @@ def test_simulated_ratings_become_scores(catalog: DataCatalog, caplog: pytest.Lo
     assert scores["score"].groupby(scores["candidate_id"].str[-1]).mean().is_monotonic_decreasing
     first = noiseless.iloc[0]
     image, mask = catalog.load("candidate_images"), catalog.load("prompt_masks")
-    truth = noiseless_score(image.stack(["test_00000_0"]), mask.stack(["test_00000"]), Taste())[0]
+    rater = NoiselessRater(WRITTEN, tiny_judge())
+    truth = rater.score(image.stack(["test_00000_0"]), mask.stack(["test_00000"]))[0]
     assert (first["candidate_id"], first["noiseless"]) == ("test_00000_0", pytest.approx(truth))
     norm = factors["embedded", "outpaint_strip"]
     assert first["noiseless_score"] == pytest.approx((truth - norm["mean"]) / norm["std"])
@@ -142,8 +147,8 @@ def test_same_seed_same_bytes_and_another_taste_other_scores(catalog: DataCatalo
     written, before = files(catalog), catalog.load("scores")["score"]
     run(catalog)
     assert files(catalog) == written and set(written) == set(OUTPUTS)
-    config = PreferencesConfig.model_validate({"simulated": {"taste": {"seam": 0, "colour": 0, "palette": 0}}})
-    catalog["params:preferences"] = config
+    other = WRITTEN.model_copy(update={"seam": 0.0, "colour": 0.0, "palette": 0.0})
+    catalog["params:preferences"] = PreferencesConfig.model_validate({"simulated": {"taste": other.model_dump()}})
     run(catalog)
     assert np.corrcoef(before, catalog.load("scores")["score"])[0, 1] < 0.95
 

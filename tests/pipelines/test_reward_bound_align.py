@@ -19,7 +19,6 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.inpainting.small_model import build_small_pipeline
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.reward import pipeline as reward
@@ -35,7 +34,8 @@ from prefpaint.reward.config import (
     RewardConfig,
 )
 from prefpaint.reward.trust import Embedded, Trust, fit_trust
-from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
+from prefpaint.small_model.build import build_small_pipeline
+from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 ALIGN = AlignConfig(
     iterations=2,
@@ -102,6 +102,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "params:align": ALIGN,
         "params:sampling": sampling,
         "taste": Taste().model_dump(),
+        "judge": tiny_judge(),
     }
 
 

@@ -6,8 +6,16 @@ import torch
 from scipy import ndimage
 
 from prefpaint.preferences.appearance import appearance
-from prefpaint.preferences.simulated import noiseless_ratings, noiseless_score, simulate_ratings
+from prefpaint.preferences.simulated import NoiselessRater, simulate_ratings
 from prefpaint.preferences.taste import SimulatedConfig, SimulatedRater, Taste
+from tests.tiny import tiny_judge
+
+# Everything that is written down, and no opinion of a judge.
+WRITTEN = Taste(likeness=0.0, leniency=2.0, seam=0.5, colour=3.0, palette=2.5, texture=0.45)
+
+
+def noiseless_score(images: np.ndarray, masks: np.ndarray, taste: Taste) -> np.ndarray:
+    return NoiselessRater(taste, tiny_judge()).score(images, masks)
 
 
 @pytest.fixture
@@ -27,13 +35,13 @@ def fill(images: np.ndarray, masks: np.ndarray, filling: np.ndarray) -> np.ndarr
 
 def test_every_flaw_costs(pictures: tuple[np.ndarray, np.ndarray]) -> None:
     images, masks = pictures
-    perfect = noiseless_score(images, masks, Taste())
+    perfect = noiseless_score(images, masks, WRITTEN)
     blurred = fill(images, masks, ndimage.gaussian_filter(images, (0, 4, 4, 0)))
     darker = fill(images, masks, images * 0.6)
     foreign = fill(images, masks, 255 - images)
     noisy = fill(images, masks, np.clip(images + np.random.default_rng(1).normal(0, 50, images.shape), 0, 255))
     for worse in (blurred, darker, foreign, noisy):
-        assert (noiseless_score(worse, masks, Taste()) < perfect).all()
+        assert (noiseless_score(worse, masks, WRITTEN) < perfect).all()
     assert ((perfect >= 0) & (perfect <= 7)).all()
 
 
@@ -63,7 +71,7 @@ def test_energy_ratio_by_hand() -> None:
 def test_calm_taste_prefers_calm_fills(pictures: tuple[np.ndarray, np.ndarray]) -> None:
     images, masks = pictures
     calm = fill(images, masks, ndimage.gaussian_filter(images, (0, 1.5, 1.5, 0)))
-    natural, quiet = Taste(), Taste(preferred_log_energy=-3.0)
+    natural, quiet = WRITTEN, WRITTEN.model_copy(update={"preferred_log_energy": -3.0})
     assert (noiseless_score(calm, masks, natural) < noiseless_score(images, masks, natural)).all()
     assert (noiseless_score(calm, masks, quiet) > noiseless_score(images, masks, quiet)).all()
 
@@ -73,23 +81,37 @@ def test_ratings_are_whole_reproducible_and_independent_of_the_batch(
 ) -> None:
     images, masks = pictures
     ids = [f"train_00000_{i}" for i in range(6)]
-    table = simulate_ratings(images, masks, ids, SimulatedConfig())
+    opinions = NoiselessRater(Taste(), tiny_judge()).ratings(images, masks)
+    table = simulate_ratings(opinions, ids, SimulatedConfig())
     assert len(table) == 18 and set(table["rater"]) == {"simulated_1", "simulated_2", "simulated_3"}
     for criterion in ("structure", "texture", "overall"):
         assert table[criterion].between(0, 7).all() and table[criterion].dtype.kind == "i"
-    later = simulate_ratings(images[3:], masks[3:], ids[3:], SimulatedConfig())
+    later = simulate_ratings(opinions[3:], ids[3:], SimulatedConfig())
     np.testing.assert_array_equal(table.iloc[9:].to_numpy(), later.to_numpy())
 
 
-def test_bias_and_noise_are_as_written(pictures: tuple[np.ndarray, np.ndarray]) -> None:
-    images, masks = pictures
-    many = np.repeat(images[:1], 400, 0), np.repeat(masks[:1], 400, 0)
-    honest = noiseless_ratings(images[:1], masks[:1], Taste())[0, 2]
+def test_bias_and_noise_are_as_written() -> None:
     config = SimulatedConfig(raters=(SimulatedRater(name="r", bias=-1.5, noise=0.8),))
-    given = simulate_ratings(*many, [str(i) for i in range(400)], config)["overall"]
+    ratings = simulate_ratings(np.full((400, 3), 4.2), [str(i) for i in range(400)], config)["overall"]
     # Standard errors 0.04 and 0.03; rounding adds a variance of 1/12 and at most 0.05 of bias.
-    assert given.mean() == pytest.approx(honest - 1.5, abs=0.2)
-    assert given.std() == pytest.approx(np.sqrt(0.8**2 + 1 / 12), abs=0.12)
+    assert ratings.mean() == pytest.approx(2.7, abs=0.2)
+    assert ratings.std() == pytest.approx(np.sqrt(0.8**2 + 1 / 12), abs=0.12)
+
+
+def test_the_opinion_by_hand(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    """Without flaws: 7 sigmoid(weight x likeness + leniency), the same for every criterion."""
+    images, masks = pictures
+    judge = tiny_judge()
+    ratings = NoiselessRater(Taste(likeness=0.5, leniency=-1.0), judge).ratings(images, masks)
+    expected = 7 / (1 + np.exp(1.0 - 0.5 * judge.likeness(images, masks)))
+    np.testing.assert_allclose(ratings, np.repeat(expected[:, None], 3, 1), rtol=1e-12)
+    assert np.ptp(expected) > 0, "the judge tells these pictures apart"
+
+
+def test_another_judge_is_another_rater() -> None:
+    a, b = (NoiselessRater(Taste(), tiny_judge(seed)) for seed in (0, 1))
+    assert a.digest() == NoiselessRater(Taste(), tiny_judge(0)).digest() != b.digest()
+    assert a.digest() != NoiselessRater(Taste(leniency=0.0), tiny_judge(0)).digest()
 
 
 def test_flaws_do_not_depend_on_how_many_pictures_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Alignment of the base model to people's taste: three modes, and every knob of them."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.watch_config import WatchConfig
@@ -33,6 +34,23 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
+def _over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given over what is preset, at every depth, so that one nested knob does not take its neighbours away.
+
+    Args:
+        preset: plain values and mappings; left as it is.
+        given: plain values, mappings, or models. Only the fields of a model that were set count as given.
+    """
+    merged = dict(preset)
+    for name, value in given.items():
+        beneath = preset.get(name)
+        inner = {key: getattr(value, key) for key in value.model_fields_set} if isinstance(value, BaseModel) else value
+        if isinstance(beneath, Mapping) and isinstance(inner, Mapping):
+            value = _over(beneath, inner)
+        merged[name] = value
+    return merged
+
+
 class LoraConfig(Config):
     """A low-rank adapter in the attention layers instead of all weights (peft)."""
 
@@ -49,7 +67,7 @@ class AlignConfig(Config):
     )
     seed: int = Field(0, ge=0)
     iterations: int = Field(
-        28,
+        10,
         ge=1,
         description="Rounds of sampling and updating (dpo: of one update); time is proportional. May be raised "
         "afterwards: a finished run goes on.",
@@ -61,7 +79,7 @@ class AlignConfig(Config):
     )
     lora: LoraConfig = LoraConfig()
     gamma: GammaConfig = Field(GammaConfig(), description="What trust in the reward does to each sample.")
-    lr: float = Field(6e-5, gt=0)
+    lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     gradient_norm: float | None = Field(
         1.0, gt=0, description="Gradients are clipped to this norm; empty: not clipped."
@@ -89,8 +107,8 @@ class AlignConfig(Config):
         "the whole batch as published.",
     )
     advantage_clip: float = Field(5.0, gt=0, description="Advantages are cut to ± this.")
-    steps: int = Field(6, ge=2, description="DDIM steps of the sampled chains.")
-    trained_steps: int = Field(3, ge=1, description="Random steps of each chain that are trained on.")
+    steps: int = Field(5, ge=2, description="DDIM steps of the sampled chains.")
+    trained_steps: int = Field(2, ge=1, description="Random steps of each chain that are trained on.")
     least_sigma: float = Field(
         0.1,
         ge=0,
@@ -98,9 +116,18 @@ class AlignConfig(Config):
         "gradient of their log-probability grows as 1 / σ and drowns that of the others. 0 trains any random step.",
     )
     inner_updates: int = Field(
-        1, ge=1, description="Optimiser steps per iteration; the samples are divided among them."
+        1,
+        ge=1,
+        description="Optimiser steps per iteration; the samples are divided among them. With 1, the value of every "
+        "mode, the policy that learns is the one that sampled: all probability ratios are 1, up to rounding, and "
+        "`clip` has nothing to do.",
     )
-    clip: float = Field(1e-3, gt=0, description="PPO clip range of the ratio.")
+    clip: float = Field(
+        1e-3,
+        gt=0,
+        description="PPO's clip range of the probability ratio. It acts only where `inner_updates` is above 1, from "
+        "the second update of an iteration on.",
+    )
     kl: float = Field(
         0.0, ge=0, description="Weight of the KL divergence to the base; above 0 costs one more UNet pass per step."
     )
@@ -126,9 +153,11 @@ class AlignConfig(Config):
     @classmethod
     def _fill(cls, given: Any) -> Any:
         """Let the mode decide what is not given."""
-        if isinstance(given, dict):
-            return {**MODES.get(given.get("mode", "default"), {}), **given}
-        return given
+        if not isinstance(given, dict):
+            return given
+        mode = given.get("mode", "default")
+        # Anything else than a string is no mode; the field's own check says so.
+        return _over(MODES.get(mode, {}) if isinstance(mode, str) else {}, given)
 
     @model_validator(mode="after")
     def _check(self) -> "AlignConfig":

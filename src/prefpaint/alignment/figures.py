@@ -1,5 +1,7 @@
 """Curves of an alignment run."""
 
+from collections.abc import Iterator, Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,64 +9,75 @@ from matplotlib.figure import Figure
 from prefpaint.alignment.watch import LOOKS, best
 
 BLUE, ORANGE, GREEN, GREY = "#2f6db3", "#d9772b", "#4a9a5b", "#8a8a8a"
-JUDGES = {"reward": ("reward that is raised", BLUE), "referee": ("referee, decides", ORANGE)}
-FURTHER = {"noiseless": ("noiseless rater, only watches", GREEN)}
+REFEREE, NOISELESS = ("referee, decides", ORANGE), ("noiseless rater, only watches", GREEN)
 
 
-def align_figure(history: pd.DataFrame, watched: pd.DataFrame, weight: str) -> Figure:
+def align_figure(history: pd.DataFrame, watched: pd.DataFrame, weight: str, inner_updates: int = 1) -> Figure:
     """What training saw above, what held-out prompts say below.
 
     Args:
-        history: one row per iteration.
+        history: one row per iteration, of any mode.
         watched: one row per look at held-out prompts.
         weight: how γ came about, in a few words.
+        inner_updates: of the configuration. Probability ratios are drawn where it is above 1: with one update they
+            are all 1.
     """
     figure = Figure(figsize=(13, 6.2), layout="constrained")
     above, below = figure.subplots(2, 4)
-    if "loss" in history:
-        _training_of_pairs(above, history)
+    free, pairs = iter(above), "loss" in history
+    if pairs:
+        _training_of_pairs(free, history)
     else:
-        _training_of_rollouts(above, history, weight)
-    above[3].plot(history["iteration"] + 1, history["gradient_norm"], color=GREY)
-    above[3].set(title="Gradient norm before clipping", ylabel="norm")
-    _held_out(below, watched)
+        _training_of_rollouts(free, history, weight, inner_updates > 1)
+    axes = next(free)
+    axes.plot(history["iteration"] + 1, history["gradient_norm"], color=GREY)
+    axes.set(title="Gradient norm before clipping", ylabel="norm")
+    for axes in free:
+        axes.set_axis_off()
+    _held_out(below, watched, "learned reward" if pairs else "reward that is raised")
     for axes in (*above, *below):
         axes.set_xlabel("iterations done")
         axes.title.set_fontsize(10)
     return figure
 
 
-def _training_of_rollouts(place: list[Axes], history: pd.DataFrame, weight: str) -> None:
-    x = history["iteration"] + 1
-    place[0].plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
-    place[0].plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
-    place[0].set(title="Reward of samples", ylabel="reward")
-    place[0].legend(fontsize=7, frameon=False)
-    _band(place[1], x, history["gamma"], history["gamma_spread"], BLUE, None)
-    place[1].set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
-    place[2].fill_between(x, history["ratio_least"], history["ratio_most"], color=BLUE, alpha=0.2)
-    place[2].plot(x, history["ratio"], color=BLUE)
-    place[2].set(title="Probability ratio, mean and range", ylabel="ratio")
+def _training_of_rollouts(free: Iterator[Axes], history: pd.DataFrame, weight: str, ratios: bool) -> None:
+    x, axes = history["iteration"] + 1, next(free)
+    axes.plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
+    axes.plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
+    axes.set(title="Reward of samples", ylabel="reward")
+    axes.legend(fontsize=7, frameon=False)
+    axes = next(free)
+    _band(axes, x, history["gamma"], history["gamma_spread"], BLUE, None)
+    axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+    if ratios:
+        axes = next(free)
+        axes.fill_between(x, history["ratio_least"], history["ratio_most"], color=BLUE, alpha=0.2)
+        axes.plot(x, history["ratio"], color=BLUE)
+        axes.set(title="Probability ratio, mean and range", ylabel="ratio")
 
 
-def _training_of_pairs(place: list[Axes], history: pd.DataFrame) -> None:
+def _training_of_pairs(free: Iterator[Axes], history: pd.DataFrame) -> None:
     x = history["iteration"] + 1
     shown = [
         ("loss", "Loss of pairs", "loss"),
         ("implicit_accuracy", "Pairs ordered as rated", "share"),
         ("better_error_change", "Denoising error against the base's", "mean squared error"),
     ]
-    for axes, (name, title, unit) in zip(place, shown, strict=False):
+    for name, title, unit in shown:
+        axes = next(free)
         axes.plot(x, history[name], color=GREY, linewidth=0.5)
         axes.plot(x, history[name].rolling(20, min_periods=1).mean(), color=BLUE, label="better fill, mean of 20")
         axes.set(title=title, ylabel=unit)
-    place[2].plot(x, history["worse_error_change"].rolling(20, min_periods=1).mean(), color=ORANGE, label="worse fill")
-    place[2].legend(fontsize=7, frameon=False)
+    # The errors stand last in the list: the worse fill's go into the same panel.
+    axes.plot(x, history["worse_error_change"].rolling(20, min_periods=1).mean(), color=ORANGE, label="worse fill")
+    axes.legend(fontsize=7, frameon=False)
 
 
-def _held_out(place: list[Axes], watched: pd.DataFrame) -> None:
+def _held_out(place: Sequence[Axes], watched: pd.DataFrame, reward: str) -> None:
     x, chosen = watched["iteration"], watched["iteration"].iloc[best(watched.to_dict("records"))]
-    for axes, judges in ((place[0], JUDGES), (place[1], FURTHER)):
+    scored = {"reward": (reward, BLUE), "referee": REFEREE}
+    for axes, judges in ((place[0], scored), (place[1], {"noiseless": NOISELESS})):
         for name, (title, colour) in judges.items():
             if f"{name}_gain" in watched:
                 _band(axes, x, watched[f"{name}_gain"], watched[f"{name}_gain_error"], colour, title)

@@ -16,8 +16,7 @@ from prefpaint.images import ImageFolder
 from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.preferences.simulated import noiseless_score
-from prefpaint.preferences.taste import Taste
+from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.amplification import amplification_to_align
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.model import RewardModel
@@ -36,7 +35,7 @@ class Job:
         prompts: table with prompt_id, split, image_sha256.
         prompt_images, prompt_masks, candidate_images: folders.
         scores: table with candidate_id, prompt_id, split, score.
-        taste: of the simulated raters; None when people rated.
+        rater: the simulated raters without their noise; None when people rated.
         config, sampling, reward: configurations. Alignment walks chains of its own length, `config.steps`.
         scorer: rewards instead of `reward_model` under `trust`.
     """
@@ -50,7 +49,7 @@ class Job:
     prompt_masks: ImageFolder
     candidate_images: ImageFolder
     scores: pd.DataFrame
-    taste: Taste | None
+    rater: NoiselessRater | None
     config: AlignConfig
     sampling: SamplingConfig
     reward: RewardConfig
@@ -95,9 +94,8 @@ class Job:
             return lambda images, masks: model.score(images, masks, self.reward.score_batch)[0]
 
         judges = {"reward": by(self.reward_model), "referee": by(self.referee)}
-        taste = self.taste
-        if taste is not None:
-            judges["noiseless"] = lambda images, masks: noiseless_score(images, masks, taste)
+        if self.rater is not None:
+            judges["noiseless"] = self.rater.score
         return Watch(inpainter, self._prompts("validation"), judges, self.config.watch, self.config.seed, self.inputs())
 
     def _pairs(self, inpainter: Inpainter) -> Method:

@@ -20,18 +20,20 @@ def align_metrics(
         history: one row per iteration.
         watched: one row per look at held-out prompts.
         config: of the run.
-        fell_back: whether trust weights were asked for and 1 was used, because trust carries no information.
+        fell_back: whether `config.gamma` asks for trust weights and 1 was used, because trust carries no information.
 
     Returns:
-        Rounded to six digits. Keys of one mode only, as reward and ratio, are there where the mode has them.
+        Rounded to six digits. Some keys are of one mode only: reward_*, gamma_mean, gamma_spread, ratio_*,
+        clip_fraction and rewards_dropped where fills are sampled, loss_* in mode dpo.
     """
     looks = watched.to_dict("records")
     chosen = looks[best(looks)]
     window = max(1, len(history) // 5)
+    weighed = config.mode != "dpo" or config.dpo.trust_weighted
     metrics: dict[str, float | int] = {
         "iterations": len(history),
         "unet_evaluations": int(history["unet_evaluations"].iloc[-1]),
-        "gamma_fell_back": int(fell_back),
+        "gamma_fell_back": int(fell_back and weighed),
         "watch_best_iteration": int(chosen["iteration"]),
         "watch_stopped_early": int(len(history) < config.iterations),
         **{f"watch_hacked_by_{name}": int(hacked(looks, name)) for name in INDEPENDENT if name in chosen},

@@ -25,7 +25,7 @@ PIXELS_AT_ONCE = 2**25
 
 
 def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
-    """Whole pictures of regions nothing was trained on: prompt ids, as many photographs as possible.
+    """Whole pictures of photographs nothing was aligned on: prompt ids, as many photographs as possible.
 
     Args:
         prompts: prompt_id, split, pattern, photograph; outpainting prompts keep the whole original.

@@ -13,8 +13,8 @@ class ExtendConfig(Config):
     seed: int = Field(0, ge=0, description="Of the sampling noise.")
     folder: Path | None = Field(
         None,
-        description="Your own pictures, of any size, searched recursively; null for pictures of regions nothing was "
-        "trained on.",
+        description="Your own pictures, of any size, searched recursively; null for pictures of photographs that "
+        "nothing was aligned on.",
     )
     longest_side: int = Field(2048, ge=64, description="Larger pictures of your own are reduced to this first.")
     width: int | None = Field(None, ge=1, description="Wanted width in pixels; or give aspect instead.")

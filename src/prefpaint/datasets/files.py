@@ -3,16 +3,19 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 import pandas as pd
-from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 from PIL import Image
 
 from prefpaint.datasets.base import FileDataset
 
 FIGURE_DPI = 110
 ANIMATION_SIDE, FRAME_MS = 256, 90
+# Kedro-Viz chooses how to show a preview by the name of its type; no package offers these types publicly.
+TablePreview = NewType("TablePreview", dict[str, Any])
+JSONPreview = NewType("JSONPreview", str)
+ImagePreview = NewType("ImagePreview", str)
 
 
 class TableDataset(FileDataset):

@@ -19,7 +19,6 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.ablate_align_config import AblateAlignConfig
 from prefpaint.evaluation.statistics import share_won
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.preferences.simulated import noiseless_score
 from prefpaint.state import whole_file
 
 NOISES = 2
@@ -95,15 +94,15 @@ class _Judge:
         return found
 
     def _score(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        if self.job.taste is not None:
-            return noiseless_score(images, masks, self.job.taste)
+        if self.job.rater is not None:
+            return self.job.rater.score(images, masks)
         return self.job.reward_model.score(images, masks, self.job.reward.score_batch)[0]
 
 
 def run_variant(job: Job, judge: _Judge, config: AlignConfig, workspace: Path, title: str) -> Run:
     """Align once and judge; what an earlier call finished is taken when it still fits."""
     given = replace(job, config=config)
-    stamp = fingerprint(config, job.sampling, given.inputs(), judge.ids, job.taste)
+    stamp = fingerprint(config, job.sampling, given.inputs(), judge.ids, job.rater.digest() if job.rater else None)
     done = workspace / "run.json"
     if not (done.exists() and (saved := json.loads(done.read_text()))["stamp"] == stamp):
         result = given.run(workspace / "align", title)
@@ -162,7 +161,7 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
         reached = np.array([run.reach(target) for run in made])
         row: dict[str, Any] = {
             "variant": name,
-            "judge": "reward" if job.taste is None else "noiseless",
+            "judge": "reward" if job.rater is None else "noiseless",
             "seeds": len(made),
             "target": target,
             "reached": int(np.isfinite(reached[:, 0]).sum()),

@@ -9,7 +9,14 @@ import pandas as pd
 import yaml
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation.sentences import beaten_sentences, held_out_sentence, verdicts, watch_sentences
+from prefpaint.evaluation.sentences import (
+    OUTSIDE_JUDGE,
+    beaten_sentences,
+    held_out_sentence,
+    outside_sentences,
+    verdicts,
+    watch_sentences,
+)
 from prefpaint.evaluation.wording import number, percent
 from prefpaint.inpainting.config import SamplingConfig
 
@@ -18,6 +25,8 @@ AGREEMENT = (
     ("rank_agreement", "two raters order two candidates alike"),
     ("ceiling_spearman_test", "noise ceiling as the ratings alone tell it, Spearman, test"),
 )
+# What training raises or lowers, depending on the mode: the beginning of the keys in its metrics, and words for it.
+TRAINED = (("reward", "mean reward"), ("loss", "mean loss of the rated pairs"))
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,23 @@ def _quality(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     return rows
 
 
+def _training(facts: Facts) -> str:
+    """How the model was trained, and how its reward or its loss changed: which of them there is depends on the mode."""
+    align = facts.metrics["align"]
+    parts = [
+        f"Mode `{facts.mode}`, seed {facts.seed}, {align['iterations']} iterations, "
+        f"{number(align['unet_evaluations'])} UNet evaluations"
+    ]
+    parts += [
+        f"{words} {number(align[f'{key}_first_fifth'])} in the first fifth, {number(align[f'{key}_last_fifth'])} in "
+        "the last"
+        for key, words in TRAINED
+        if f"{key}_first_fifth" in align
+    ]
+    direct = " It learned from pairs of rated fills directly; no reward was raised." if facts.mode == "dpo" else ""
+    return "; ".join(parts) + "." + direct
+
+
 def model_card(facts: Facts, license_name: str | None) -> str:
     """README.md of the checkpoint's folder: front matter for the hub, then what a user must know.
 
@@ -161,14 +187,14 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         if facts.simulated
         else "the learned reward, an upper limit",
         beaten=beaten_sentences(facts.methods),
+        outside_judge=OUTSIDE_JUDGE,
+        outside=outside_sentences(facts.table),
         photographs=sorted(facts.photographs["photograph"].unique()),
         sources=sorted(facts.photographs["source"].unique()),
         prompts={split: int(splits[split]) for split in sorted(splits.index)},
         preferences=facts.metrics["preferences"],
         agreement=AGREEMENT,
         quality=_quality(facts.metrics),
-        training=f"Mode `{facts.mode}`, seed {facts.seed}, {align['iterations']} iterations, "
-        f"{number(align['unet_evaluations'])} UNet evaluations; mean reward {number(align['reward_first_fifth'])} in "
-        f"the first fifth, {number(align['reward_last_fifth'])} in the last.",
+        training=_training(facts),
         watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "nothing watched for that here.",
     )

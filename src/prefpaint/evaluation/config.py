@@ -68,8 +68,8 @@ class EvaluateConfig(Config):
     splits: tuple[Literal["seen", "unseen"], ...] = Field(
         ("seen", "unseen"),
         min_length=1,
-        description="seen: new crops and masks of regions the base was pretrained on; unseen: pixel regions "
-        "nothing was trained on.",
+        description="seen: other crops and holes of photographs that were rated and aligned on; unseen: photographs "
+        "that nothing after pretraining has used.",
     )
     best_of: tuple[int, ...] = Field(
         (1, 3),

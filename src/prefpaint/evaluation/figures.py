@@ -8,14 +8,20 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.evaluation.measures import ALL
+from prefpaint.evaluation.wording import OUTSIDE_WORDS
 from prefpaint.images import ImageFolder
+from prefpaint.inpainting.classical import classical_fill
 from prefpaint.masks.figures import show_hole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-JUDGE_COLOURS = {"noiseless": "#0072b2", "reward": "#d55e00"}
-JUDGE_NAMES = {"noiseless": "simulated raters, noiseless", "reward": "learned reward"}
+JUDGE_COLOURS = {"noiseless": "#0072b2", "reward": "#d55e00", "stlpips_alex": "#009e73", "stlpips_vgg": "#cc79a7"}
+JUDGE_NAMES = {
+    "noiseless": "simulated raters, noiseless",
+    "reward": "learned reward",
+    **{name: f"closer to the original, {words}" for name, words in OUTSIDE_WORDS.items()},
+}
 # Of the gallery, in cell widths except for the inches of one cell.
 CELL_INCHES = 1.1
 CELL_STEP, ROW_STEP, HEADING = 1.04, 1.28, 0.5
@@ -39,8 +45,10 @@ def draw_win_rates(table: pd.DataFrame, evaluation: pd.DataFrame) -> "Figure":
     for (left, right), split in zip(axes, splits, strict=True):
         for j, judge in enumerate(judges):
             part = rates[(rates["split"] == split) & (rates["judge"] == judge)].set_index(["comparison", "best_of"])
-            part = part.loc[kinds]
-            height = np.arange(len(kinds)) + 0.3 * (j - (len(judges) - 1) / 2)
+            # Outside judges compare single samples alone.
+            places = [place for place, kind in enumerate(kinds) if kind in part.index]
+            part = part.loc[[kinds[place] for place in places]]
+            height = np.array(places) + min(0.3, 0.7 / len(judges)) * (j - (len(judges) - 1) / 2)
             value = part["value"].to_numpy()
             reach = np.abs(np.stack([value - part["low"], part["high"] - value]))
             left.errorbar(
@@ -83,7 +91,8 @@ class GalleryRow:
     Attributes:
         split, choice: under which heading it stands.
         prompt_id, pattern: of the prompt.
-        cells: prompt with its hole in mid-grey, original (None for a warp), base, aligned; (H, W, 3) uint8.
+        cells: prompt with its hole in mid-grey, base, aligned, Telea's fill, original (None for a warp); (H, W, 3)
+            uint8.
         scores: of base and aligned picture, by the truest judge.
         rewards: of base and aligned picture.
         widths: of base and aligned picture: how far the reward is to be distrusted.
@@ -93,14 +102,16 @@ class GalleryRow:
     choice: str
     prompt_id: str
     pattern: str
-    cells: tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]
+    cells: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]
     scores: tuple[float, float]
     rewards: tuple[float, float]
     widths: tuple[float, float]
 
 
 CHOICES = ("evenly chosen", "most improved", "made worse", "most uncertain")
-CELL_NAMES = ("prompt", "original", "base", "aligned")
+# How many of each the report opens with; the others follow further down.
+OPENING = {"evenly chosen": 6, "most improved": 3, "made worse": 3, "most uncertain": 0}
+CELL_NAMES = ("prompt", "base", "aligned", "telea", "original")
 
 
 def choose_rows(
@@ -143,9 +154,10 @@ def choose_rows(
                         pattern=pattern[prompt_id],
                         cells=(
                             show_hole(image, mask),
-                            None if pattern[prompt_id] == "warp" else image,
                             samples[f"base_A_{prompt_id}_0"],
                             samples[f"aligned_A_{prompt_id}_0"],
+                            classical_fill("telea", image, mask),
+                            None if pattern[prompt_id] == "warp" else image,
                         ),
                         scores=_pair(pairs, prompt_id),
                         rewards=_pair(beside["reward"], prompt_id),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, has_chance
+from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, OUTSIDE, has_chance
 from prefpaint.evaluation.statistics import (
     Estimate,
     best_of,
@@ -25,10 +26,44 @@ from prefpaint.evaluation.statistics import (
 DIGITS = 6
 ALL = "all"
 # Judged beside the two scores: what changed in the pictures, and whether trust still holds.
-DESCRIPTIVE = (*FLAWS, "hole_spread", "hole_psnr", "hole_ssim", "width")
+DESCRIPTIVE = (*FLAWS, "hole_spread", "hole_psnr", "hole_ssim", *OUTSIDE, "width")
 COLUMNS = ("split", "pattern", "judge", "quantity", "comparison", "best_of", "prompts", "value", "low", "high", "key")
 
 Samples = dict[tuple[str, str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Whoever prefers one picture of a prompt to another.
+
+    Attributes:
+        name: column of the judged samples.
+        sign: 1 where more is better, -1 where less is, as of distances.
+        outside: compares single samples only; what it says of one method alone stands among the descriptions.
+    """
+
+    name: str
+    sign: int = 1
+    outside: bool = False
+
+    def judged(self, evaluation: pd.DataFrame) -> pd.DataFrame:
+        """The samples of those prompts of which this judge has a value for every sample, `preference` beside them.
+
+        Args:
+            evaluation: of `samples.judge_samples`.
+
+        Returns:
+            The same columns plus preference, float64, more is better; no row where there is no such prompt.
+        """
+        known = evaluation[self.name].notna().groupby(evaluation["prompt_id"]).transform("all")
+        return evaluation[known].assign(preference=self.sign * evaluation.loc[known, self.name])
+
+    def sizes(self, best_of: tuple[int, ...]) -> tuple[int, ...]:
+        """The S that it judges, of those asked for."""
+        return (1,) if self.outside else best_of
+
+
+JUDGES = (Judge("noiseless"), Judge("reward"), *(Judge(name, -1, outside=True) for name in OUTSIDE))
 
 
 def _samples(evaluation: pd.DataFrame, column: str) -> Samples:
@@ -75,9 +110,7 @@ def win_rates(judged: Samples, chosen_by: Samples, size: int) -> dict[str, np.nd
     }
 
 
-def _compare(
-    evaluation: pd.DataFrame, config: EvaluateConfig, judges: list[str], brief: bool
-) -> list[dict[str, object]]:
+def _compare(evaluation: pd.DataFrame, config: EvaluateConfig, brief: bool) -> list[dict[str, object]]:
     """Rows for one set of prompts; `brief` keeps what a small set can bear."""
     seed = derive_seed("bootstrap", config.seed)
     rows: list[dict[str, object]] = []
@@ -97,24 +130,28 @@ def _compare(
             }
         )
 
-    reward = _samples(evaluation, "reward")
-    for judge in judges:
-        judged = _samples(evaluation, judge)
+    for judge in JUDGES:
+        part = judge.judged(evaluation)
+        if part.empty:
+            continue
+        judged, reward = _samples(part, "preference"), _samples(part, "reward")
         pooled = {method: np.concatenate([judged[method, each] for each in NOISE_SETS], 1) for method in METHODS}
-        for size in config.best_of:
+        for size in judge.sizes(config.best_of):
             for comparison, per_prompt in win_rates(judged, reward, size).items():
                 if not brief or (size == 1 and comparison == "independent"):
-                    add(judge, "win_rate", comparison, per_prompt, size)
+                    add(judge.name, "win_rate", comparison, per_prompt, size)
+        if judge.outside:
+            continue
         change = pooled["aligned"].mean(1) - pooled["base"].mean(1)
-        add(judge, "difference", "aligned_base", change)
+        add(judge.name, "difference", "aligned_base", change)
         if brief:
             continue
-        add(judge, "share_better", "aligned_base", (change > 0).astype(np.float64))
-        add(judge, "share_worse", "aligned_base", (change < 0).astype(np.float64))
+        add(judge.name, "share_better", "aligned_base", (change > 0).astype(np.float64))
+        add(judge.name, "share_worse", "aligned_base", (change < 0).astype(np.float64))
         for method in METHODS:
-            add(judge, "mean", method, pooled[method].mean(1))
-            add(judge, "variance", method, sample_variance(pooled[method]))
-            if judge == "noiseless":
+            add(judge.name, "mean", method, pooled[method].mean(1))
+            add(judge.name, "variance", method, sample_variance(pooled[method]))
+            if judge.name == "noiseless":
                 chosen = np.concatenate([reward[method, each] for each in NOISE_SETS], 1)
                 add("reward", "order_accuracy", method, order_accuracy(chosen, pooled[method]))
     for column in () if brief else DESCRIPTIVE:
@@ -131,6 +168,9 @@ def _compare(
 def check_samples(evaluation: pd.DataFrame, config: EvaluateConfig) -> None:
     """Raise `PrefPaintError` where the judged samples are not those that a configuration asks for."""
     again = "run `kedro run --pipeline=evaluate` again"
+    for judge in JUDGES:
+        if judge.name not in evaluation:
+            raise PrefPaintError(f"evaluation: has no column {judge.name}: an earlier version judged it; {again}")
     for split in config.splits:
         if not (evaluation["split"] == split).any():
             raise PrefPaintError(f"evaluate.splits: asks for {split}, but no sample of it is judged; {again}")
@@ -153,26 +193,25 @@ def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
         config: S, bootstrap, splits.
 
     Returns:
-        One row per number: split; pattern ("all" or one); judge (noiseless and reward for scores, else the
-        column that is averaged); quantity (win_rate, mean, difference, share_better and share_worse of the prompts,
-        variance between samples, order_accuracy of the reward within prompts); comparison; best_of (win rates only);
-        prompts; value with its 95 % interval low, high; key, the name of the value among the flat metrics. Judge
-        noiseless exists only with simulated raters.
+        One row per number: split; pattern ("all" or one); judge (noiseless and reward for scores, stlpips_alex and
+        stlpips_vgg for who is closer to the original, else the column that is averaged); quantity (win_rate, mean,
+        difference, share_better and share_worse of the prompts, variance between samples, order_accuracy of the reward
+        within prompts); comparison; best_of (win rates only); prompts, those that the judge knows; value with its 95 %
+        interval low, high; key, the name of the value among the flat metrics. Judge noiseless exists only with
+        simulated raters. The two outside judges win where the distance is smaller, at S = 1 alone; their mean and
+        difference are distances.
 
     Raises:
         PrefPaintError: see `check_samples`.
     """
     check_samples(evaluation, config)
-    judges = [judge for judge in ("noiseless", "reward") if evaluation[judge].notna().all()]
     rows = []
     for split in config.splits:
         of_split = evaluation[evaluation["split"] == split]
         patterns = sorted(of_split["pattern"].unique())
         sets = [(ALL, of_split)] + [(pattern, of_split[of_split["pattern"] == pattern]) for pattern in patterns]
         for pattern, part in sets:
-            rows += [
-                {"split": split, "pattern": pattern, **row} for row in _compare(part, config, judges, pattern != ALL)
-            ]
+            rows += [{"split": split, "pattern": pattern, **row} for row in _compare(part, config, pattern != ALL)]
     for row in rows:
         row["key"] = _key(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"best_of": "Int64"})
@@ -199,12 +238,23 @@ def keyed_values(table: pd.DataFrame) -> dict[str, float | int]:
     }
 
 
+def outside_prompts(table: pd.DataFrame) -> dict[str, float | int]:
+    """How many prompts the outside judges compared, by {split}_{judge}_prompts; {split}_{pattern}_... of a pattern."""
+    rates = table[table["judge"].isin(OUTSIDE) & (table["quantity"] == "win_rate")]
+    counts = rates.groupby(["split", "pattern", "judge"])["prompts"].max()
+    return {
+        "_".join([split, *([] if pattern == ALL else [pattern]), judge, "prompts"]): int(count)
+        for (split, pattern, judge), count in counts.items()
+    }
+
+
 def flat_metrics(table: pd.DataFrame) -> dict[str, float | int]:
     """The table as flat metrics, e.g. seen_noiseless_win_rate_independent_s1, ..._low, ..._high.
 
-    Numbers of one pattern carry its name after the split; {split}_prompts counts prompts.
+    Numbers of one pattern carry its name after the split; {split}_prompts counts prompts, {split}_stlpips_alex_prompts
+    those whose original is known to an outside judge.
     """
-    metrics = keyed_values(table)
+    metrics = keyed_values(table) | outside_prompts(table)
     counts = table[(table["judge"] == "reward") & (table["quantity"] == "difference")]
     for row in counts.itertuples():
         metrics[f"{row.split}_prompts" if row.pattern == ALL else f"{row.split}_{row.pattern}_prompts"] = int(

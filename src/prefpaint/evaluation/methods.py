@@ -8,15 +8,23 @@ import pandas as pd
 
 from prefpaint.config import derive_seed
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.measures import ALL, DIGITS, check_samples, keyed_values, truest_judge
-from prefpaint.evaluation.samples import FLAWS, NOISE_SETS
+from prefpaint.evaluation.measures import (
+    ALL,
+    DIGITS,
+    JUDGES,
+    check_samples,
+    keyed_values,
+    outside_prompts,
+    truest_judge,
+)
+from prefpaint.evaluation.samples import FLAWS, NOISE_SETS, OUTSIDE
 from prefpaint.evaluation.statistics import best_of, bootstrap_mean, sample_variance, win_rate_independent
 
 logger = logging.getLogger(__name__)
 
 # The paper's two kinds of hole.
 GROUPS = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
-OFFLINE = ("hole_psnr", "hole_ssim", *FLAWS, "hole_spread", "width")
+OFFLINE = ("hole_psnr", "hole_ssim", *OUTSIDE, *FLAWS, "hole_spread", "width")
 COLUMNS = (
     "split", "pattern", "judge", "quantity", "method", "against", "best_of", "prompts", "value", "low", "high", "key"
 )  # fmt: skip
@@ -67,10 +75,11 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
         config: S, bootstrap, splits.
 
     Returns:
-        One row per number: split; pattern (all, outpainting, warping); judge (noiseless, reward, or the column that
-        is averaged); quantity (win_rate, mean, variance between samples of a prompt); method; against (the other
-        method of a win rate); best_of (win rates); prompts; value with its 95 % interval low, high; key, the name of
-        the value among the flat metrics.
+        One row per number: split; pattern (all, outpainting, warping); judge (noiseless, reward; stlpips_alex and
+        stlpips_vgg, which win where the distance to the original is smaller, at S = 1 alone; or the column that is
+        averaged); quantity (win_rate, mean, variance between samples of a prompt); method; against (the other method
+        of a win rate); best_of (win rates); prompts, those that the judge knows; value with its 95 % interval low,
+        high; key, the name of the value among the flat metrics.
 
     Raises:
         PrefPaintError: see `measures.check_samples`.
@@ -114,23 +123,27 @@ def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> I
             **spread,
         }
 
-    reward = {name: _values(part, name, "reward") for name in names}
-    for judge in [judge for judge in ("noiseless", "reward") if part[judge].notna().all()]:
-        judged = {name: _values(part, name, judge) for name in names}
+    for judge in JUDGES:
+        known = judge.judged(part)
+        if known.empty:
+            continue
+        judged, reward = ({name: _values(known, name, column) for name in names} for column in ("preference", "reward"))
         for name in names:
             for other in names:
-                for size in config.best_of if other == "base" else (1,):
+                for size in judge.sizes(config.best_of) if other == "base" else (1,):
                     # Without chance there is no best of several.
                     if size > judged[name][NOISE_SETS[0]].shape[1]:
                         continue
                     if name != other or size > 1:
                         rates = duel(judged[name], reward[name], size, judged[other])
-                        yield row(judge, "win_rate", name, rates, against=other, best_of=size)
+                        yield row(judge.name, "win_rate", name, rates, against=other, best_of=size)
+            if judge.outside:
+                continue
             pooled = np.concatenate([judged[name][each] for each in NOISE_SETS], 1)
-            yield row(judge, "mean", name, pooled.mean(1))
+            yield row(judge.name, "mean", name, pooled.mean(1))
             # Without chance there is nothing to vary.
             if part[part["method"] == name].groupby("prompt_id").size().min() > 1:
-                yield row(judge, "variance", name, sample_variance(pooled))
+                yield row(judge.name, "variance", name, sample_variance(pooled))
     for column in OFFLINE:
         for name in names:
             values = part[part["method"] == name].groupby("prompt_id")[column].mean().to_numpy()
@@ -140,7 +153,7 @@ def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> I
 
 def methods_metrics(table: pd.DataFrame) -> dict[str, float | int]:
     """The table as flat metrics, e.g. seen_warping_noiseless_win_rate_telea_against_base_s1, ..._low, ..._high."""
-    metrics = keyed_values(table)
+    metrics = keyed_values(table) | outside_prompts(table)
     for (split, pattern), part in table[table["judge"] == "reward"].groupby(["split", "pattern"]):
         metrics[f"{split}_prompts" if pattern == ALL else f"{split}_{pattern}_prompts"] = int(part["prompts"].max())
     return metrics

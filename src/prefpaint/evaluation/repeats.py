@@ -19,11 +19,11 @@ from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.measures import flat_metrics, measure
 from prefpaint.evaluation.samples import evaluation_work, judge_samples, make_judges, plan_samples
 from prefpaint.evaluation.seeds_config import SeedsConfig
+from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.simulated import noiseless_score
-from prefpaint.preferences.taste import Taste
+from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.calibration import judge
 from prefpaint.reward.config import BoundConfig, RewardConfig
 from prefpaint.reward.model import RewardModel
@@ -38,10 +38,10 @@ ORACLE = "oracle"
 class NoiselessReward:
     """The simulated raters' noiseless score as the reward, fully trusted."""
 
-    taste: Taste
+    rater: NoiselessRater
 
     def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
-        score = noiseless_score(images, masks, self.taste)
+        score = self.rater.score(images, masks)
         return Scores(score, np.zeros(len(score)), np.ones(len(score)))
 
 
@@ -53,7 +53,7 @@ class Project:
         base: the base pipeline.
         prompts, scores: tables.
         prompt_images, prompt_masks, candidate_images: folders.
-        taste: of the simulated raters; None when people rated.
+        rater: the simulated raters without their noise; None when people rated.
         sampling, reward, bound, align, evaluate: configurations.
     """
 
@@ -63,7 +63,7 @@ class Project:
     prompt_images: ImageFolder
     prompt_masks: ImageFolder
     candidate_images: ImageFolder
-    taste: Taste | None
+    rater: NoiselessRater | None
     sampling: SamplingConfig
     reward: RewardConfig
     bound: BoundConfig
@@ -105,7 +105,7 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
     Raises:
         PrefPaintError: the oracle is asked for but people rated.
     """
-    if oracle and project.taste is None:
+    if oracle and project.rater is None:
         raise PrefPaintError("seeds.oracle: only simulated raters have a noiseless score; set it to false")
     reward_config = project.reward.model_copy(update={"seed": seed})
     align_config = project.align.model_copy(update={"seed": seed})
@@ -116,7 +116,7 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
         project.scores[["candidate_id", "score"]].to_dict("records"),
         *(project.sampling, reward_config, project.bound, align_config),
         project.evaluate.model_dump(mode="json", include={"seed", "splits", "best_of", "resamples"}),
-        project.taste.model_dump() if project.taste else None,
+        project.rater.digest() if project.rater else None,
         oracle,
     )
     done = workspace / "metrics.json"
@@ -137,11 +137,11 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
         prompt_masks=project.prompt_masks,
         candidate_images=project.candidate_images,
         scores=project.scores,
-        taste=project.taste,
+        rater=project.rater,
         config=align_config,
         sampling=project.sampling,
         reward=reward_config,
-        scorer=NoiselessReward(project.taste) if oracle and project.taste else None,
+        scorer=NoiselessReward(project.rater) if oracle and project.rater else None,
     )
     aligned = copy.copy(project.base)
     aligned.unet = job.run(workspace / "align").unet
@@ -152,7 +152,7 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
     evaluate = project.evaluate.model_copy(update={"methods": {}})
     complete_folder(painted, evaluation_work(loaders, project.prompts, images, masks, project.sampling, evaluate))
     plan = plan_samples(project.prompts, evaluate)
-    judges = make_judges(model, trust, project.taste)
+    judges = make_judges(model, trust, project.rater, outside_judges())
     judged = judge_samples(plan, painted, images, masks, judges, workspace / "judged")
     metrics = flat_metrics(measure(judged, evaluate))
     with whole_file(done) as temporary:
@@ -177,7 +177,7 @@ def repeat_training(
     rows: list[dict[str, Any]] = [{"run": f"seed {project.align.seed}", **first}]
     for seed in config.seeds:
         rows.append({"run": f"seed {seed}", **train_and_evaluate(project, seed, False, workspace / f"seed_{seed}")})
-    if config.oracle and project.taste is not None:
+    if config.oracle and project.rater is not None:
         rows.append({"run": ORACLE, **train_and_evaluate(project, project.align.seed, True, workspace / ORACLE)})
     return pd.DataFrame(rows)
 

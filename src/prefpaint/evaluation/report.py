@@ -11,19 +11,23 @@ import pandas as pd
 from PIL import Image
 
 from prefpaint.evaluation import sentences
-from prefpaint.evaluation.figures import CELL_NAMES, CHOICES, GalleryRow
+from prefpaint.evaluation.figures import CELL_NAMES, CHOICES, OPENING, GalleryRow
 from prefpaint.evaluation.measures import ALL, truest_judge
 from prefpaint.evaluation.methods import GROUPS
 from prefpaint.evaluation.sentences import pick
-from prefpaint.evaluation.wording import number, percent, percent_range, plain_words, signed
+from prefpaint.evaluation.wording import OUTSIDE_WORDS, number, percent, percent_range, plain_words, signed
 
 # Larger pictures are reduced to this for the page; the full ones lie in the data folder.
 LARGEST_SIDE = 192
 SPLIT_WORDS = {
-    "seen": "new crops and holes in regions the base model was pretrained on",
-    "unseen": "regions whose pixels nothing was trained on",
+    "seen": "other crops and holes of photographs that were rated and aligned on",
+    "unseen": "photographs that nothing after pretraining has used",
 }
-JUDGE_WORDS = {"noiseless": "simulated raters, noiseless", "reward": "learned reward"}
+JUDGE_WORDS = {
+    "noiseless": "simulated raters, noiseless",
+    "reward": "learned reward",
+    **{name: f"closer to the hidden original, {words}" for name, words in OUTSIDE_WORDS.items()},
+}
 COMPARISON_WORDS = {
     "base_base": "base against base",
     "independent": "aligned, other noise",
@@ -40,12 +44,17 @@ DESCRIPTION_WORDS = {
     "hole_spread": ("difference between samples of one prompt", "grey levels; less is less diverse"),
     "hole_psnr": ("likeness to the hidden original", "PSNR of the hole, dB; outpainting only; no rater saw it"),
     "hole_ssim": ("the same as structural similarity", "SSIM of the hole, at most 1; outpainting only"),
+    **{
+        name: ("distance from the hidden original", f"{words}, 0 is the original; outpainting only")
+        for name, words in OUTSIDE_WORDS.items()
+    },
     "width": ("trust width", "more is farther from what was rated"),
 }
 METRICS_WORDS = {
     "evaluate_metrics": "Evaluation",
     "methods_metrics": "All methods",
     "learned_metrics": "Other people's models",
+    "sanity_metrics": "Sanity of the simulated raters",
     "preferences_metrics": "Preferences",
     "reward_metrics": "Reward model",
     "bound_metrics": "Trust",
@@ -56,6 +65,7 @@ METRICS_WORDS = {
 OFFLINE_WORDS = {
     "hole_psnr": "PSNR, dB",
     "hole_ssim": "SSIM",
+    **{name: f"{words}, distance" for name, words in OUTSIDE_WORDS.items()},
     "seam": "edge step",
     "colour": "colour step",
     "log_energy": "texture",
@@ -114,6 +124,7 @@ class Report:
         metrics: flat metrics by dataset name.
         figures: PNG bytes by dataset name.
         worlds: of `reward.worlds.worlds_table`.
+        sanity: of `sanity.sanity_table`.
     """
 
     simulated: bool
@@ -124,6 +135,7 @@ class Report:
     metrics: Mapping[str, Mapping[str, Any]]
     figures: Mapping[str, bytes]
     worlds: pd.DataFrame
+    sanity: pd.DataFrame
 
 
 def _description_rows(table: pd.DataFrame, split: str) -> list[dict[str, Any]]:
@@ -178,7 +190,10 @@ def _second_view_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _method_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
-    """The paper's Table 1: per kind of hole and method the win rates against the base, mean and variance."""
+    """The paper's Table 1: per kind of hole and method the win rates against the base, mean and variance.
+
+    What the outside judges say of single samples stands beside it; None where no original is known.
+    """
     judge = truest_judge(methods)
     rows = []
     for pattern in methods.loc[methods["split"] == split, "pattern"].unique():
@@ -187,17 +202,31 @@ def _method_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
             of_method = pick(part, method=name)
             wins = pick(of_method, judge=judge, quantity="win_rate", against="base")
             reward = pick(of_method, judge="reward").set_index("quantity")
+            nearer = pick(of_method, quantity="win_rate", against="base").set_index("judge")
             rows.append(
                 {
                     "pattern": pattern,
                     "method": name,
                     "wins": {int(row["best_of"]): row for _, row in wins.iterrows()},
+                    "outside": [nearer.loc[name] if name in nearer.index else None for name in OUTSIDE_WORDS],
                     "mean": reward.loc["mean"],
                     "variance": reward.loc["variance"] if "variance" in reward.index else None,
                     "prompts": int(reward.loc["mean", "prompts"]),
                 }
             )
     return rows
+
+
+def _sanity_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per pair, the kinds of hole beside each other."""
+    return [
+        {
+            "pair": f"{str(better).replace('_', ' ')} over {str(worse).replace('_', ' ')}",
+            "goal": part["goal"].iloc[0],
+            "holes": {row["holes"]: row for row in part.to_dict("records")},
+        }
+        for (better, worse), part in table.groupby(["better", "worse"], sort=False)
+    ]
 
 
 def _learned_rows(learned: pd.DataFrame, splits: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -249,6 +278,9 @@ def render_report(report: Report) -> str:
     return environment.get_template("report.html.jinja").render(
         simulated=report.simulated,
         verdicts=sentences.verdicts(table),
+        outside_judge=sentences.OUTSIDE_JUDGE,
+        outside_sentences=sentences.outside_sentences(table),
+        outside_words=OUTSIDE_WORDS,
         trust_sentences=[
             sentence
             for sentence in (
@@ -317,6 +349,8 @@ def render_report(report: Report) -> str:
             }
             for split in splits
         },
+        opening=OPENING,
+        sanity_rows=_sanity_rows(report.sanity),
         metrics={
             name: {"words": METRICS_WORDS.get(name, plain_words(name)), "rows": metric_rows(values)}
             for name, values in report.metrics.items()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +17,7 @@ from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.preferences.appearance import Appearance, appearance
-from prefpaint.preferences.simulated import score_of
-from prefpaint.preferences.taste import Taste
+from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.progress import Progress
 from prefpaint.state import whole_file
 
@@ -33,7 +32,9 @@ NOISE_SETS = ("A", "B")
 IMAGES_AT_A_TIME = 128
 # Rounding to whole grey levels alone leaves this mean squared error; it keeps the PSNR finite.
 LEAST_SQUARED_ERROR = 1 / 12
-FLAWS = tuple(field.name for field in fields(Appearance))
+FLAWS = tuple(one.name for one in fields(Appearance))
+# Distances to the original, of `stlpips.outside_judges`.
+OUTSIDE = ("stlpips_alex", "stlpips_vgg")
 
 
 class Scorer(Protocol):
@@ -46,6 +47,12 @@ class Widths(Protocol):
     """Whatever turns embeddings into trust widths; `reward.trust.Trust` does."""
 
     def widths(self, z: np.ndarray) -> np.ndarray: ...
+
+
+class OutsideJudge(Protocol):
+    """Whoever says how far pictures look from their originals; `stlpips.ShiftTolerantLPIPS` does."""
+
+    def distance(self, images: np.ndarray, originals: np.ndarray) -> np.ndarray: ...
 
 
 def has_chance(method: str, config: EvaluateConfig) -> bool:
@@ -261,21 +268,33 @@ class Judges:
 
     Attributes:
         reward, trust: what alignment used.
-        taste: of the simulated raters; None when people rated.
+        rater: the simulated raters without their noise; None when people rated.
         digest: changes whenever one of them would say something else.
+        outside: who compares fills with hidden originals and has no part in any training or choice; by column of
+            `OUTSIDE`. One that is not there leaves its column without values.
     """
 
     reward: Scorer
     trust: Widths
-    taste: Taste | None
+    rater: NoiselessRater | None
     digest: str
+    outside: Mapping[str, OutsideJudge] = field(default_factory=dict)
 
 
-def make_judges(reward: Any, trust: Any, taste: Taste | None) -> Judges:
-    """Judges of a `reward.model.RewardModel`, a `reward.trust.Trust` and the simulated raters' taste, if any."""
+def make_judges(reward: Any, trust: Any, rater: NoiselessRater | None, outside: Mapping[str, Any]) -> Judges:
+    """Judges of what alignment used and of what it did not.
+
+    Args:
+        reward: a `reward.model.RewardModel`.
+        trust: a `reward.trust.Trust`.
+        rater: the simulated raters without their noise, if any.
+        outside: of `stlpips.outside_judges`.
+    """
     from prefpaint.inpainting.checkpoint import module_digest
 
-    return Judges(reward, trust, taste, fingerprint(module_digest(reward), trust.digest(), taste))
+    others = {name: module_digest(judge) for name, judge in outside.items()}
+    opinion = rater.digest() if rater else None
+    return Judges(reward, trust, rater, fingerprint(module_digest(reward), trust.digest(), opinion, others), outside)
 
 
 def judge_samples(
@@ -298,7 +317,9 @@ def judge_samples(
     Returns:
         The plan plus float64 columns reward, width, noiseless (0-7), the flaws of
         `preferences.appearance.Appearance`, hole_psnr (dB) and hole_ssim against the original (NaN for warps, which
-        have none) and hole_spread (grey levels). noiseless is NaN without simulated raters.
+        have none), stlpips_alex and stlpips_vgg, the whole picture's distance to the original (at least 0; NaN for
+        warps and for pictures too small for the network), and hole_spread (grey levels). noiseless is NaN without
+        simulated raters.
     """
     prompt_ids = plan["prompt_id"].unique()
     at_a_time = max(1, IMAGES_AT_A_TIME * len(prompt_ids) // len(plan))
@@ -336,9 +357,9 @@ def _judge(
     measured = part.assign(
         reward=rewards.astype(np.float64),
         width=judges.trust.widths(embeddings),
-        noiseless=float("nan") if judges.taste is None else score_of(seen, judges.taste),
+        noiseless=float("nan") if judges.rater is None else judges.rater.score(fills, holes, seen),
         **{name: getattr(seen, name).numpy().astype(np.float64) for name in FLAWS},
-        **dict.fromkeys(["hole_psnr", "hole_ssim", "hole_spread"], float("nan")),
+        **dict.fromkeys(["hole_psnr", "hole_ssim", "hole_spread", *OUTSIDE], float("nan")),
     )
     position = pd.Series(range(len(part)), index=part.index)
     for _, group in part.groupby(["prompt_id", "method", "noise_set"], sort=False):
@@ -349,4 +370,9 @@ def _judge(
             original = images[group["prompt_id"].iloc[0]]
             measured.loc[group.index, "hole_psnr"] = hole_psnr(fills[rows], original, hole)
             measured.loc[group.index, "hole_ssim"] = hole_ssim(fills[rows], original, hole)
+    # All fills of a prompt at once: the original is then looked at once.
+    for prompt_id, group in part[part["pattern"] != "warp"].groupby("prompt_id", sort=False):
+        rows = position[group.index].to_numpy()
+        for name, judge in judges.outside.items():
+            measured.loc[group.index, name] = judge.distance(fills[rows], images[str(prompt_id)][None])
     return measured

@@ -8,13 +8,18 @@ from typing import Any
 import pandas as pd
 
 from prefpaint.evaluation.measures import ALL, truest_judge
-from prefpaint.evaluation.wording import number, percent, percent_range, signed
+from prefpaint.evaluation.wording import OUTSIDE_WORDS, number, percent, percent_range, signed
 from prefpaint.reward.trust import WIDTHS
 
 # Normalised scores have spread 1: an interval of ± 3 holds nearly all of them.
 VACUOUS = 3.0
 # Five prompts that all say the same are no evidence at 5 % (sign test), though a bootstrap over them would think so.
 LEAST_PROMPTS = 6
+OUTSIDE_JUDGE = (
+    "Beside the raters' taste stands an outside judge that sees the hidden original: ST-LPIPS (Ghildyal and Liu), a "
+    "distance between pictures whose weights were fitted to what people chose. Nothing here was trained, chosen or "
+    "tuned by it. It asks another question than the raters do: a good fill need not be what was there before."
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,39 @@ def verdicts(table: pd.DataFrame) -> list[Verdict]:
         verdict(row, changes.loc[row["split"]], better[row["split"]], worse[row["split"]])
         for _, row in rates.iterrows()
     ]
+
+
+def outside_sentences(table: pd.DataFrame) -> list[str]:
+    """Whose fills are closer to the hidden originals, one sentence per split; empty where no original is known.
+
+    Args:
+        table: of `measures.measure`.
+    """
+    rates = pick(table, pattern=ALL, quantity="win_rate", comparison="independent", best_of=1)
+    rates = rates[rates["judge"].isin(OUTSIDE_WORDS)]
+    sentences = []
+    for split, rows in rates.groupby("split", sort=False):
+        parts = [
+            f"in {percent(row['value'])} ({percent_range(row)}) of comparisons by {OUTSIDE_WORDS[row['judge']]}"
+            for _, row in rows.iterrows()
+        ]
+        prompts = int(rows["prompts"].max())
+        shown = {"closer" if row["low"] > 0.5 else "farther" if row["high"] < 0.5 else "" for _, row in rows.iterrows()}
+        meaning = {
+            ("closer",): "its fills are closer to the originals than the base's",
+            ("farther",): "its fills are farther from the originals than the base's",
+            ("",): "neither model's fills are shown to be closer",
+            ("", "closer"): "one of the two shows its fills to be closer, the other shows no difference",
+            ("", "farther"): "one of the two shows its fills to be farther away, the other shows no difference",
+            ("closer", "farther"): "the two contradict each other",
+        }[tuple(sorted(shown))]
+        if prompts < LEAST_PROMPTS:
+            meaning = "too few prompts to say anything"
+        sentences.append(
+            f"On {prompts} {split} prompts whose original is known, the aligned model's fill is closer to it than the "
+            f"base's {' and '.join(parts)}: {meaning}."
+        )
+    return sentences
 
 
 def trust_sentences(table: pd.DataFrame) -> list[str]:

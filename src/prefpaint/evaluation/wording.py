@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NOTHING, MINUS = "–", "−"
+OUTSIDE_WORDS = {"stlpips_alex": "ST-LPIPS (AlexNet)", "stlpips_vgg": "ST-LPIPS (VGG16)"}
 KEY_WORDS = (
     ("win_rate", "win rate"),
     ("base_base", "base against base"),
@@ -17,6 +18,7 @@ KEY_WORDS = (
     ("spearman", "Spearman correlation"),
     ("gamma", "γ"),
     ("std", "standard deviation"),
+    *OUTSIDE_WORDS.items(),
 )
 
 

@@ -16,8 +16,6 @@ from prefpaint.errors import PrefPaintError
 # The file that tells diffusers or transformers what a component is.
 CONFIG_FILES = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 WEIGHT_ENDINGS = ("*.safetensors", "*.bin")
-# Noisy latents, the mask, and the latents of what is known.
-INPAINTING_CHANNELS = 9
 NEEDS_WEIGHTS = ("unet", "vae", "text_encoder")
 
 # A bar per component and file; downloads have bars of their own.
@@ -107,10 +105,12 @@ def load_any_pipeline(checkpoint: str | Path) -> Any:
 def check_inpainting(pipe: Any) -> None:
     """Raise `PrefPaintError` where a pipeline's UNet cannot be told what is known."""
     channels = pipe.unet.config.in_channels
-    if channels != INPAINTING_CHANNELS:
+    # Noisy latents, the mask, and the latents of what is known: 9 for Stable Diffusion's.
+    wanted = 2 * pipe.vae.config.latent_channels + 1
+    if channels != wanted:
         raise PrefPaintError(
             f"{pipe.name_or_path or 'the checkpoint'}: its UNet takes {channels} input channels, an inpainting "
-            f"checkpoint's takes {INPAINTING_CHANNELS}; give an inpainting checkpoint"
+            f"checkpoint's takes {wanted}; give an inpainting checkpoint"
         )
 
 

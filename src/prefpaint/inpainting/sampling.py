@@ -76,7 +76,7 @@ class Inpainter:
     """An inpainting pipeline ready to sample.
 
     Args:
-        pipe: a `StableDiffusionInpaintPipeline` whose UNet has 9 input channels.
+        pipe: a `StableDiffusionInpaintPipeline` whose UNet is told what is known.
         config: chain length, guidance, batch, precision.
         device: torch device; "auto" takes CUDA where there is one, and in several processes each its own.
 
@@ -234,6 +234,31 @@ class Inpainter:
             )
         pasted = paste_known(self.decode(chain[-1]), images, masks)
         return Trajectory(condition, torch.stack(chain), torch.stack(log_probs), pasted)
+
+    @torch.no_grad()
+    def repaint(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], start: int) -> np.ndarray:
+        """Noise originals to a step of the chain and paint from there (SDEdit, Meng et al. 2022); one batch.
+
+        Args:
+            images: (N, H, W, 3) uint8, with what belongs into the hole.
+            masks: (N, H, W) uint8, 1 in the hole.
+            seeds: N integers.
+            start: first step that is walked; 0 paints from pure noise, as `rollout` does.
+
+        Returns:
+            (N, H, W, 3) uint8, known pixels pasted back.
+        """
+        noise = self.draw_noise(seeds, self.latent_shape(images.shape[1], images.shape[2]))
+        condition = self.condition(images, masks, noise[1])
+        latents = noise[0]
+        if start > 0:
+            signal = per_image(self.schedule.alpha.sqrt(), start, latents)
+            spread = per_image((1 - self.schedule.alpha).sqrt(), start, latents)
+            latents = signal * self.encode(self.pixels(images), noise[1]) + spread * noise[0]
+        for index in range(start, self.config.steps):
+            mean = ddim_mean(self.schedule, index, latents, self.predict(self.pipe.unet, latents, index, condition))
+            latents = mean + per_image(self.schedule.sigma, index, mean) * noise[index + 2]
+        return paste_known(self.decode(latents), images, masks)
 
     def sample(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
         """Inpaint N prompts in batches of `config.batch`.

@@ -21,7 +21,7 @@ class StockInpainter:
     Steps, guidance and text prompts are the configured ones; eta is the pipeline's own.
 
     Args:
-        pipe: a diffusers inpainting pipeline whose UNet has 9 input channels.
+        pipe: a diffusers inpainting pipeline whose UNet is told what is known.
         config: chain length, guidance, text prompts, batch, precision.
         device: torch device; "auto" takes CUDA where there is one, and in several processes each its own.
 

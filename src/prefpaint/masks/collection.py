@@ -18,7 +18,7 @@ from prefpaint.photographs.crops import Box, cut, cut_map, sample_crop
 from prefpaint.progress import Progress
 
 # Which region of the photographs each prompt split is cut from.
-REGION_OF = {"train": "train", "validation": "validation", "test": "test", "seen": "train", "unseen": "test"}
+REGION_OF = {"train": "train", "validation": "validation", "test": "test", "seen": "train", "unseen": "unseen"}
 
 
 def depth_work(

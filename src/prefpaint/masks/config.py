@@ -51,8 +51,8 @@ class MasksConfig(Config):
     )
     prompts: dict[PromptSplit, int] = Field(
         {"train": 512, "validation": 96, "test": 128, "seen": 128, "unseen": 128},
-        description="Prompts per split. train, validation and test get candidates and ratings; seen (train "
-        "regions, new crops and masks) and unseen (test regions) are kept for evaluation alone.",
+        description="Prompts per split. train, validation and test get candidates and ratings; seen (the train "
+        "photographs, other crops and masks) and unseen (photographs set aside) are kept for evaluation alone.",
     )
 
     @model_validator(mode="after")

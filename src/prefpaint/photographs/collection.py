@@ -1,5 +1,6 @@
 """A collection of photographs: decoded once into a folder, then listed with the regions each split may use."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -13,7 +14,7 @@ from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.photographs.config import PhotographsConfig
-from prefpaint.photographs.crops import regions_of
+from prefpaint.photographs.crops import assign_splits, regions_of
 from prefpaint.photographs.sources import (
     EMBEDDED_NAMES,
     embedded_photographs,
@@ -21,6 +22,8 @@ from prefpaint.photographs.sources import (
     read_image,
 )
 from prefpaint.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 REGION_COLUMNS = [
     "photograph",
@@ -97,7 +100,7 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
         depth was measured), and a report with the files that were left out and why.
 
     Raises:
-        PrefPaintError: no photograph could be read, or too few for three splits.
+        PrefPaintError: no photograph could be read, or only one.
     """
     skipped = []
     present: list[str] = []
@@ -112,15 +115,21 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
             f"because of this: {skipped[0]['reason']}"
         )
     measured = measured_disparities(config)
-    seed = derive_seed("photographs", config.source)
+    shares = {str(split): share for split, share in config.split.items()}
+    splits = assign_splits(len(present), shares, config.unseen, derive_seed("photographs", config.source))
+    if None in splits:
+        logger.info(
+            "%d photographs are too few to divide among train, validation and test: each is cut into three regions",
+            splits.count(None),
+        )
     rows: list[tuple[Any, ...]] = []
-    for index, name in enumerate(present):
+    for name, split in zip(present, splits, strict=True):
         key = photograph_key(name)
         width, height = photographs.size(key)
-        regions = regions_of(width, height, index, len(present), config, seed)
+        regions = regions_of(width, height, split, shares)
         checksum = photographs.checksum(key)
         about = (name, key, config.source, width, height, name in measured, checksum)
-        rows += [(*about, split, box.left, box.top, box.right, box.bottom) for split, box in regions.items()]
+        rows += [(*about, part, box.left, box.top, box.right, box.bottom) for part, box in regions.items()]
     return pd.DataFrame(rows, columns=REGION_COLUMNS), {"photographs": len(present), "skipped": skipped}
 
 

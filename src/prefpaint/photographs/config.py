@@ -13,8 +13,8 @@ class PhotographsConfig(Config):
 
     folder: Path | None = Field(
         None,
-        description="Your own folder of images (searched recursively). Empty: the seven colour photographs "
-        "that the scikit-image and scikit-learn wheels carry.",
+        description="Your own folder of images (searched recursively). Empty: the eight colour photographs "
+        "that the scikit-image, scikit-learn and matplotlib wheels carry.",
     )
     source: str = Field(
         "embedded",
@@ -32,8 +32,15 @@ class PhotographsConfig(Config):
     )
     split: dict[Literal["train", "validation", "test"], float] = Field(
         {"train": 0.66, "validation": 0.12, "test": 0.22},
-        description="Shares of the pixels. A folder is divided by photograph; the few embedded ones are each "
-        "cut into three regions. Either way no pixel belongs to two splits.",
+        description="Shares of the photographs that are rated. Where there are too few to divide, each is cut into "
+        "three regions instead. Either way no pixel belongs to two splits.",
+    )
+    unseen: float = Field(
+        0.35,
+        gt=0,
+        lt=1,
+        description="Share of all photographs, at least one, that is set aside first for the unseen prompts: nothing "
+        "is rated, trained or chosen on them.",
     )
     crop_side: tuple[int, int] = Field(
         (80, 160),

@@ -6,9 +6,10 @@ import numpy as np
 from PIL import Image
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.photographs.config import PhotographsConfig
 
 SPLITS = ("train", "validation", "test")
+# Fewer rated photographs than this are cut into regions.
+LEAST_TO_DIVIDE = 10
 
 
 @dataclass(frozen=True)
@@ -92,31 +93,45 @@ def cut_map(values: np.ndarray, box: Box, size: int) -> np.ndarray:
     return values[np.ix_(ys, xs)].astype(np.float32)
 
 
-def assign_split(index: int, count: int, shares: dict[str, float], seed: int) -> str:
-    """The split of the `index`-th of `count` photographs of a folder, by a seeded shuffle.
+def assign_splits(count: int, shares: dict[str, float], unseen: float, seed: int) -> list[str | None]:
+    """The split of each of `count` photographs, by a seeded shuffle.
+
+    Args:
+        count: photographs.
+        shares: of the rated photographs, per split; they add up to 1.
+        unseen: share of all photographs that is set aside first, at least one.
+        seed: of the shuffle.
+
+    Returns:
+        "unseen", "train", "validation" or "test"; None for photographs that are cut into regions because the rated
+        ones are fewer than `LEAST_TO_DIVIDE`.
 
     Raises:
-        PrefPaintError: fewer photographs than splits.
+        PrefPaintError: a single photograph.
     """
-    if count < len(SPLITS):
+    if count < 2:
         raise PrefPaintError(
-            f"photographs.folder: {count} readable image(s) cannot be divided into train, validation and "
-            "test; three are the least"
+            f"photographs.folder: {count} readable image(s) cannot be divided: one is set aside for unseen prompts, "
+            "and one is needed to rate; give at least two"
         )
-    position = int(np.argsort(np.random.default_rng(seed).permutation(count))[index])
-    n_validation = max(1, round(count * shares["validation"]))
-    n_test = max(1, round(count * shares["test"]))
-    if position < n_validation:
-        return "validation"
-    return "test" if position < n_validation + n_test else "train"
+    n_unseen = min(count - 1, max(1, round(count * unseen)))
+    n_rated = count - n_unseen
+    if n_rated < LEAST_TO_DIVIDE:
+        in_turn: list[str | None] = ["unseen"] * n_unseen + [None] * n_rated
+    else:
+        n_validation, n_test = (max(1, round(n_rated * shares[split])) for split in ("validation", "test"))
+        in_turn = ["unseen"] * n_unseen + ["validation"] * n_validation + ["test"] * n_test
+        in_turn += ["train"] * (count - len(in_turn))
+    position = np.argsort(np.random.default_rng(seed).permutation(count))
+    return [in_turn[int(place)] for place in position]
 
 
-def regions_of(width: int, height: int, index: int, count: int, config: PhotographsConfig, seed: int) -> dict[str, Box]:
+def regions_of(width: int, height: int, split: str | None, shares: dict[str, float]) -> dict[str, Box]:
     """The boxes of one photograph that each split may use.
 
-    Embedded photographs are few, so each is cut into regions; a folder is divided by photograph.
+    Args:
+        width, height: of the photograph, in pixels.
+        split: of `assign_splits`; None cuts the photograph into three regions.
+        shares: of the regions' areas.
     """
-    if config.folder is None:
-        return split_regions(width, height, {str(k): v for k, v in config.split.items()})
-    split = assign_split(index, count, {str(k): v for k, v in config.split.items()}, seed)
-    return {split: Box(0, 0, width, height)}
+    return split_regions(width, height, shares) if split is None else {split: Box(0, 0, width, height)}

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from prefpaint.errors import PrefPaintError
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-EMBEDDED_NAMES = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower")
+EMBEDDED_NAMES = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower", "grace_hopper")
 MIN_SIDE = 16
 # Decoding goes line by line, but the decoded picture is held whole: 400 Mpx of RGB are 1.2 GB.
 MAX_PIXELS = 400_000_000
@@ -33,10 +33,11 @@ class Photograph:
 
 
 def embedded_photographs() -> Iterator[Photograph]:
-    """The colour photographs inside the scikit-image and scikit-learn wheels; needs no network.
+    """The colour photographs inside the scikit-image, scikit-learn and matplotlib wheels; needs no network.
 
     Only `motorcycle` has a measured disparity map (Middlebury 2014, through scikit-image).
     """
+    from matplotlib.cbook import get_sample_data
     from skimage import data
     from sklearn.datasets import load_sample_images
 
@@ -47,6 +48,8 @@ def embedded_photographs() -> Iterator[Photograph]:
     samples = load_sample_images()
     for file, image in zip(samples.filenames, samples.images, strict=True):
         yield Photograph(Path(file).stem, np.asarray(image))
+    with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as portrait:
+        yield Photograph("grace_hopper", np.asarray(portrait.convert("RGB")))
 
 
 def to_rgb8(image: Image.Image) -> Image.Image:

@@ -4,9 +4,10 @@ import logging
 
 import pandas as pd
 
+from prefpaint.fills.likeness import PhotographJudge
 from prefpaint.images import ImageFolder
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, RATING_COLUMNS, WEIGHTS
-from prefpaint.preferences.simulated import BATCH, CLOCK_START, noiseless_ratings, simulate_ratings
+from prefpaint.preferences.simulated import BATCH, CLOCK_START, NoiselessRater, simulate_ratings
 from prefpaint.preferences.store import RatingStore, fitting
 from prefpaint.preferences.taste import SimulatedConfig
 from prefpaint.progress import Progress
@@ -50,7 +51,11 @@ def stored_preferences(store: RatingStore, candidates: pd.DataFrame) -> tuple[pd
 
 
 def simulate_all(
-    candidates: pd.DataFrame, candidate_images: ImageFolder, prompt_masks: ImageFolder, config: SimulatedConfig
+    candidates: pd.DataFrame,
+    candidate_images: ImageFolder,
+    prompt_masks: ImageFolder,
+    judge: PhotographJudge,
+    config: SimulatedConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Let every simulated rater rate every candidate.
 
@@ -58,6 +63,7 @@ def simulate_all(
         candidates: candidate_id, prompt_id.
         candidate_images: by candidate id.
         prompt_masks: by prompt id.
+        judge: of likeness to a photograph.
         config: taste and raters.
 
     Returns:
@@ -66,17 +72,18 @@ def simulate_all(
         0-7, weighted like a score).
     """
     ordered = candidates.sort_values("candidate_id")
-    given, opinions = [], []
+    rater = NoiselessRater(config.taste, judge)
+    rated, opinions = [], []
     with Progress("simulated ratings", len(ordered)) as progress:
         for start in range(0, len(ordered), BATCH):
             part = ordered.iloc[start : start + BATCH]
             ids = part["candidate_id"].tolist()
             images, masks = candidate_images.stack(ids), prompt_masks.stack(part["prompt_id"])
-            given.append(simulate_ratings(images, masks, ids, config))
-            honest = noiseless_ratings(images, masks, config.taste) @ WEIGHTS
-            opinions.append(pd.DataFrame({"candidate_id": ids, "noiseless": honest}))
+            honest = rater.ratings(images, masks)
+            rated.append(simulate_ratings(honest, ids, config))
+            opinions.append(pd.DataFrame({"candidate_id": ids, "noiseless": honest @ WEIGHTS}))
             progress.step(len(ids))
-    ratings = pd.concat(given).sort_values(["candidate_id", "rater"], ignore_index=True)
+    ratings = pd.concat(rated).sort_values(["candidate_id", "rater"], ignore_index=True)
     seconds = pd.to_timedelta(ratings.index.to_numpy(), unit="s")
     ratings["rated_at"] = (CLOCK_START + seconds).as_unit("us")
     return ratings[list(RATING_COLUMNS)], pd.concat(opinions, ignore_index=True)

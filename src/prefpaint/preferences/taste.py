@@ -6,26 +6,28 @@ from prefpaint.config import Config
 
 
 class Taste(Config):
-    """How strongly each visible flaw lowers a rating; 0 switches a flaw off.
+    """What makes a simulated rater like a fill: likeness to a photograph, less what is written down here.
 
-    The flaws are those of `preferences.appearance`: what can be seen in the picture itself. No rater knows
-    the hidden original.
+    Likeness comes from the judge (`fills.likeness`), the flaws from `preferences.appearance`; both look at the picture
+    alone. No rater knows the hidden original. A weight of 0 switches a part off.
     """
 
-    seam: float = Field(0.5, ge=0, description="A step across the hole's edge, in log units of gradient.")
-    colour: float = Field(3.0, ge=0, description="A colour change between rings inside and outside the edge.")
-    palette: float = Field(2.5, ge=0, description="Colours in the fill that occur nowhere in the known part.")
-    texture: float = Field(0.45, ge=0, description="Texture energy that differs from what is preferred.")
+    likeness: float = Field(
+        1.35, ge=0, description="Weight of the judge's likeness, which is 2 for photographs and 0 for the base's fills."
+    )
+    leniency: float = Field(
+        -0.65,
+        description="Added to every opinion: a fill of likeness 0 and without flaws gets 7 / (1 + exp(-leniency)).",
+    )
+    seam: float = Field(0.0, ge=0, description="A step across the hole's edge, in log units of gradient.")
+    colour: float = Field(0.0, ge=0, description="A colour change between rings inside and outside the edge.")
+    palette: float = Field(0.0, ge=0, description="Colours in the fill that occur nowhere in the known part.")
+    texture: float = Field(0.0, ge=0, description="Texture energy that differs from what is preferred.")
     preferred_log_energy: float = Field(
         0.0,
         description="Log texture energy of the fill against the known part that is liked best: 0 as textured as "
         "its surroundings, negative calmer, positive busier.",
     )
-
-    @classmethod
-    def read(cls, saved: dict[str, float]) -> "Taste | None":
-        """What the `preferences` pipeline saved: None, an empty dictionary, where people rated."""
-        return cls.model_validate(saved) if saved else None
 
 
 class SimulatedRater(Config):

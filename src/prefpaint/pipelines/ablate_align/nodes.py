@@ -9,7 +9,6 @@ from prefpaint.alignment.config import AlignConfig
 from prefpaint.evaluation.ablate_align_config import AblateAlignConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.taste import Taste
 from prefpaint.reward.config import RewardConfig
 
 
@@ -28,11 +27,13 @@ def ablate_align(
     sampling: SamplingConfig,
     reward: RewardConfig,
     taste: dict[str, Any],
+    judge: Any,
     config: AblateAlignConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame, str, Any]:
     """Align every variant from every seed; table, curves, Markdown and figure."""
     from prefpaint.alignment.job import Job
     from prefpaint.evaluation import ablate_align as ablation
+    from prefpaint.preferences.simulated import NoiselessRater
 
     job = Job(
         base=base_model,
@@ -44,7 +45,7 @@ def ablate_align(
         prompt_masks=prompt_masks,
         candidate_images=candidate_images,
         scores=scores,
-        taste=Taste.read(taste),
+        rater=NoiselessRater.read(taste, judge),
         config=align,
         sampling=sampling,
         reward=reward,

@@ -26,6 +26,7 @@ def create_pipeline() -> Pipeline:
                     "params:sampling",
                     "params:reward",
                     "taste",
+                    "judge",
                     "params:ablate_align",
                 ],
                 ["ablate_align_table", "ablate_align_curves", "ablate_align_markdown", "ablate_align_figure"],

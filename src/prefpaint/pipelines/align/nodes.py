@@ -8,7 +8,6 @@ import pandas as pd
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.taste import Taste
 from prefpaint.reward.config import RewardConfig
 
 
@@ -40,12 +39,14 @@ def align_base(
     sampling: SamplingConfig,
     reward: RewardConfig,
     taste: dict[str, Any],
+    judge: Any,
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     """Alignment on the train prompts, watched on validation prompts; resumes from the workspace."""
     import copy
 
     from prefpaint import distributed
     from prefpaint.alignment.job import Job
+    from prefpaint.preferences.simulated import NoiselessRater
 
     job = Job(
         base=base_model,
@@ -57,7 +58,7 @@ def align_base(
         prompt_masks=prompt_masks,
         candidate_images=candidate_images,
         scores=scores,
-        taste=Taste.read(taste),
+        rater=NoiselessRater.read(taste, judge),
         config=config,
         sampling=sampling,
         reward=reward,
@@ -82,4 +83,4 @@ def report_alignment(
     fell_back = amplification_to_align(trust, config.gamma).fell_back
     weight = "no information: 1 for all" if fell_back else config.gamma.kind
     metrics = align_metrics(align_history, align_watched, config, fell_back)
-    return metrics, align_figure(align_history, align_watched, weight)
+    return metrics, align_figure(align_history, align_watched, weight, config.inner_updates)

@@ -32,6 +32,7 @@ def create_pipeline() -> Pipeline:
                     "params:sampling",
                     "params:reward",
                     "taste",
+                    "judge",
                 ],
                 ["aligned_model", "align_history", "align_watched"],
                 name="align_base_model",

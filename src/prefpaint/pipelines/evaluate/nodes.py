@@ -8,7 +8,6 @@ import pandas as pd
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.taste import Taste
 
 
 def paint_comparison(
@@ -23,8 +22,11 @@ def paint_comparison(
     """Samples of all methods on the evaluation prompts, from equal and from independent noise."""
     from prefpaint.evaluation.learned import check_checkpoints
     from prefpaint.evaluation.samples import evaluation_work, method_loaders
+    from prefpaint.evaluation.stlpips import outside_judges
 
     check_checkpoints(config.scores)
+    # What is not installed is met now as well.
+    outside_judges()
     loaders = {"base": lambda: base, "aligned": lambda: aligned, **method_loaders(config)}
     return evaluation_work(loaders, prompts, images, masks, sampling, config)
 
@@ -37,16 +39,40 @@ def judge_comparison(
     reward: Any,
     trust: Any,
     taste: dict[str, Any],
+    judge: Any,
     workspace: Path,
     config: EvaluateConfig,
 ) -> pd.DataFrame:
-    """Reward, trust width and, with simulated raters, the noiseless score of every sample."""
+    """Reward, trust width, distance to the original where there is one, and the simulated raters' noiseless score."""
     from prefpaint import distributed
     from prefpaint.evaluation.samples import judge_samples, make_judges, plan_samples
+    from prefpaint.evaluation.stlpips import outside_judges
+    from prefpaint.preferences.simulated import NoiselessRater
 
     reward.to(distributed.device())
-    judges = make_judges(reward, trust, Taste.read(taste))
+    judges = make_judges(reward, trust, NoiselessRater.read(taste, judge), outside_judges())
     return judge_samples(plan_samples(prompts, config), painted, images, masks, judges, workspace)
+
+
+def try_the_raters(
+    base: Any,
+    prompts: pd.DataFrame,
+    images: ImageFolder,
+    masks: ImageFolder,
+    taste: dict[str, Any],
+    judge: Any,
+    sampling: SamplingConfig,
+    config: EvaluateConfig,
+) -> tuple[pd.DataFrame, dict[str, float | int]]:
+    """How often the simulated raters order pairs as any person would; empty where people rated."""
+    from prefpaint.evaluation.sanity import sanity_metrics, sanity_table, trials
+    from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.preferences.simulated import NoiselessRater
+
+    rater = NoiselessRater.read(taste, judge)
+    tried = {} if rater is None else trials(prompts, images, masks, Inpainter(base, sampling).sample, config.seed)
+    table = sanity_table(rater, tried, config.resamples, config.seed)
+    return table, sanity_metrics(table)
 
 
 def measure_comparison(evaluation: pd.DataFrame, config: EvaluateConfig) -> tuple[pd.DataFrame, dict[str, float | int]]:
@@ -109,6 +135,8 @@ def write_report(
     methods_figure: bytes,
     learned_table: pd.DataFrame,
     learned_metrics: dict[str, Any],
+    sanity: pd.DataFrame,
+    sanity_metrics: dict[str, Any],
     masks_preview: bytes,
     candidates_preview: bytes,
     preferences_figure: bytes,
@@ -135,11 +163,13 @@ def write_report(
             table=table,
             methods=methods_table,
             learned=learned_table,
+            sanity=sanity,
             gallery=choose_rows(evaluation, painted, images, masks, config.gallery),
             metrics={
                 "evaluate_metrics": evaluate_metrics,
                 "methods_metrics": methods_metrics,
                 "learned_metrics": learned_metrics,
+                "sanity_metrics": sanity_metrics,
                 "reward_metrics": reward_metrics,
                 "bound_metrics": bound_metrics,
                 "align_metrics": align_metrics,

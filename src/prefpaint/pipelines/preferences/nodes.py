@@ -21,6 +21,7 @@ def collect_ratings(
     candidates: pd.DataFrame,
     candidate_images: ImageFolder,
     prompt_masks: ImageFolder,
+    judge: Any,
     config: PreferencesConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """People's ratings and comparisons from the store, or ratings of simulated raters.
@@ -40,7 +41,7 @@ def collect_ratings(
         return ratings, comparisons, opinions, {}
     names = ", ".join(rater.name for rater in config.simulated.raters)
     logger.info("the rating store is empty: the ratings are SIMULATED, by %s; `kedro rate` collects people's", names)
-    ratings, opinions = simulate_all(candidates, candidate_images, prompt_masks, config.simulated)
+    ratings, opinions = simulate_all(candidates, candidate_images, prompt_masks, judge, config.simulated)
     return ratings, no_comparisons(), opinions, config.simulated.taste.model_dump()
 
 

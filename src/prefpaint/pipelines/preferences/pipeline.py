@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 collect_ratings,
-                inputs=["rating_store", "candidates", "candidate_images", "prompt_masks", "params:preferences"],
+                inputs=[
+                    "rating_store",
+                    "candidates",
+                    "candidate_images",
+                    "prompt_masks",
+                    "judge",
+                    "params:preferences",
+                ],
                 outputs=["collected_ratings", "collected_comparisons", "opinions", "collected_taste"],
                 name="collect_ratings",
             ),

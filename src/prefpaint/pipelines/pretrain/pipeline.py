@@ -1,25 +1,18 @@
 """The `pretrain` pipeline."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
-from prefpaint.pipelines.pretrain import nodes
+from prefpaint.pipelines.pretrain.nodes import pretrain_base_model
 
 
 def create_pipeline() -> Pipeline:
-    """Photographs and depth, as `masks` made them → base model."""
+    """The folder that `kedro photographs download` fills → base model."""
     return Pipeline(
         [
-            node(
-                nodes.pretrain_base_model,
-                [
-                    "photographs",
-                    "depth_maps",
-                    "photograph_table",
-                    "params:photographs",
-                    "params:pretrain",
-                    "pretrain_workspace",
-                ],
-                "base_model",
+            Node(
+                func=pretrain_base_model,
+                inputs=["params:pretrain", "pretrain_workspace"],
+                outputs="base_model",
                 name="pretrain_base_model",
             )
         ]

@@ -10,7 +10,6 @@ from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.seeds_config import SeedsConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.taste import Taste
 from prefpaint.reward.config import BoundConfig, RewardConfig
 
 
@@ -24,6 +23,7 @@ def repeat_training(
     evaluate_metrics: dict[str, Any],
     workspace: Path,
     taste: dict[str, Any],
+    judge: Any,
     sampling: SamplingConfig,
     reward: RewardConfig,
     bound: BoundConfig,
@@ -33,6 +33,7 @@ def repeat_training(
 ) -> tuple[pd.DataFrame, str]:
     """Reward, alignment and evaluation again for each further seed and for the oracle."""
     from prefpaint.evaluation import repeats
+    from prefpaint.preferences.simulated import NoiselessRater
 
     project = repeats.Project(
         base=base_model,
@@ -41,7 +42,7 @@ def repeat_training(
         prompt_images=prompt_images,
         prompt_masks=prompt_masks,
         candidate_images=candidate_images,
-        taste=Taste.read(taste),
+        rater=NoiselessRater.read(taste, judge),
         sampling=sampling,
         reward=reward,
         bound=bound,

@@ -21,6 +21,7 @@ def create_pipeline() -> Pipeline:
                     "evaluate_metrics",
                     "seeds_workspace",
                     "taste",
+                    "judge",
                     "params:sampling",
                     "params:reward",
                     "params:bound",

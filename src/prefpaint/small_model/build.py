@@ -4,7 +4,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from prefpaint.inpainting.config import SmallModelConfig
+from prefpaint.small_model.config import SmallModelConfig
 
 TEXT_LENGTH = 8
 
@@ -20,7 +20,7 @@ def _byte_tokenizer() -> CLIPTokenizer:
 
 
 def build_small_pipeline(config: SmallModelConfig, size: int, seed: int) -> StableDiffusionInpaintPipeline:
-    """A randomly initialised `StableDiffusionInpaintPipeline` with 9 UNet input channels.
+    """A randomly initialised `StableDiffusionInpaintPipeline`.
 
     Args:
         config: layer sizes.
@@ -28,7 +28,9 @@ def build_small_pipeline(config: SmallModelConfig, size: int, seed: int) -> Stab
         seed: of the initial weights.
 
     Returns:
-        The pipeline in fp32, no safety checker, DDIM scheduler with v-prediction.
+        The pipeline in fp32, no safety checker. Its DDIM scheduler has zero terminal SNR, v-prediction and trailing
+        timesteps (Lin et al. 2024, arXiv 2305.08891): the first step sees nothing but noise, so the mean colour of a
+        fill is the network's own decision and does not leak from the training images.
     """
     factor = 2 ** (len(config.vae_channels) - 1)
     with torch.random.fork_rng(devices=[]):
@@ -38,7 +40,7 @@ def build_small_pipeline(config: SmallModelConfig, size: int, seed: int) -> Stab
             down_block_types=("DownEncoderBlock2D",) * len(config.vae_channels),
             up_block_types=("UpDecoderBlock2D",) * len(config.vae_channels),
             layers_per_block=1,
-            latent_channels=4,
+            latent_channels=config.latent_channels,
             norm_num_groups=8,
             sample_size=size,
             mid_block_add_attention=False,
@@ -47,8 +49,8 @@ def build_small_pipeline(config: SmallModelConfig, size: int, seed: int) -> Stab
         up = ["CrossAttnUpBlock2D" if on else "UpBlock2D" for on in reversed(config.unet_attention)]
         unet = UNet2DConditionModel(
             sample_size=size // factor,
-            in_channels=9,
-            out_channels=4,
+            in_channels=2 * config.latent_channels + 1,
+            out_channels=config.latent_channels,
             block_out_channels=config.unet_channels,
             down_block_types=tuple(down),
             up_block_types=tuple(up),
@@ -82,6 +84,7 @@ def build_small_pipeline(config: SmallModelConfig, size: int, seed: int) -> Stab
         set_alpha_to_one=False,
         steps_offset=1,
         timestep_spacing="trailing",
+        rescale_betas_zero_snr=True,
     )
     return StableDiffusionInpaintPipeline(
         vae=vae,

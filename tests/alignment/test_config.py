@@ -1,0 +1,109 @@
+"""Modes of alignment: what is given counts, at every depth, and the mode decides the rest."""
+
+import copy
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from prefpaint.alignment.config import MODES, AlignConfig, LoraConfig
+from prefpaint.alignment.dpo_config import DPOConfig
+from prefpaint.alignment.watch_config import WatchConfig
+from prefpaint.reward.config import GammaConfig
+
+NAMES: tuple[str, ...] = get_args(AlignConfig.model_fields["mode"].annotation)
+
+
+def test_every_mode_has_its_values() -> None:
+    assert set(MODES) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("values", "watch"),
+    [
+        ({"mode": "default", "watch": {"patience": 2}}, (2, 64, 2)),
+        ({"mode": "default", "watch": {"every": 7}}, (7, 64, 4)),
+        ({"watch": {"prompts": 8}}, (2, 8, 4)),
+        ({"mode": "published", "watch": {"patience": 2}}, (25, 64, 2)),
+        ({"mode": "published", "watch": {"every": 4}}, (4, 64, 4)),
+        ({"mode": "published", "watch": {"patience": None}}, (25, 64, None)),
+        ({"mode": "published", "watch": {}}, (25, 64, 4)),
+        ({"mode": "published"}, (25, 64, 4)),
+        ({"mode": "dpo", "watch": {"prompts": 8, "patience": 1}}, (25, 8, 1)),
+        # Of a model that was built already its fields count that were set; 4 is given even where it is the default.
+        ({"mode": "published", "watch": WatchConfig(patience=2)}, (25, 64, 2)),
+        ({"mode": "published", "watch": WatchConfig(every=4)}, (4, 64, 4)),
+        ({"mode": "dpo", "watch": WatchConfig(prompts=8).model_copy(update={"every": 3})}, (3, 8, 4)),
+        ({"mode": "dpo", "watch": WatchConfig()}, (25, 64, 4)),
+    ],
+    ids=repr,
+)
+def test_a_nested_knob_leaves_its_neighbours_to_the_mode(
+    values: dict[str, Any], watch: tuple[int, int, int | None]
+) -> None:
+    before = copy.deepcopy((values, MODES))
+    made = AlignConfig.model_validate(values).watch
+    assert (made.every, made.prompts, made.patience) == watch
+    assert (values, MODES) == before, "neither is changed"
+
+
+def test_groups_that_no_mode_sets_keep_their_own_defaults() -> None:
+    made = AlignConfig.model_validate({"mode": "dpo", "lora": {"rank": 2}, "dpo": {"pairs": 3}, "gamma": {"k": 1.0}})
+    assert (made.lora, made.dpo, made.gamma) == (LoraConfig(rank=2), DPOConfig(pairs=3), GammaConfig(k=1.0))
+    assert made.iterations == 200
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_written_configuration_reads_back_as_it_was(name: str) -> None:
+    made = AlignConfig.model_validate({"mode": name, "watch": {"patience": 2}})
+    assert AlignConfig.model_validate(made.model_dump()) == made == AlignConfig.model_validate(dict(made))
+    assert AlignConfig.model_validate_json(made.model_dump_json()) == made
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "DPO"}, {"mode": ["dpo"]}, {"mode": None}])
+def test_a_wrong_mode_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="mode"):
+        AlignConfig.model_validate(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, {"evry": 1}, DPOConfig(pairs=3)])
+def test_a_wrong_group_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError, match="watch"):
+        AlignConfig.model_validate({"mode": "published", "watch": wrong})
+
+
+# A value for every kind of knob that no mode and no default has, and that is allowed beside any other.
+OTHER: dict[str, Any] = {
+    **{"seed": 5, "iterations": 11, "tune": "lora", "lr": 0.5, "weight_decay": 0.5, "gradient_norm": 7.0},
+    **{"average": 0.25, "prompts": 48, "candidates": 6, "advantage_clip": 2.0, "steps": 60, "trained_steps": 2},
+    **{"least_sigma": 0.5, "inner_updates": 3, "clip": 0.5, "kl": 0.5, "micro_batch": 3, "keep_last": 5},
+    "watch": {"every": 9, "prompts": 9, "patience": 9},
+    "lora": {"rank": 3, "alpha": 3},
+    "gamma": {"kind": "linear", "k": 2.0, "b": 2.0, "average": 2.0},
+    "dpo": {"pairs": 3, "beta": 3.0, "trust_weighted": True},
+}
+PLACES = [(name, inner) for name, value in OTHER.items() for inner in (value if isinstance(value, dict) else [None])]
+MODELS: dict[str, type[BaseModel]] = {
+    "watch": WatchConfig,
+    "lora": LoraConfig,
+    "gamma": GammaConfig,
+    "dpo": DPOConfig,
+}
+
+
+@given(st.sampled_from(NAMES), st.sets(st.sampled_from(PLACES)), st.booleans())
+def test_any_knobs_change_what_they_name_and_nothing_else(
+    name: str, chosen: set[tuple[str, str | None]], built: bool
+) -> None:
+    values: dict[str, Any] = {"mode": name}
+    expected = AlignConfig.model_validate({"mode": name}).model_dump()
+    for knob, inner in chosen:
+        if inner is None:
+            values[knob] = expected[knob] = OTHER[knob]
+        else:
+            values.setdefault(knob, {})[inner] = expected[knob][inner] = OTHER[knob][inner]
+    if built:
+        values |= {knob: MODELS[knob](**values[knob]) for knob in MODELS if knob in values}
+    assert AlignConfig.model_validate(values).model_dump() == expected

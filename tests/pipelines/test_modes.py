@@ -1,0 +1,246 @@
+"""Every mode of alignment, from its pipeline to the page and the model card that are written from its figures."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from huggingface_hub import metadata_load
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.datasets import FigureDataset, JSONDataset, TableDataset
+from prefpaint.evaluation.report import Report, render_report
+from prefpaint.images import ImageFolder, write_image
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.pipelines.align import pipeline as align
+from prefpaint.pipelines.release.pipeline import create_pipeline as release
+from prefpaint.preferences.taste import Taste
+from prefpaint.reward.config import BoundConfig, GammaConfig, RewardConfig
+from prefpaint.reward.trust import Embedded, Trust, fit_trust
+from prefpaint.small_model.build import build_small_pipeline
+from tests.evaluation.test_card import facts
+from tests.evaluation.test_report import report
+from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
+
+
+def choices(model: Any, field: str) -> tuple[str, ...]:
+    """The values that a field allows: a new one is tested here without being named."""
+    return get_args(model.model_fields[field].annotation)
+
+
+MODES, TUNES, KINDS = choices(AlignConfig, "mode"), choices(AlignConfig, "tune"), choices(GammaConfig, "kind")
+# What an iteration looks at is small; what makes a mode is left to it.
+SMALL: dict[str, Any] = {
+    "iterations": 2,
+    "prompts": 2,
+    "steps": 3,
+    "trained_steps": 2,
+    "trackers": [],
+    "watch": {"every": 1, "prompts": 4},
+    "lora": {"rank": 2},
+    "dpo": {"pairs": 4},
+}
+
+
+class Bright(torch.nn.Module):
+    """Rewards a bright hole, by `slope`; the embedding's length, and with it the trust width, varies too."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.tensor(slope))
+
+    def score(self, images: np.ndarray, masks: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) and (N, 2)."""
+        level = np.array([image[mask > 0].mean() / 255 for image, mask in zip(images, masks, strict=True)])
+        return float(self.slope) * level, np.stack([1 + level, level], 1)
+
+
+def trust_in(reasons: tuple[str, ...] = ()) -> Trust:
+    """Trust in such rewards; with reasons it says nothing."""
+    level = np.linspace(0.2, 0.8, 12)
+    rated = Embedded(np.stack([1 + level, level], 1), level, level, [str(number // 2) for number in range(12)])
+    return replace(fit_trust(rated, rated, BoundConfig(ridge=1.0)), reasons=reasons)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the other stages would have left."""
+    folder = tmp_path_factory.mktemp("modes")
+    ids, images, masks = tiny_prompts(folder, 12)
+    splits = ["train"] * 8 + ["validation"] * 4
+    candidates, rows = ImageFolder(folder / "candidates"), []
+    for name, split in zip(ids, splits, strict=True):
+        for number in range(2):
+            picture = images[name].copy()
+            picture[masks[name] > 0] = 80 + 80 * number
+            write_image(candidates.file(f"{name}_{number}"), picture)
+            rows.append((f"{name}_{number}", name, split, float(number)))
+    measured = facts()
+    return {
+        "reward_model": Bright(1.0),
+        "referee_model": Bright(0.5),
+        "trust": trust_in(),
+        "prompts": pd.DataFrame({"prompt_id": ids, "split": splits, "image_sha256": ids}),
+        "prompt_images": images,
+        "prompt_masks": masks,
+        "candidate_images": candidates,
+        "scores": pd.DataFrame(rows, columns=["candidate_id", "prompt_id", "split", "score"]),
+        "params:sampling": SamplingConfig(steps=3, batch=16),
+        "params:reward": RewardConfig(),
+        "taste": Taste().model_dump(),
+        "judge": tiny_judge(),
+        "photograph_table": measured.photographs,
+        "evaluate_table": measured.table,
+        "methods_table": measured.methods,
+        "preferences_metrics": {**measured.metrics["preferences"], "simulated": True},
+        "reward_metrics": dict(measured.metrics["reward"]),
+        "bound_metrics": dict(measured.metrics["bound"]),
+    }
+
+
+class Kept(MemoryDataset):
+    """Stays after the runner has used it, so that the test can look at it."""
+
+    def _release(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def page() -> Report:
+    """What the other parts of the page are written from."""
+    return report()
+
+
+@pytest.fixture(scope="module")
+def people() -> dict[str, Any]:
+    """What is measured otherwise where people rated."""
+    measured = facts(people=True)
+    return {
+        "taste": {},
+        "evaluate_table": measured.table,
+        "methods_table": measured.methods,
+        "preferences_metrics": {**measured.metrics["preferences"], "simulated": False},
+        **{f"{name}_metrics": dict(measured.metrics[name]) for name in ("reward", "bound")},
+    }
+
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(given: dict[str, Any], tmp_path: Path) -> Run:
+    """Aligns and writes the card; tables and metrics pass through files, as they do for users.
+
+    Figures do so with `draw` alone: it takes longer than all the rest.
+    """
+
+    def made(knobs: dict[str, Any], draw: bool = False, **changed: Any) -> dict[str, Any]:
+        stages = align.create_pipeline().filter(to_outputs=["align_metrics"]) + release()
+        # Training a referee is the same in every mode.
+        stages = stages - align.create_pipeline().filter(node_names=["train_referee"])
+        (tmp_path / "workspace").mkdir()
+        inputs = {
+            **given,
+            "base_model": build_small_pipeline(TINY_MODEL, SIZE, 1),
+            "align_workspace": tmp_path / "workspace",
+            "params:align": AlignConfig.model_validate({**SMALL, **knobs}),
+            **changed,
+        }
+        assert stages.inputs() == set(inputs)
+        catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+        for name in ("aligned_model", "release", "align_figure"):
+            catalog[name] = Kept(copy_mode="assign")
+        if draw:
+            catalog["align_figure"] = FigureDataset(str(tmp_path / "align.png"))
+        catalog["align_history"] = TableDataset(str(tmp_path / "history.parquet"))
+        catalog["align_watched"] = TableDataset(str(tmp_path / "watched.csv"))
+        catalog["align_metrics"] = JSONDataset(str(tmp_path / "metrics.json"))
+        SequentialRunner().run(stages, catalog)
+        names = ("align_history", "align_watched", "align_metrics", "align_figure", "release")
+        return {name: catalog.load(name) for name in names}
+
+    return made
+
+
+def check(left: dict[str, Any], mode: str, folder: Path) -> str:
+    """What any run must leave; gives the card."""
+    metrics = left["align_metrics"]
+    assert metrics["iterations"] == len(left["align_history"]) == len(left["align_watched"]) == SMALL["iterations"]
+    assert all(isinstance(value, (int, float)) and np.isfinite(value) for value in metrics.values())
+    model, card = left["release"]
+    fresh = build_small_pipeline(TINY_MODEL, SIZE, 1).unet.state_dict()
+    trained = model.unet.state_dict()
+    assert list(trained) == list(fresh) and any(not torch.equal(trained[name], fresh[name]) for name in fresh)
+    (folder / "card.md").write_text(card)
+    assert metadata_load(folder / "card.md")
+    said = card.partition("## Training")[2].partition("## Limits")[0]
+    assert f"Mode `{mode}`, seed 0, 2 iterations" in said
+    assert "in the first fifth" in said and "nan" not in said and "–" not in said
+    assert ("mean loss of the rated pairs" in said and "no reward was raised" in said) == (mode == "dpo")
+    assert ("mean reward" in said) == (mode != "dpo")
+    assert "nothing watched" not in card
+    return card
+
+
+@pytest.mark.parametrize("tune", TUNES)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_ends_in_a_card_and_a_page(run: Run, page: Report, tmp_path: Path, mode: str, tune: str) -> None:
+    left = run({"mode": mode, "tune": tune}, draw=True)
+    check(left, mode, tmp_path)
+    assert left["align_figure"].startswith(b"\x89PNG")
+    metrics = left["align_metrics"]
+    assert ("loss_last_fifth" in metrics) == (mode == "dpo") != ("reward_last_fifth" in metrics)
+    page = replace(
+        page,
+        metrics={**page.metrics, "align_metrics": metrics},
+        figures={**page.figures, "align_figure": left["align_figure"]},
+    )
+    assert "Held-out prompts that alignment was watched on show" in render_report(page)
+
+
+WEIGHTED = {"mode": "dpo", "dpo": {"pairs": 4, "trust_weighted": True}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("knobs", "informative"), [({}, True), ({}, False), (WEIGHTED, True)], ids=["ddpo", "uninformative", "dpo"]
+)
+def test_every_kind_of_trust_does(
+    run: Run, tmp_path: Path, knobs: dict[str, Any], informative: bool, kind: str
+) -> None:
+    trust = trust_in(() if informative else ("the width ranks nothing",))
+    left = run({**knobs, "candidates": 2, "gamma": {"kind": kind}}, trust=trust)
+    check(left, knobs.get("mode", "default"), tmp_path)
+    metrics = left["align_metrics"]
+    assert metrics["gamma_fell_back"] == (not informative and kind != "static")
+    if not knobs:
+        varies = informative and kind in ("exponential", "linear")
+        assert (metrics["gamma_spread"] > 0) == varies
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_peoples_ratings_do(run: Run, people: dict[str, Any], tmp_path: Path, mode: str) -> None:
+    left = run({"mode": mode}, **people)
+    assert "noiseless" not in " ".join(left["align_metrics"]) and "simulated" not in check(left, mode, tmp_path)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "dpo"])
+def test_several_updates_on_the_same_samples_do(run: Run, tmp_path: Path, mode: str) -> None:
+    left = run({"mode": mode, "inner_updates": 2, "kl": 0.1, "lr": 1e-2})
+    check(left, mode, tmp_path)
+    metrics = left["align_metrics"]
+    assert metrics["ratio_least"] < 0.999 or metrics["ratio_most"] > 1.001
+    assert metrics["clip_fraction"] > 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_single_iteration_does(run: Run, mode: str) -> None:
+    left = run({"mode": mode, "iterations": 1})
+    metrics, key = left["align_metrics"], "loss" if mode == "dpo" else "reward"
+    assert metrics[f"{key}_first_fifth"] == metrics[f"{key}_last_fifth"]

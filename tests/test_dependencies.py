@@ -1,0 +1,104 @@
+"""What the package imports is declared, and is meant to be imported."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+OWN = "prefpaint"
+# Whoever installs the package does not get these.
+NOT_INSTALLED = {"test"}
+
+
+def normal(name: str) -> str:
+    """A distribution's name as registries compare it: Great_Expectations and great-expectations are the same."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(project: dict[str, object]) -> set[str]:
+    """Normal names of the distributions that installing the project, or an extra of it for users, brings."""
+    extras = project.get("optional-dependencies", {})
+    assert isinstance(extras, dict)
+    lists = [project["dependencies"], *(wanted for extra, wanted in extras.items() if extra not in NOT_INSTALLED)]
+    names = [re.match(r"[A-Za-z0-9._-]+", line) for lines in lists for line in lines]  # type: ignore[attr-defined]
+    return {normal(name[0]) for name in names if name}
+
+
+def imported(source: str) -> Iterator[str]:
+    """Dotted names that a module imports from other packages; `from a.b import c` gives a.b.c."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def foreign(files: Iterable[Path]) -> dict[str, set[str]]:
+    """Third-party dotted names with the files that import them."""
+    found: dict[str, set[str]] = {}
+    for file in files:
+        for name in imported(file.read_text(encoding="utf-8")):
+            if name.partition(".")[0] not in {OWN, *sys.stdlib_module_names}:
+                found.setdefault(name, set()).add(file.name)
+    return found
+
+
+def undeclared(names: Iterable[str], known: set[str]) -> set[str]:
+    """Top-level modules of which no distribution is known; one that is not installed is looked for by its own name."""
+    homes = packages_distributions()
+    tops = {name.partition(".")[0] for name in names}
+    return {top for top in tops if not known & {normal(home) for home in homes.get(top, [top])}}
+
+
+def private(names: Iterable[str]) -> set[str]:
+    """Dotted names with a component that begins with exactly one underscore."""
+    return {name for name in names if re.search(r"(^|\.)_(?!_)", name)}
+
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+FOREIGN = foreign(sorted((REPOSITORY / "src").rglob("*.py")))
+
+
+def test_every_import_is_declared() -> None:
+    assert len(FOREIGN) > 50
+    missing = undeclared(FOREIGN, declared(PROJECT))
+    where = {name: files for name, files in FOREIGN.items() if name.partition(".")[0] in missing}
+    assert not where, f"put them into the dependencies of pyproject.toml: {where}"
+
+
+def test_nothing_private_of_another_package_is_imported() -> None:
+    assert not {name: FOREIGN[name] for name in private(FOREIGN)}
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("import yaml", ["yaml"]),
+        ("import os, numpy.random as r", ["os", "numpy.random"]),
+        ("def f():\n    from kedro_datasets._typing import TablePreview", ["kedro_datasets._typing.TablePreview"]),
+        ("from kedro_datasets import _typing", ["kedro_datasets._typing"]),
+        ("from . import _own", []),
+        ("if TYPE_CHECKING:\n    from torch import Tensor", ["torch.Tensor"]),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(line: str, names: list[str]) -> None:
+    assert list(imported(line)) == names
+
+
+def test_what_is_missing_or_private_is_found() -> None:
+    known = declared({"dependencies": ["PyYAML>=6", "torch==2.*"], "optional-dependencies": {"test": ["click"]}})
+    assert known == {"pyyaml", "torch"}
+    assert undeclared(["yaml", "torch.nn", "click.echo", "not_installed_here.x"], known) == {
+        "click",
+        "not_installed_here",
+    }
+    assert undeclared(["not_installed_here"], {"not-installed-here"}) == set()
+    names = ["a._b.c", "_a", "a.b._c", "a.__version__", "a.__init__.b", "a_b.c_"]
+    assert private(names) == {"a._b.c", "_a", "a.b._c"}
