@@ -86,8 +86,8 @@ def wheels() -> dict[str, Trial]:
     return made
 
 
-# What the shipped judge, trained for a quarter of an hour, does not reach yet: (holes, worse) and the share that it must
-# not fall below meanwhile. A judge that reaches a goal takes its line out; none may be added.
+# What the shipped judge, trained for a quarter of an hour, does not reach yet: (holes, worse) and the share that it
+# must not fall below meanwhile. A judge that reaches a goal takes its line out; none may be added.
 SHORT = {
     ("outpainting", "biharmonic"): 0.94,
     ("outpainting", "mirrored"): 0.80,

@@ -116,11 +116,12 @@ def assign_splits(count: int, shares: dict[str, float], unseen: float, seed: int
         )
     n_unseen = min(count - 1, max(1, round(count * unseen)))
     n_rated = count - n_unseen
+    in_turn: list[str | None] = ["unseen"] * n_unseen
     if n_rated < LEAST_TO_DIVIDE:
-        in_turn: list[str | None] = ["unseen"] * n_unseen + [None] * n_rated
+        in_turn += [None] * n_rated
     else:
         n_validation, n_test = (max(1, round(n_rated * shares[split])) for split in ("validation", "test"))
-        in_turn = ["unseen"] * n_unseen + ["validation"] * n_validation + ["test"] * n_test
+        in_turn += ["validation"] * n_validation + ["test"] * n_test
         in_turn += ["train"] * (count - len(in_turn))
     position = np.argsort(np.random.default_rng(seed).permutation(count))
     return [in_turn[int(place)] for place in position]
