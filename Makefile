@@ -32,6 +32,6 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-# Everything that a run makes; the environment and the base checkpoint stay.
+# Everything that a run makes; the environment, the base checkpoint and the judge stay.
 clean:
-	find data -mindepth 2 -maxdepth 2 ! -name .gitkeep ! -path data/01_raw/* ! -path data/06_models/base -exec rm -rf {} +
+	find data -mindepth 2 -maxdepth 2 ! -name .gitkeep ! -path data/01_raw/* ! -path data/06_models/base ! -path data/06_models/judge -exec rm -rf {} +

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.checkpoint import module_digest
+from prefpaint.inpainting.checkpoint import module_digest, save_pipeline
 from prefpaint.small_model import fit
 from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.small_model.codec import CodecLoss, texture_energy
@@ -141,3 +141,33 @@ def test_unknown_crops_are_shown_another_known_part() -> None:
     assert 16 < int(other.sum()) < 48
     assert (texts[other] == texts[other][0]).all() and (texts[~other] == texts[~other][0]).all()
     assert (texts[other][0] != texts[~other][0]).any()
+
+
+def test_training_continues_from_an_earlier_checkpoint(photographs: list[np.ndarray], tmp_path: Path) -> None:
+    first = pretrain(photographs, CONFIG, tmp_path / "first")
+    save_pipeline(first, tmp_path / "base")
+    kept = CONFIG.codec.model_copy(update={"steps": 0})
+    further = CONFIG.model_copy(update={"start_from": tmp_path / "base", "codec": kept})
+    second = pretrain(photographs, further, tmp_path / "second")
+    assert module_digest(second.vae) == module_digest(first.vae), "the autoencoder is kept"
+    assert second.vae.config.scaling_factor == first.vae.config.scaling_factor
+    moved, scratch = (
+        sum(
+            float((a - b).detach().abs().sum())
+            for a, b in zip(one.unet.parameters(), first.unet.parameters(), strict=True)
+        )
+        for one in (second, build_small_pipeline(TINY_MODEL, SIZE, 7))
+    )
+    assert 0 < moved < scratch / 5
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(photographs: list[np.ndarray], tmp_path: Path) -> None:
+    other = TINY_MODEL.model_copy(update={"unet_channels": (16, 16)})
+    save_pipeline(build_small_pipeline(other, SIZE, 0), tmp_path / "base")
+    with pytest.raises(PrefPaintError, match=r"pretrain\.start_from: .*base has other sizes"):
+        pretrain(photographs, CONFIG.model_copy(update={"start_from": tmp_path / "base"}), tmp_path)
+
+
+def test_no_codec_to_keep_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs start_from"):
+        PretrainConfig.model_validate({"codec": {"steps": 0}})

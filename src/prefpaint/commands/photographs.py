@@ -30,7 +30,7 @@ def photographs() -> None:
 def download(out: Path, packages: Path | None, shortest_side: int) -> None:
     """Build the set of pretraining photographs in OUT from Debian packages.
 
-    Run it again after an interruption: it goes on where it was. Nothing is installed.
+    Run it again after an interruption and it resumes. Nothing is installed.
     """
     from prefpaint.photographs.debian import download_photographs
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prefpaint.config import Config
 from prefpaint.fills.config import JudgeModelConfig
@@ -47,7 +47,9 @@ class FitConfig(Config):
 class CodecConfig(FitConfig):
     """Training of the autoencoder."""
 
-    steps: int = Field(2600, ge=1, description="Optimiser steps; 0.3 s each on two cores.")
+    steps: int = Field(
+        2600, ge=0, description="Optimiser steps; 0.3 s each on two cores. 0 keeps the autoencoder of `start_from`."
+    )
     batch: int = Field(8, ge=1, description="Crops per step; time in proportion.")
     muon_lr: float = Field(5e-3, gt=0, description="Learning rate of matrices and convolutions.")
     perceptual: float = Field(
@@ -89,6 +91,11 @@ class PretrainConfig(Config):
         Path("data/01_raw/pretraining"),
         description="Folder with train and validation, as `kedro photographs download` writes it.",
     )
+    start_from: Path | None = Field(
+        None,
+        description="Folder of an earlier checkpoint of the same sizes, such as data/06_models/base: training resumes "
+        "from its weights instead of random ones, for as many steps as given. Empty: from scratch.",
+    )
     seed: int = Field(0, ge=0, description="Of the initial weights, the crops, the holes and the noise.")
     size: int = Field(64, ge=16, multiple_of=8, description="Side of the crops in pixels; cost grows with its square.")
     crop_share: tuple[float, float] = Field(
@@ -98,6 +105,12 @@ class PretrainConfig(Config):
     unet: UNetConfig = UNetConfig()
     checkpoint_every: int = Field(250, ge=1, description="Steps between checkpoints; a kill loses at most these.")
     threads: int = Field(2, ge=1, description="CPU threads; the same number gives the same bytes.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "PretrainConfig":
+        if self.codec.steps == 0 and self.start_from is None:
+            raise ValueError("codec.steps of 0 needs start_from: there is no autoencoder to keep")
+        return self
 
 
 class JudgeConfig(FitConfig):

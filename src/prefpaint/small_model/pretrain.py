@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prefpaint.config import derive_seed, fingerprint
+from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.checkpoint import load_pipeline, weights_digest
 from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.small_model.codec import CodecLoss
 from prefpaint.small_model.config import PretrainConfig, UNetConfig
@@ -126,10 +128,25 @@ def _fit_unet(pipe: Any, examples: Examples, config: PretrainConfig, state_file:
     pipe.unet = fit("pretrain unet", unet, loss_of, how, config.checkpoint_every, state_file).eval()
 
 
+def _take_weights(pipe: Any, folder: Path) -> None:
+    """Give a new pipeline the weights of an earlier one, and its latents their scale."""
+    earlier = load_pipeline(folder)
+    try:
+        pipe.vae.load_state_dict(earlier.vae.state_dict())
+        pipe.unet.load_state_dict(earlier.unet.state_dict())
+        pipe.text_encoder.load_state_dict(earlier.text_encoder.state_dict())
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise PrefPaintError(
+            f"pretrain.start_from: {folder} has other sizes than pretrain.model ({reason}); make them equal"
+        ) from error
+    pipe.vae.register_to_config(scaling_factor=earlier.vae.config.scaling_factor)
+
+
 def pretrain(
     photographs: Sequence[np.ndarray], config: PretrainConfig, workspace: Path
 ) -> StableDiffusionInpaintPipeline:
-    """Train the embedded base model from scratch.
+    """Train the embedded base model, from scratch or from an earlier checkpoint's weights.
 
     Args:
         photographs: each (H, W, 3) uint8; nothing else is read.
@@ -138,20 +155,31 @@ def pretrain(
 
     Returns:
         The pipeline, its VAE scaled so that latents have unit standard deviation.
+
+    Raises:
+        PrefPaintError: the checkpoint to start from cannot be read or has other sizes.
     """
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
+    pipe: Any = build_small_pipeline(config.model, config.size, config.seed)
+    if config.start_from is not None:
+        _take_weights(pipe, config.start_from)
     data = [sha256(image.tobytes()).hexdigest() for image in photographs]
-    shared = [data, config.model_dump(mode="json", exclude={"photographs", "codec", "unet", "checkpoint_every"})]
+    shared = [
+        weights_digest(pipe),
+        data,
+        config.model_dump(mode="json", exclude={"photographs", "start_from", "codec", "unet", "checkpoint_every"}),
+    ]
     codec = fingerprint(shared, config.codec.model_dump(exclude={"steps"}))
     unet = fingerprint(codec, config.codec.steps, config.unet.model_dump(exclude={"steps"}))
     workspace.mkdir(parents=True, exist_ok=True)
     examples = Examples.of(photographs, config)
-    pipe: Any = build_small_pipeline(config.model, config.size, config.seed)
-    _fit_codec(pipe, examples, config, workspace / f"codec_{codec}.pt")
-    with torch.inference_mode():
-        seeds = [derive_seed("scale", config.seed, index) for index in range(256)]
-        latents = pipe.vae.encode(examples.batch(seeds)[0].contiguous()).latent_dist.mode()
-    pipe.vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    if config.codec.steps > 0:
+        _fit_codec(pipe, examples, config, workspace / f"codec_{codec}.pt")
+        with torch.inference_mode():
+            seeds = [derive_seed("scale", config.seed, index) for index in range(256)]
+            latents = pipe.vae.encode(examples.batch(seeds)[0].contiguous()).latent_dist.mode()
+        pipe.vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    pipe.vae.eval().requires_grad_(False)
     _fit_unet(pipe, examples, config, workspace / f"unet_{unet}.pt")
     return pipe
