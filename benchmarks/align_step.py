@@ -37,17 +37,12 @@ from prefpaint.alignment.trainer import Aligner, PolicyGradient, Prompts, Scores
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Condition, Inpainter, Trajectory
-from prefpaint.reward.amplification import amplification
 from prefpaint.reward.backbones import CLIP_MEAN, CLIP_STD, ClipBackbone
-from prefpaint.reward.config import (
-    BoundConfig,
-    ClipBackboneConfig,
-    ContrastBackboneConfig,
-    GammaConfig,
-    MLPHeadConfig,
-)
+from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig, MLPHeadConfig
 from prefpaint.reward.model import RewardModel
-from prefpaint.reward.trust import Embedded, fit_trust
+from prefpaint.trust.config import BoundConfig, GammaConfig
+from prefpaint.trust.fit import Embedded, fit_trust
+from prefpaint.trust.gamma import amplification
 
 GUIDANCE = 7.0
 TOLERANCE = 1e-4

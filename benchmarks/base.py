@@ -17,6 +17,7 @@ import yaml
 
 from prefpaint.evaluation.samples import hole_psnr
 from prefpaint.evaluation.stlpips import outside_judges
+from prefpaint.fills.appearance import appearance
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
@@ -25,7 +26,6 @@ from prefpaint.masks.config import MaskConfig
 from prefpaint.masks.prompts import make_prompt
 from prefpaint.photographs.crops import Box, cut, sample_crop
 from prefpaint.photographs.sources import embedded_photographs
-from prefpaint.preferences.appearance import appearance
 from prefpaint.small_model.examples import load_photographs
 
 ROOT = Path(__file__).parents[1]

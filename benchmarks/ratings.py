@@ -20,6 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from prefpaint.datasets.expectations import Suite, check, link_tables
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.preferences.collecting import stored_preferences
 from prefpaint.preferences.comparisons import no_comparisons
@@ -27,7 +28,6 @@ from prefpaint.preferences.exchange import read_preferences, to_csv
 from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.scoring import apply_normalisation, fit_normalisation, score_candidates
 from prefpaint.preferences.store import RatingStore
-from prefpaint.preferences.validation import Suite, check, link_tables
 
 T = TypeVar("T")
 RULES = Path(__file__).parents[1] / "conf/base/expectations"

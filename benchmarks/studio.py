@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from prefpaint.preferences import store as tables
 from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.store import RatingStore
-from tests.preferences.studio.project import Client, Server, make_pictures
+from tests.studio.project import Client, Server, make_pictures
 
 
 @dataclass(frozen=True)

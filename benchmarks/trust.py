@@ -18,8 +18,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from prefpaint.reward.config import BoundConfig
-from prefpaint.reward.trust import Embedded, fit_trust
+from prefpaint.trust.config import BoundConfig
+from prefpaint.trust.fit import Embedded, fit_trust
 
 RIDGE = 0.1
 

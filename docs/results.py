@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from prefpaint.evaluation.wording import OUTSIDE_WORDS, number, percent, percent_range, signed
+from prefpaint.reporting.wording import OUTSIDE_WORDS, number, percent, percent_range, signed
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS, TABLES = "data/08_reporting", "docs/tables.json"

@@ -19,6 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("steady", deadline=None, derandomize=True, database=None, max_examples=50)
 settings.load_profile("steady")
 
+# Fixtures of rooms that share them.
+pytest_plugins = ("tests.rating",)
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Every stage, as small as it goes; the code is that of the default and of the paper's scale.

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Project, make_project
-from tests.preferences.studio.project import Client, free_port
+from tests.studio.project import Client, free_port
 from tests.test_cli_errors import sentence
 
 

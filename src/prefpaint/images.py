@@ -10,7 +10,7 @@ from PIL import Image
 
 from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
-from prefpaint.state import whole_file
+from prefpaint.files import whole_file
 
 MARKER = "fingerprint.txt"
 

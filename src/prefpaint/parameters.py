@@ -11,7 +11,7 @@ from kedro.validation import TypeExtractor
 from pydantic import BaseModel, ValidationError
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.preferences.studio.config import StudioConfig
+from prefpaint.studio.config import StudioConfig
 
 
 def known_models(pipelines: dict[str, Pipeline]) -> dict[str, type[BaseModel]]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from prefpaint.alignment.config import MODES, AlignConfig, LoraConfig
 from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.watch_config import WatchConfig
-from prefpaint.reward.config import GammaConfig
+from prefpaint.trust.config import GammaConfig
 
 NAMES: tuple[str, ...] = get_args(AlignConfig.model_fields["mode"].annotation)
 

@@ -20,11 +20,11 @@ from prefpaint.alignment.trainer import Aligner, PolicyGradient, Prompts, Result
 from prefpaint.alignment.watch import Watch
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError
+from prefpaint.files import load_state
 from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.small_model.build import build_small_pipeline
-from prefpaint.state import load_state
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 CONFIG = AlignConfig(

@@ -22,7 +22,7 @@ from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter, native_size
 from tests.conftest import Project
 from tests.pipelines.test_evaluate import make_inputs
-from tests.preferences.studio.project import free_port
+from tests.studio.project import free_port
 from tests.test_cli_errors import sentence
 
 HERE = "http://127.0.0.1"

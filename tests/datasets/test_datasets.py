@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_full_disk_under_torch_is_told_by_the_systems_own_words(tmp_path: Path) -> None:
     code = (
-        "import torch, pathlib; from prefpaint.state import save_state;"
+        "import torch, pathlib; from prefpaint.files import save_state;"
         f"save_state({{'x': torch.zeros(100_000)}}, pathlib.Path({str(tmp_path / 'state.pt')!r}))"
     )
     limited = ["prlimit", "--fsize=20000", sys.executable, "-c", code]

@@ -22,8 +22,8 @@ from prefpaint.evaluation.methods import (
     win_rates_against_base,
 )
 from prefpaint.evaluation.samples import hole_ssim, method_loaders
-from prefpaint.evaluation.sentences import beaten_sentences
 from prefpaint.inpainting.classical import CLASSICAL, classical_fill
+from prefpaint.reporting.sentences import beaten_sentences
 from tests.evaluation.test_measures import judged
 
 CONFIG = EvaluateConfig(resamples=100)

@@ -10,13 +10,13 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.experiments import ablate_reward as ablation
+from prefpaint.experiments.ablate_reward_config import AblateRewardConfig
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.pipelines.ablate_reward import pipeline as ablate_reward
-from prefpaint.preferences.agreement import pair_accuracy
-from prefpaint.reward import ablation
-from prefpaint.reward.ablation_config import AblateRewardConfig
 from prefpaint.reward.config import ContrastBackboneConfig, KernelHeadConfig, MLPHeadConfig, RewardConfig
 from prefpaint.reward.metrics import rank_correlation
+from prefpaint.stats.agreement import pair_accuracy
 from tests.tiny import tiny_prompts
 
 OUTPUTS = ("ablate_reward_table", "ablate_reward_markdown", "ablate_reward_figure")

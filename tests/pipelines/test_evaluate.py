@@ -62,11 +62,12 @@ def make_prompts(folder: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
 def make_inputs(folder: Path) -> dict[str, Any]:
     import torch
 
-    from prefpaint.reward.config import BoundConfig, ContrastBackboneConfig, MLPHeadConfig
+    from prefpaint.reward.config import ContrastBackboneConfig, MLPHeadConfig
     from prefpaint.reward.model import RewardModel
-    from prefpaint.reward.trust import Embedded, fit_trust
-    from prefpaint.reward.worlds import World, worlds_table
     from prefpaint.small_model.build import build_small_pipeline
+    from prefpaint.trust.config import BoundConfig
+    from prefpaint.trust.fit import Embedded, fit_trust
+    from prefpaint.trust.worlds import World, worlds_table
 
     prompts, images, masks = make_prompts(folder)
     torch.manual_seed(0)

@@ -15,17 +15,18 @@ from kedro.runner import SequentialRunner
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.datasets import FigureDataset, JSONDataset, TableDataset
-from prefpaint.evaluation.report import Report, render_report
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.release.pipeline import create_pipeline as release
 from prefpaint.preferences.taste import Taste
-from prefpaint.reward.config import BoundConfig, GammaConfig, RewardConfig
-from prefpaint.reward.trust import Embedded, Trust, fit_trust
+from prefpaint.reporting.page import Report, render_report
+from prefpaint.reward.config import RewardConfig
 from prefpaint.small_model.build import build_small_pipeline
-from tests.evaluation.test_card import facts
-from tests.evaluation.test_report import report
+from prefpaint.trust.config import BoundConfig, GammaConfig
+from prefpaint.trust.fit import Embedded, Trust, fit_trust
+from tests.reporting.test_model_card import facts
+from tests.reporting.test_page import report
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 

@@ -23,18 +23,12 @@ from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.reward import pipeline as reward
 from prefpaint.preferences.taste import Taste
-from prefpaint.reward import worlds
-from prefpaint.reward.amplification import amplification_to_align
-from prefpaint.reward.config import (
-    BoundConfig,
-    ContrastBackboneConfig,
-    GammaConfig,
-    KernelHeadConfig,
-    MLPHeadConfig,
-    RewardConfig,
-)
-from prefpaint.reward.trust import Embedded, Trust, fit_trust
+from prefpaint.reward.config import ContrastBackboneConfig, KernelHeadConfig, MLPHeadConfig, RewardConfig
 from prefpaint.small_model.build import build_small_pipeline
+from prefpaint.trust import worlds
+from prefpaint.trust.config import BoundConfig, GammaConfig
+from prefpaint.trust.fit import Embedded, Trust, fit_trust
+from prefpaint.trust.gamma import amplification_to_align
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 ALIGN = AlignConfig(

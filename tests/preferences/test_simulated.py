@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from prefpaint.preferences.appearance import appearance
+from prefpaint.fills.appearance import appearance
 from prefpaint.preferences.simulated import NoiselessRater, simulate_ratings
 from prefpaint.preferences.taste import SimulatedConfig, SimulatedRater, Taste
 from tests.tiny import tiny_judge
@@ -115,7 +115,7 @@ def test_another_judge_is_another_rater() -> None:
 
 
 def test_flaws_do_not_depend_on_how_many_pictures_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prefpaint.preferences import appearance as module
+    from prefpaint.fills import appearance as module
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
@@ -132,7 +132,7 @@ def test_flaws_do_not_depend_on_how_many_pictures_are_held_at_a_time(monkeypatch
 
 def test_large_pictures_do_not_ask_for_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The palette compares every cell with every other: at 512 px 4 x 4 cells would be a quarter of a billion pairs."""
-    from prefpaint.preferences import appearance as module
+    from prefpaint.fills import appearance as module
 
     asked, cdist = [], torch.cdist
 

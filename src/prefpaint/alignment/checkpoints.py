@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
-from prefpaint.state import load_state, save_state, whole_file
+from prefpaint.files import load_state, save_state, whole_file
 
 
 class Checkpoints:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
-from prefpaint.reward.config import GammaConfig
+from prefpaint.trust.config import GammaConfig
 
 MODES: dict[str, dict[str, Any]] = {
     # Group advantages, few steps, chosen on the embedded model: the values that the fields below declare.

@@ -21,8 +21,8 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.ddim import mean_over
 from prefpaint.inpainting.sampling import Condition, Inpainter
-from prefpaint.preferences.agreement import pairs_within
 from prefpaint.reward.training import RatedImages
+from prefpaint.stats.agreement import pairs_within
 
 
 @dataclass(frozen=True)

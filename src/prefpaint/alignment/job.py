@@ -17,11 +17,11 @@ from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.preferences.simulated import NoiselessRater
-from prefpaint.reward.amplification import amplification_to_align
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages
-from prefpaint.reward.trust import Trust
+from prefpaint.trust.fit import Trust
+from prefpaint.trust.gamma import amplification_to_align
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.ddim import ddim_mean, log_probability, per_image
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 from prefpaint.progress import Progress
-from prefpaint.reward.amplification import Amplification
 from prefpaint.reward.model import RewardModel
-from prefpaint.reward.trust import Trust
+from prefpaint.trust.fit import Trust
+from prefpaint.trust.gamma import Amplification
 
 # Figures of an iteration that depend on the machine and the hour: shown and tracked, never part of a result.
 TIMES = ("images_per_second",)

@@ -194,7 +194,7 @@ def stereo_metrics(
         psnr_{method} and ssim_{method} with _low and _high, and their gain, aligned minus base, window by window.
     """
     from prefpaint.evaluation.samples import hole_psnr, hole_ssim
-    from prefpaint.evaluation.statistics import bootstrap_mean
+    from prefpaint.stats.bootstrap import bootstrap_mean
 
     found: dict[str, float | int] = {
         "windows": len(windows.holes),

@@ -18,9 +18,9 @@ PORT = 8500
 @environment
 def rate(host: str, port: int, env: str | None) -> None:
     """Serve the rating studio for the candidates that exist."""
-    from prefpaint.preferences.studio.config import StudioConfig
-    from prefpaint.preferences.studio.server import serve
-    from prefpaint.preferences.studio.studio import Studio, has_token_holders
+    from prefpaint.studio.config import StudioConfig
+    from prefpaint.studio.server import serve
+    from prefpaint.studio.studio import Studio, has_token_holders
     from prefpaint.web import address_of, check_free, is_loopback
 
     with project(env) as context:
@@ -71,7 +71,7 @@ def raters() -> None:
 @environment
 def add(names: tuple[str, ...], organiser: bool, address: str | None, env: str | None) -> None:
     """Give each of NAMES a token, once shown; an earlier one ends."""
-    from prefpaint.preferences.studio.studio import add_rater
+    from prefpaint.studio.studio import add_rater
 
     with project(env) as context:
         store, url = context.catalog.load("rating_store"), context.config_loader["parameters"]["studio"]["url"]
@@ -87,7 +87,7 @@ def add(names: tuple[str, ...], organiser: bool, address: str | None, env: str |
 @environment
 def block(name: str, env: str | None) -> None:
     """Shut NAME out at once; their ratings stay."""
-    from prefpaint.preferences.studio.studio import block_rater
+    from prefpaint.studio.studio import block_rater
 
     with project(env) as context:
         store = context.catalog.load("rating_store")
@@ -104,7 +104,7 @@ def list_raters(env: str | None) -> None:
     from rich.table import Table
 
     from prefpaint.masks.config import RATED_SPLITS
-    from prefpaint.preferences.studio.overview import overview
+    from prefpaint.studio.overview import overview
 
     with project(env) as context:
         catalog = context.catalog

@@ -8,7 +8,7 @@ from kedro.io import AbstractDataset
 
 from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
-from prefpaint.state import whole_file
+from prefpaint.files import whole_file
 
 
 class PathDataset(AbstractDataset[Any, Any]):

@@ -7,7 +7,7 @@ from kedro.utils import load_obj
 
 from prefpaint.datasets.base import PathDataset
 from prefpaint.errors import PrefPaintError
-from prefpaint.state import whole_folder
+from prefpaint.files import whole_folder
 
 
 class DiffusersPipelineDataset(PathDataset):

@@ -16,9 +16,9 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
 from prefpaint.evaluation.measures import keyed_values
 from prefpaint.evaluation.samples import NOISE_SETS
-from prefpaint.evaluation.statistics import bootstrap_mean
 from prefpaint.images import ImageFolder
 from prefpaint.progress import Progress
+from prefpaint.stats.bootstrap import bootstrap_mean
 
 BATCH = 32
 # Score → which checkpoint it needs.

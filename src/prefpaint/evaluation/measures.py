@@ -12,7 +12,7 @@ from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, OUTSIDE, has_chance
-from prefpaint.evaluation.statistics import (
+from prefpaint.stats.bootstrap import (
     Estimate,
     best_of,
     bootstrap_mean,

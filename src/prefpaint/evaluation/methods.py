@@ -18,7 +18,7 @@ from prefpaint.evaluation.measures import (
     truest_judge,
 )
 from prefpaint.evaluation.samples import FLAWS, NOISE_SETS, OUTSIDE
-from prefpaint.evaluation.statistics import best_of, bootstrap_mean, sample_variance, win_rate_independent
+from prefpaint.stats.bootstrap import best_of, bootstrap_mean, sample_variance, win_rate_independent
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from prefpaint import distributed
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
+from prefpaint.files import whole_file
+from prefpaint.fills.appearance import Appearance, appearance
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.preferences.appearance import Appearance, appearance
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.progress import Progress
-from prefpaint.state import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.config import derive_seed
-from prefpaint.evaluation.statistics import bootstrap_mean, share_won
 from prefpaint.fills import spoiled
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.preferences.simulated import NoiselessRater
+from prefpaint.stats.bootstrap import bootstrap_mean, share_won
 
 DIGITS = 6
 COLUMNS = ("holes", "better", "worse", "goal", "prompts", "share", "low", "high", "key")

@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.files import whole_file
 from prefpaint.photographs.sources import read_image
 from prefpaint.progress import Progress
-from prefpaint.state import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.files import whole_file
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, HIGHEST, LOWEST, OUTCOMES, RATING_COLUMNS
-from prefpaint.state import whole_file
 
 LONGEST_NAME = 64
 NAME_RULE = f"use up to {LONGEST_NAME} printable characters, the first of them none of = + - @"
@@ -429,8 +429,8 @@ def label_studio_folder(
     Raises:
         PrefPaintError: the folder exists, or cannot be written.
     """
+    from prefpaint.files import whole_folder
     from prefpaint.images import write_image
-    from prefpaint.state import whole_folder
 
     if folder.exists():
         raise PrefPaintError(f"{folder}: is there already; name a new folder")

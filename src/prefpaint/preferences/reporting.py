@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prefpaint.preferences.agreement import (
+from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST
+from prefpaint.preferences.scoring import Factors, apply_normalisation, weighted_score
+from prefpaint.stats.agreement import (
     krippendorff_alpha,
     pair_accuracy,
     rank_agreement,
@@ -14,8 +16,6 @@ from prefpaint.preferences.agreement import (
     split_half,
     spread,
 )
-from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST
-from prefpaint.preferences.scoring import Factors, apply_normalisation, weighted_score
 
 DIGITS = 6
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.config import derive_seed, fingerprint
+from prefpaint.fills.appearance import Appearance, appearance
 from prefpaint.fills.likeness import PhotographJudge
-from prefpaint.preferences.appearance import Appearance, appearance
 from prefpaint.preferences.schema import WEIGHTS
 from prefpaint.preferences.taste import SimulatedConfig, Taste
 

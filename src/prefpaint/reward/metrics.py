@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from prefpaint.preferences.agreement import pair_accuracy, pairs_within
+from prefpaint.stats.agreement import pair_accuracy, pairs_within
 
 
 def rank_correlation(predicted: np.ndarray, truth: np.ndarray) -> float:

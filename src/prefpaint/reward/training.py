@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
-from prefpaint.preferences.agreement import pair_accuracy, pairs_within
 from prefpaint.progress import Progress
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.linear import choose_ridge, ridge
 from prefpaint.reward.model import RewardModel, to_tensors
+from prefpaint.stats.agreement import pair_accuracy, pairs_within
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prefpaint.files import load_state, save_state
 from prefpaint.progress import Progress
 from prefpaint.small_model.config import FitConfig
 from prefpaint.small_model.muon import Muon
-from prefpaint.state import load_state, save_state
 
 # Weights are averaged over this many steps in the end.
 EMA_STEPS = 1000

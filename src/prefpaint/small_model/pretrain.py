@@ -130,7 +130,7 @@ def _fit_unet(pipe: Any, examples: Examples, config: PretrainConfig, state_file:
 
 def _take_weights(pipe: Any, folder: Path) -> None:
     """Give a new pipeline the weights of an earlier one, and its latents their scale."""
-    earlier = load_pipeline(folder)
+    earlier: Any = load_pipeline(folder)
     try:
         pipe.vae.load_state_dict(earlier.vae.state_dict())
         pipe.unet.load_state_dict(earlier.unet.state_dict())

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.evaluation.ablate_align_config import AblateAlignConfig
+from prefpaint.experiments.ablate_align_config import AblateAlignConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.reward.config import RewardConfig
@@ -32,7 +32,7 @@ def ablate_align(
 ) -> tuple[pd.DataFrame, pd.DataFrame, str, Any]:
     """Align every variant from every seed; table, curves, Markdown and figure."""
     from prefpaint.alignment.job import Job
-    from prefpaint.evaluation import ablate_align as ablation
+    from prefpaint.experiments import ablate_align as ablation
     from prefpaint.preferences.simulated import NoiselessRater
 
     job = Job(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from prefpaint.experiments.ablate_reward_config import AblateRewardConfig
 from prefpaint.images import ImageFolder
-from prefpaint.reward.ablation_config import AblateRewardConfig
 from prefpaint.reward.config import RewardConfig
 
 
@@ -21,7 +21,7 @@ def ablate_reward(
     config: AblateRewardConfig,
 ) -> tuple[pd.DataFrame, str, Any]:
     """Train every combination from every seed; table, Markdown and figure."""
-    from prefpaint.reward import ablation
+    from prefpaint.experiments import ablate_reward as ablation
 
     given = ablation.RatedCandidates(candidate_images, prompt_masks, candidates, scores, noiseless)
     table = ablation.compare(given, reward, config, workspace)

@@ -78,7 +78,7 @@ def report_alignment(
     """What alignment cost, what it did to the reward, and what held-out prompts say about it."""
     from prefpaint.alignment.figures import align_figure
     from prefpaint.alignment.reporting import align_metrics
-    from prefpaint.reward.amplification import amplification_to_align
+    from prefpaint.trust.gamma import amplification_to_align
 
     fell_back = amplification_to_align(trust, config.gamma).fell_back
     weight = "no information: 1 for all" if fell_back else config.gamma.kind

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.reward.config import BoundConfig
+from prefpaint.trust.config import BoundConfig
 
 
 def fit_bound(
@@ -19,8 +19,8 @@ def fit_bound(
     config: BoundConfig,
 ) -> Any:
     """V and the ridge estimate over the training candidates, and whether the width carries information."""
-    from prefpaint.reward.calibration import judge
-    from prefpaint.reward.trust import Embedded, fit_trust, rater_noise
+    from prefpaint.trust.calibration import judge
+    from prefpaint.trust.fit import Embedded, fit_trust, rater_noise
 
     train, validation = (Embedded.of(embeddings, scores, split) for split in ("train", "validation"))
     own = reward_model.member_psis().double().numpy() if len(reward_model.heads) > 1 else None
@@ -33,8 +33,8 @@ def measure_trust(
     embeddings: pd.DataFrame, scores: pd.DataFrame, noiseless: pd.DataFrame, trust: Any, align: AlignConfig
 ) -> pd.DataFrame:
     """Widths, γ and bound of every candidate beside its score."""
-    from prefpaint.reward.amplification import amplification
-    from prefpaint.reward.calibration import trust_table
+    from prefpaint.trust.calibration import trust_table
+    from prefpaint.trust.gamma import amplification
 
     return trust_table(embeddings, scores, noiseless, trust, amplification(trust, align.gamma))
 
@@ -43,10 +43,10 @@ def report_bound(
     embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any, align: AlignConfig, config: BoundConfig
 ) -> tuple[dict[str, Any], Any, Any]:
     """What V, γ and the bound are worth, as numbers and two figures."""
-    from prefpaint.reward.amplification import amplification
-    from prefpaint.reward.calibration import trust_metrics
-    from prefpaint.reward.trust import gram, participation_ratio
-    from prefpaint.reward.trust_figures import bound_figure, trust_figure
+    from prefpaint.trust.calibration import trust_metrics
+    from prefpaint.trust.figures import bound_figure, trust_figure
+    from prefpaint.trust.fit import gram, participation_ratio
+    from prefpaint.trust.gamma import amplification
 
     z = np.stack(embeddings.loc[embeddings["split"] == "train", "z"].tolist())
     weigh = amplification(trust, align.gamma)
@@ -57,6 +57,6 @@ def report_bound(
 
 def draw_bound_worlds(config: BoundConfig) -> pd.DataFrame:
     """How often the bound fails where the truth is known."""
-    from prefpaint.reward.worlds import SETTINGS, worlds_table
+    from prefpaint.trust.worlds import SETTINGS, worlds_table
 
     return worlds_table(SETTINGS, config.seed)

@@ -105,7 +105,7 @@ def score_with_other_models(
 
 def draw_comparison(table: pd.DataFrame, evaluation: pd.DataFrame) -> Any:
     """Win rates with intervals."""
-    from prefpaint.evaluation.figures import draw_win_rates
+    from prefpaint.reporting.figures import draw_win_rates
 
     return draw_win_rates(table, evaluation)
 
@@ -114,7 +114,7 @@ def draw_gallery(
     evaluation: pd.DataFrame, painted: ImageFolder, images: ImageFolder, masks: ImageFolder, config: EvaluateConfig
 ) -> Any:
     """Prompt, original, base and aligned side by side."""
-    from prefpaint.evaluation import figures
+    from prefpaint.reporting import figures
 
     return figures.draw_gallery(figures.choose_rows(evaluation, painted, images, masks, config.gallery))
 
@@ -154,8 +154,8 @@ def write_report(
     config: EvaluateConfig,
 ) -> str:
     """One self-contained HTML page."""
-    from prefpaint.evaluation.figures import choose_rows
-    from prefpaint.evaluation.report import Report, render_report
+    from prefpaint.reporting.figures import choose_rows
+    from prefpaint.reporting.page import Report, render_report
 
     return render_report(
         Report(

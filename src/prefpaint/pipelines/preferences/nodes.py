@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from prefpaint.datasets.expectations import Suite, check, link_tables
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
 from prefpaint.preferences.comparisons import no_comparisons
 from prefpaint.preferences.config import PreferencesConfig
 from prefpaint.preferences.reporting import preference_figure, preference_metrics
 from prefpaint.preferences.scoring import Factors, apply_normalisation, fit_normalisation, score_candidates
-from prefpaint.preferences.validation import Suite, check, link_tables
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ def release_model(
     sampling: SamplingConfig,
 ) -> tuple[Any, str]:
     """The aligned model and its card."""
-    from prefpaint.evaluation.card import Facts, base_license, model_card
     from prefpaint.inpainting.sampling import native_size
+    from prefpaint.reporting.model_card import Facts, base_license, model_card
 
     place = str(base.name_or_path or "the base")
     facts = Facts(

@@ -7,10 +7,11 @@ import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.seeds_config import SeedsConfig
+from prefpaint.experiments.seeds_config import SeedsConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.reward.config import BoundConfig, RewardConfig
+from prefpaint.reward.config import RewardConfig
+from prefpaint.trust.config import BoundConfig
 
 
 def repeat_training(
@@ -32,10 +33,10 @@ def repeat_training(
     config: SeedsConfig,
 ) -> tuple[pd.DataFrame, str]:
     """Reward, alignment and evaluation again for each further seed and for the oracle."""
-    from prefpaint.evaluation import repeats
+    from prefpaint.experiments import seeds
     from prefpaint.preferences.simulated import NoiselessRater
 
-    project = repeats.Project(
+    project = seeds.Project(
         base=base_model,
         prompts=prompts,
         scores=scores,
@@ -49,5 +50,5 @@ def repeat_training(
         align=align,
         evaluate=evaluate,
     )
-    table = repeats.repeat_training(project, evaluate_metrics, config, workspace)
-    return table, repeats.seeds_markdown(table, evaluate.splits)
+    table = seeds.repeat_training(project, evaluate_metrics, config, workspace)
+    return table, seeds.seeds_markdown(table, evaluate.splits)

@@ -1,0 +1,1 @@
+"""The loop several times over: other seeds, other settings."""

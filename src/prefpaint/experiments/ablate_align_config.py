@@ -1,0 +1,51 @@
+"""Which alignments the `ablate_align` pipeline compares."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.config import Config, without_empty
+from prefpaint.trust.config import GammaConfig
+
+
+class AblateAlignConfig(Config):
+    """The `ablate_align` pipeline: the paper's Table 3 (left), Table 4 and Figure F-1, at a size of one's own.
+
+    A variant is a set of `align` knobs; what neither it nor `shared` gives is its mode's value. `gamma` starts from the
+    project's own.
+    """
+
+    variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(without_empty)] = Field(
+        min_length=1, description="By name; time is proportional. An empty one of conf/local takes one out."
+    )
+    shared: dict[str, Any] = Field({}, description="Knobs of all variants, which their own come before.")
+    baseline: str = Field(description="The variant whose gain the others are to reach.")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2, description="Of each variant; time is proportional.")
+    target: float = Field(
+        0.8, gt=0, le=1, description="The given reward: this share of the baseline's mean gain in held-out reward."
+    )
+    splits: tuple[Literal["seen", "unseen"], ...] = Field(("seen", "unseen"), min_length=1)
+    prompts: int = Field(128, ge=2, description="Evaluation prompts of each split, two samples each.")
+    resamples: int = Field(2000, ge=100, description="Bootstrap draws of seeds and prompts.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "AblateAlignConfig":
+        if self.baseline not in self.variants:
+            raise ValueError(f"baseline: {self.baseline} is none of the variants {', '.join(self.variants)}")
+        for name in self.variants:
+            self.config(name, 0, GammaConfig())
+        return self
+
+    def config(self, variant: str, seed: int, gamma: GammaConfig) -> AlignConfig:
+        """The configuration of one run.
+
+        Args:
+            variant: its name.
+            seed: of the run.
+            gamma: the project's own, which a variant's starts from.
+        """
+        given = {**self.shared, **self.variants[variant]}
+        given["gamma"] = {**gamma.model_dump(), **given.get("gamma", {})}
+        # Many runs: their figures are in the table, not in trackers.
+        return AlignConfig.model_validate({"trackers": (), **given, "seed": seed})

@@ -1,0 +1,1 @@
+"""What people read: the report page, its sentences and figures, the model card."""

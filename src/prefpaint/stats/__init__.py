@@ -1,0 +1,1 @@
+"""Rank agreement and bootstrap intervals."""

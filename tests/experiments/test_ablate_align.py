@@ -1,0 +1,73 @@
+"""Reaching a target, intervals over seeds, and the configuration of variants, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from prefpaint.experiments.ablate_align import Run, ablate_align_markdown, mean_of_seeds, seeds_and_prompts
+from prefpaint.experiments.ablate_align_config import AblateAlignConfig
+from prefpaint.trust.config import GammaConfig
+
+
+def test_reaching_a_target_by_hand() -> None:
+    run = Run(np.array([2.0, 4.0, 6.0]), np.array([20.0, 40.0, 60.0]), np.array([0.1, 0.3, 0.2]), {})
+    assert run.reach(0.2) == pytest.approx((3.0, 30.0)), "half way between the first two looks"
+    assert run.reach(0.05) == pytest.approx((1.0, 10.0)), "before any iteration nothing is gained"
+    assert np.isnan(run.reach(0.31)).all()
+
+
+def test_intervals_by_hand() -> None:
+    # t(0.975, 2 degrees) = 4.3027; the standard error of 1, 2, 3 is 1 / √3.
+    assert mean_of_seeds(np.array([1.0, 2.0, 3.0, np.nan])) == pytest.approx(
+        (2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4
+    )
+    assert np.isnan(mean_of_seeds(np.array([np.nan]))).all()
+    mean, low, high = mean_of_seeds(np.array([np.nan, 5.0]))
+    assert mean == 5 and np.isnan([low, high]).all()
+    assert seeds_and_prompts(np.full((3, 8), 0.5), 100, 0) == (0.5, 0.5, 0.5)
+    spread = np.random.default_rng(0).random((3, 60))
+    mean, low, high = seeds_and_prompts(spread, 2000, 0)
+    # Prompts alone would give ± 1.96 · σ / √60 for means over three seeds; drawing seeds too makes it wider.
+    alone = 1.96 * spread.mean(0).std() / 60**0.5
+    assert mean == pytest.approx(spread.mean()) and 1.0 * alone < (high - low) / 2 < 2.5 * alone
+
+
+def config(**changes: object) -> AblateAlignConfig:
+    given = {"baseline": "a", "variants": {"a": {"gamma": {"kind": "static"}}, "b": {"mode": "published"}}, **changes}
+    return AblateAlignConfig.model_validate(given)
+
+
+def test_variants_start_from_their_mode_the_shared_knobs_and_the_projects_gamma() -> None:
+    made = config(shared={"iterations": 7, "gamma": {"b": 9.0}})
+    first, second = (made.config(name, 3, GammaConfig(k=0.25)) for name in ("a", "b"))
+    assert (first.iterations, first.seed, first.steps, first.trackers) == (7, 3, 5, ())
+    assert (first.gamma.kind, first.gamma.k) == ("static", 0.25)
+    assert (second.iterations, second.steps, second.gamma.kind, second.gamma.b) == (7, 50, "exponential", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"baseline": "c"}, "c is none of the variants a, b"),
+        ({"variants": {"a": {"lrr": 1.0}}}, "lrr"),
+        ({"shared": {"prompts": 0}}, "prompts"),
+        ({"seeds": (1,)}, "seeds"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config(**changes)
+
+
+def test_the_table_says_what_was_not_reached() -> None:
+    row = {
+        **{"variant": "slow", "judge": "noiseless", "seeds": 3, "target": 0.1, "reached": 0},
+        **{f"reward_gain{end}": value for end, value in (("", 0.05), ("_low", -0.01), ("_high", 0.11))},
+        **{f"{name}{end}": np.nan for name in ("iterations", "unet_evaluations") for end in ("", "_low", "_high")},
+        **{f"seen_win_rate{end}": value for end, value in (("", 0.5), ("_low", 0.4), ("_high", 0.6))},
+    }
+    lines = ablate_align_markdown(pd.DataFrame([row]), ["seen"]).splitlines()
+    assert lines[-1] == (
+        "| slow | +0.050 [-0.010, +0.110] | 50.0 % [40.0, 60.0] | not reached | not reached | 0 of 3 |"
+    )
