@@ -33,7 +33,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.trainer import Aligner, PolicyGradient, Prompts, Scores, TrustedReward
+from prefpaint.alignment.ddpo import PolicyGradient
+from prefpaint.alignment.loop import Aligner
+from prefpaint.alignment.scorers import Prompts, Scores, TrustedReward
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Condition, Inpainter, Trajectory

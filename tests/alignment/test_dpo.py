@@ -10,8 +10,8 @@ import torch
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.dpo import RatedPairs, diffusion_dpo_loss
+from prefpaint.alignment.loop import Aligner
 from prefpaint.alignment.policy import Policy
-from prefpaint.alignment.trainer import Aligner
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig

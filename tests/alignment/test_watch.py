@@ -9,7 +9,7 @@ import torch
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.policy import Policy
-from prefpaint.alignment.trainer import Prompts
+from prefpaint.alignment.scorers import Prompts
 from prefpaint.alignment.watch import LOOKS, Watch, appearance_of_holes, best, hacked, stop
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError

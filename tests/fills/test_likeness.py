@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.fills import likeness, spoiled
 from prefpaint.fills.likeness import PhotographJudge
 from tests.tiny import SIZE, tiny_judge
 
@@ -32,6 +33,21 @@ def test_likeness_does_not_depend_on_the_batch(pictures: tuple[np.ndarray, np.nd
 def test_the_hole_is_seen(pictures: tuple[np.ndarray, np.ndarray]) -> None:
     images, masks = pictures
     assert (tiny_judge().likeness(images, masks) != tiny_judge().likeness(images, masks[:, :, ::-1])).all()
+
+
+def test_the_mirrored_fill_is_the_one_that_differs_nowhere(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = pictures
+    holes = torch.from_numpy(masks)[:, None].float()
+    mirrored = np.stack([spoiled.mirrored(*one) for one in zip(images, masks, strict=True)])
+    first, second = (torch.from_numpy(part).permute(0, 3, 1, 2).float() for part in (images, mirrored))
+    torch.testing.assert_close(likeness.mirrored(first, holes), second, rtol=0, atol=0)
+    torch.testing.assert_close(likeness.mirrored(second, holes), second, rtol=0, atol=0)
+
+
+def test_pictures_without_a_hole_or_without_a_known_part_are_judged(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, masks = pictures
+    for same in (np.zeros_like(masks), np.ones_like(masks)):
+        assert np.isfinite(tiny_judge().likeness(images, same)).all()
 
 
 def test_other_sizes_are_resized(pictures: tuple[np.ndarray, np.ndarray]) -> None:

@@ -45,6 +45,17 @@ def test_mirrored_by_hand() -> None:
     assert spoiled.mirrored(image, mask)[0, :, 0].tolist() == [2, 1, 1, 2, 3, 3]
 
 
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_a_mirror_shows_known_pixels_and_leaves_them_where_they_are(seed: int, hole: float) -> None:
+    mask = (np.random.default_rng(seed).random((9, 11)) < hole).astype(np.uint8)
+    source, own = spoiled.mirror_source(mask), np.arange(mask.size).reshape(mask.shape)
+    np.testing.assert_array_equal(source[mask == 0], own[mask == 0])
+    if mask.all():
+        np.testing.assert_array_equal(source, own)
+    else:
+        assert not mask.flat[source].any()
+
+
 def test_shifted_blurred_and_scaled_by_hand() -> None:
     image = np.zeros((5, 5, 3), np.uint8)
     image[2, 2] = 100

@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.trainer import TrustedReward
+from prefpaint.alignment.scorers import TrustedReward
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image

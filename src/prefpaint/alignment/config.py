@@ -67,7 +67,7 @@ class AlignConfig(Config):
     )
     seed: int = Field(0, ge=0)
     iterations: int = Field(
-        10,
+        14,
         ge=1,
         description="Rounds of sampling and updating (dpo: of one update); time is proportional. May be raised "
         "afterwards: a finished run goes on.",

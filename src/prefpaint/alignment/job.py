@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.ddpo import PolicyGradient
 from prefpaint.alignment.dpo import RatedPairs
-from prefpaint.alignment.trainer import Aligner, Method, PolicyGradient, Prompts, Result, Scorer, TrustedReward
+from prefpaint.alignment.loop import Aligner, Method, Result
+from prefpaint.alignment.scorers import Prompts, Scorer, TrustedReward
 from prefpaint.alignment.watch import Judge, Watch
 from prefpaint.config import fingerprint
 from prefpaint.images import ImageFolder

@@ -6,7 +6,7 @@ which weights are kept and when to stop; further judges are only written down.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +16,12 @@ from torch import Tensor
 from prefpaint import distributed
 from prefpaint.alignment.objectives import gaussian_kl
 from prefpaint.alignment.policy import Policy
+from prefpaint.alignment.scorers import Prompts
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.inpainting.ddim import ddim_mean, per_image
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
-
-if TYPE_CHECKING:
-    from prefpaint.alignment.trainer import Prompts
 
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 REFEREE = "referee"
@@ -48,7 +46,7 @@ class Watch:
     def __init__(
         self,
         inpainter: Inpainter,
-        prompts: "Prompts",
+        prompts: Prompts,
         judges: Mapping[str, Judge],
         config: WatchConfig,
         seed: int,

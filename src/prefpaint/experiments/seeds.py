@@ -12,7 +12,7 @@ import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
-from prefpaint.alignment.trainer import Scores
+from prefpaint.alignment.scorers import Scores
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.fills.config import JudgeModelConfig
+from prefpaint.fills.spoiled import mirror_source
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 GROUPS = 8
@@ -41,9 +42,12 @@ class ResidualBlock(nn.Module):
 class PhotographJudge(nn.Module):
     """Likeness to a photograph, from the picture and the place of its hole; no original is seen.
 
-    Features at three scales are averaged inside the hole, in the known part and along the edge; a small head compares
-    them. On photographs that training never saw the mean likeness of originals is 2 and that of the embedded base's
-    fills 0: `offset` and `scale` are fitted so after training.
+    Besides the picture it is shown how the picture differs from what mirroring the known part would have put into the
+    hole: a kaleidoscope has real texture and no joint, so that nothing else gives it away. Pixels and features at three
+    scales are averaged inside the hole, in the known part and along the edge; a small head compares them.
+
+    On photographs that training never saw the mean likeness of originals is 2 and that of the embedded base's fills 0:
+    `offset` and `scale` are fitted so after training.
     """
 
     def __init__(self, config: JudgeModelConfig) -> None:
@@ -53,12 +57,12 @@ class PhotographJudge(nn.Module):
         self.scales = nn.ModuleList(
             [
                 # Without loss of detail to half the size: blur and joints show in single pixels.
-                nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(16, first, 3, padding=1), ResidualBlock(first)),
+                nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(28, first, 3, padding=1), ResidualBlock(first)),
                 nn.Sequential(nn.Conv2d(first, second, 4, 2, 1), ResidualBlock(second), ResidualBlock(second)),
                 nn.Sequential(nn.Conv2d(second, third, 4, 2, 1), ResidualBlock(third), ResidualBlock(third)),
             ]
         )
-        self.head = nn.Sequential(nn.Linear(5 * sum(config.channels), 128), nn.SiLU(), nn.Linear(128, 1))
+        self.head = nn.Sequential(nn.Linear(5 * (9 + sum(config.channels)), 128), nn.SiLU(), nn.Linear(128, 1))
 
     def logit(self, images: Tensor, holes: Tensor) -> Tensor:
         """What is trained; its unit is set afterwards by `offset` and `scale`.
@@ -74,8 +78,11 @@ class PhotographJudge(nn.Module):
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
             holes = F.interpolate(holes, size)
-        values = torch.cat([2 * images - 1, holes], 1)
-        features = []
+        colours = 2 * images - 1
+        # In grey levels, on a log scale: of a smooth photograph they are few, of a mirrored fill none.
+        unlike_mirrored = torch.log1p(127.5 * (colours - mirrored(colours, holes)).abs())
+        features = _compare(torch.cat([colours, colours.square(), unlike_mirrored], 1), holes)
+        values = torch.cat([colours, holes, unlike_mirrored], 1)
         for scale in self.scales:
             values = scale(values)
             features += _compare(values, F.adaptive_avg_pool2d(holes, (values.shape[-2], values.shape[-1])))
@@ -136,6 +143,15 @@ class PhotographJudge(nn.Module):
                 "`kedro run --pipeline=judge`"
             ) from error
         return judge.eval().requires_grad_(False)
+
+
+def mirrored(images: Tensor, holes: Tensor) -> Tensor:
+    """(N, 3, H, W) with the hole filled by the known part's mirror image."""
+    masks = holes[:, 0].detach().cpu().numpy()
+    # Many pictures share a hole.
+    sources = {mask.tobytes(): mirror_source(mask) for mask in masks}
+    index = torch.from_numpy(np.stack([sources[mask.tobytes()] for mask in masks])).to(images.device)
+    return images.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, images.shape[1], -1)).view_as(images)
 
 
 def _compare(values: Tensor, hole: Tensor) -> list[Tensor]:

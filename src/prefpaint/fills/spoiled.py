@@ -21,26 +21,40 @@ def _into_hole(image: np.ndarray, mask: np.ndarray, fill: np.ndarray) -> np.ndar
     return np.where(mask[..., None] > 0, clipped, image)
 
 
-def mirrored(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The known part mirrored outwards over its edge, again and again where one reflection does not reach.
+def mirror_source(mask: np.ndarray) -> np.ndarray:
+    """Which pixel stands where, once the known part is mirrored outwards over its edge.
 
-    A known rectangle is tiled; of any other hole each pixel takes what lies as far on the other side of the nearest
-    known pixel.
+    A known rectangle is tiled, again and again where one reflection does not reach; of any other hole each pixel takes
+    what lies as far on the other side of the nearest known pixel. Known pixels stay where they are, and all do in a
+    picture without a known part.
+
+    Args:
+        mask: (H, W), above 0 in the hole.
+
+    Returns:
+        (H, W) int64, numbers of pixels in reading order.
     """
     known = mask == 0
+    own = np.arange(mask.size).reshape(mask.shape)
+    if known.all() or not known.any():
+        return own
     rows, columns = np.flatnonzero(known.any(1)), np.flatnonzero(known.any(0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if known[box].all():
         height, width = mask.shape
         before, after = (rows[0], height - 1 - rows[-1]), (columns[0], width - 1 - columns[-1])
-        return _into_hole(image, mask, np.pad(image[box], (before, after, (0, 0)), mode="symmetric"))
+        return np.pad(own[box], (before, after), mode="symmetric")
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    place = np.indices(mask.shape)
     limit = np.array(mask.shape)[:, None, None] - 1
-    across = np.clip(2 * nearest - place, 0, limit)
+    across = np.clip(2 * nearest - np.indices(mask.shape), 0, limit)
     # What lies on the other side may be missing too; then its own nearest known pixel stands in.
     across = np.where(known[across[0], across[1]], across, nearest[:, across[0], across[1]])
-    return _into_hole(image, mask, image[across[0], across[1]])
+    return np.where(known, own, own[across[0], across[1]])
+
+
+def mirrored(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The known part mirrored outwards over its edge, see `mirror_source`."""
+    return image.reshape(-1, image.shape[-1])[mirror_source(mask)]
 
 
 def shuffled(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

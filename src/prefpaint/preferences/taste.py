@@ -8,7 +8,7 @@ from prefpaint.config import Config
 class Taste(Config):
     """What makes a simulated rater like a fill: likeness to a photograph, less what is written down here.
 
-    Likeness comes from the judge (`fills.likeness`), the flaws from `preferences.appearance`; both look at the picture
+    Likeness comes from the judge (`fills.likeness`), the flaws from `fills.appearance`; both look at the picture
     alone. No rater knows the hidden original. A weight of 0 switches a part off.
     """
 

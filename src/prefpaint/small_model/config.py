@@ -121,13 +121,20 @@ class JudgeConfig(FitConfig):
     crops: int = Field(
         1600, ge=1, description="Crops that are spoiled in every way and painted by the base; 0.15 s and 200 kB each."
     )
+    small_holes: float = Field(
+        0.35,
+        ge=0,
+        le=1,
+        description="Share of the crops drawn among those with small holes, as a changed view opens them, besides "
+        "their own share: little of such a picture gives a fill away, so they take longer to learn.",
+    )
     levels: tuple[int, ...] = Field(
         (0, 1, 2, 3),
         min_length=2,
         description="Steps of the chain from which the base repaints a noised original: from 0 all is its own, from "
         "later steps less, so that fills from later steps must look more like the photograph.",
     )
-    steps: int = Field(2400, ge=1, description="Optimiser steps; 0.3 s each on two cores.")
+    steps: int = Field(3600, ge=1, description="Optimiser steps; 0.4 s each on two cores.")
     batch: int = Field(8, ge=1, description="Crops per step, six pictures of each; time in proportion.")
     muon_lr: float = Field(5e-3, gt=0, description="Learning rate of matrices and convolutions.")
     checkpoint_every: int = Field(250, ge=1, description="Steps between checkpoints; a kill loses at most these.")

@@ -14,9 +14,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from prefpaint.alignment import checkpoints, trainer
+from prefpaint.alignment import checkpoints, ddpo
 from prefpaint.alignment.config import AlignConfig, LoraConfig
-from prefpaint.alignment.trainer import Aligner, PolicyGradient, Prompts, Result, Scores
+from prefpaint.alignment.ddpo import PolicyGradient
+from prefpaint.alignment.loop import Aligner, Result
+from prefpaint.alignment.scorers import Prompts, Scores
 from prefpaint.alignment.watch import Watch
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError
@@ -149,7 +151,7 @@ KILLS = {
 def die_in(folder: Path, point: str) -> None:
     """Align, and be killed without warning; a file being written is half there then."""
     name, call = KILLS[point]
-    owner: Any = next(place for place in (trainer, checkpoints, checkpoints.Checkpoints) if hasattr(place, name))
+    owner: Any = next(place for place in (ddpo, checkpoints, checkpoints.Checkpoints) if hasattr(place, name))
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
 
