@@ -10,6 +10,9 @@ from huggingface_hub import metadata_load
 from PIL import Image
 
 import prefpaint
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.sampling import native_size
+from prefpaint.inpainting.stock import make_inpainter
 
 MEGABYTE = 1_000_000
 
@@ -47,30 +50,15 @@ def check_applications(data: Path) -> None:
 
 
 def check_model(folder: Path) -> None:
-    """Stock diffusers loads it and paints the same picture twice from one seed."""
-    import torch
-
+    """Stock diffusers loads it, it paints the same picture twice from one seed, and known pixels stay."""
     pipe = AutoPipelineForInpainting.from_pretrained(folder)
-    pipe.set_progress_bar_config(disable=True)
-    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    image = Image.fromarray(np.full((size, size, 3), 90, np.uint8))
-    mask = Image.fromarray(np.triu(np.full((size, size), 255, np.uint8)))
-    painted = [
-        np.asarray(
-            pipe(
-                prompt="",
-                image=image,
-                mask_image=mask,
-                height=size,
-                width=size,
-                num_inference_steps=4,
-                guidance_scale=1.0,
-                generator=torch.Generator().manual_seed(0),
-            ).images[0]
-        )
-        for _ in range(2)
-    ]
+    inpainter = make_inpainter(pipe, SamplingConfig(steps=4))
+    size = native_size(pipe)
+    image = np.full((1, size, size, 3), 90, np.uint8)
+    mask = np.triu(np.ones((1, size, size), np.uint8))
+    painted = [inpainter.sample(image, mask, [0]) for _ in range(2)]
     assert np.array_equal(*painted), "the same seed gave two pictures"
+    assert (painted[0][mask == 0] == 90).all() and painted[0][mask > 0].std() > 0, "the wrong part was painted"
 
 
 def check_card(card: Path, metrics: Path) -> None:

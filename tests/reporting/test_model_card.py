@@ -1,5 +1,6 @@
 """The model card: valid front matter, every number from the run, and what must not be hidden."""
 
+import ast
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ def facts(people: bool = False, telea: float = 0.0) -> Facts:
     return Facts(
         base="base",
         size=64,
+        stock_call=True,
         simulated=not people,
         mode="default",
         seed=3,
@@ -60,6 +62,14 @@ def test_the_front_matter_is_the_hubs(tmp_path: Path) -> None:
     wanted = facts().table.query("pattern == 'all' and judge == 'noiseless' and quantity == 'win_rate'")
     wanted = wanted[(wanted["comparison"] == "independent") & (wanted["best_of"] == 1)]
     assert [one["metrics"][0]["value"] for one in results] == pytest.approx(wanted["value"].tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("stock_call", [True, False])
+def test_the_snippet_compiles_and_calls_what_can_paint(stock_call: bool) -> None:
+    card = model_card(replace(facts(), stock_call=stock_call), "")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
+    names = {node.id for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Name)}
+    assert ("make_inpainter" in names) != stock_call and ("steps=6" in snippet)
 
 
 def test_every_number_of_the_run_is_there() -> None:

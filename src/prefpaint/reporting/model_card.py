@@ -36,6 +36,7 @@ class Facts:
     Attributes:
         base: hub id, or name of the folder, of the base checkpoint.
         size: side of its pictures, pixels.
+        stock_call: whether diffusers' own call can paint with it: its UNet takes latents of four channels.
         simulated: whether the raters are simulated.
         mode, seed: of alignment.
         sampling: the denoising chain that was aligned and judged.
@@ -47,6 +48,7 @@ class Facts:
 
     base: str
     size: int
+    stock_call: bool
     simulated: bool
     mode: str
     seed: int
@@ -178,6 +180,7 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         base=facts.base,
         simulated=facts.simulated,
         size=facts.size,
+        stock_call=facts.stock_call,
         license=license_name,
         sampling=facts.sampling,
         texts=[repr(text) for text in (facts.sampling.text_prompt, facts.sampling.negative_text_prompt)],

@@ -32,6 +32,7 @@ def release_model(
         # A folder's own name says what it is; where it lies is this machine's business.
         base=Path(place).name if Path(place).is_dir() else place,
         size=native_size(aligned),
+        stock_call=aligned.unet.config.in_channels == 9,
         simulated=bool(preferences_metrics["simulated"]),
         mode=align.mode,
         seed=align.seed,
