@@ -168,6 +168,12 @@ def test_a_checkpoint_of_other_sizes_is_refused(photographs: list[np.ndarray], t
         pretrain(photographs, CONFIG.model_copy(update={"start_from": tmp_path / "base"}), tmp_path)
 
 
+def test_training_leaves_the_processors_arithmetic_as_it_was(photographs: list[np.ndarray], tmp_path: Path) -> None:
+    pretrain(photographs, CONFIG, tmp_path)
+    smallest = torch.tensor(2.0**-149)
+    assert float(smallest / 1) > 0
+
+
 def test_no_codec_to_keep_is_refused() -> None:
     with pytest.raises(ValueError, match="needs start_from"):
         PretrainConfig.model_validate({"codec": {"steps": 0}})

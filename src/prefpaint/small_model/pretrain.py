@@ -160,7 +160,6 @@ def pretrain(
         PrefPaintError: the checkpoint to start from cannot be read or has other sizes.
     """
     torch.set_num_threads(config.threads)
-    torch.set_flush_denormal(True)
     pipe: Any = build_small_pipeline(config.model, config.size, config.seed)
     if config.start_from is not None:
         _take_weights(pipe, config.start_from)
