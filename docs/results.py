@@ -439,7 +439,7 @@ def ablate_align(metrics: Metrics, read: Read) -> str:
 PAGE = (
     (
         "Aligned model against its base",
-        "Single samples where nothing else is said; 50 % is no difference. [How they are compared](evaluation.md).",
+        "Single samples unless a row says otherwise; 50 % means no difference. [How they are compared](evaluation.md).",
         aligned_and_base,
     ),
     (

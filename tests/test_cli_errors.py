@@ -31,7 +31,8 @@ def photographs(folder: Path, count: int = 4) -> Path:
 
 def test_a_misspelt_parameter(project: Project) -> None:
     project.set(masks={"geometry": {"yawn": 0.1}})
-    assert "masks.geometry.yawn: is no parameter; did you mean yaw?" in sentence(project.run("run", "--pipeline=masks"))
+    said = sentence(project.run("run", "--pipeline=masks"))
+    assert "masks.geometry.yawn: is not a known parameter; did you mean yaw?" in said
 
 
 def test_align_before_reward(project: Project) -> None:

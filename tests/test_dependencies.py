@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -13,8 +14,18 @@ import pytest
 from tests.conftest import REPOSITORY
 
 OWN = "prefpaint"
-# Whoever installs the package does not get these.
-NOT_INSTALLED = {"test"}
+# Extras that the package itself never imports: whoever works on it wants them.
+NOT_INSTALLED = {"all", "docs", "test"}
+# What the extras for users bring.
+EXTRAS = {
+    "studio": ("fastapi", "limits", "uvicorn"),
+    "viz": ("kedro_viz",),
+    "dvc": ("dvc",),
+    "tracking": ("tensorboard",),
+    "postgres": ("psycopg",),
+}
+# Modules of the extra `studio`.
+SERVERS = {"prefpaint.applications.tryout.server", "prefpaint.studio.server", "prefpaint.web"}
 
 
 def normal(name: str) -> str:
@@ -102,3 +113,91 @@ def test_what_is_missing_or_private_is_found() -> None:
     assert undeclared(["not_installed_here"], {"not-installed-here"}) == set()
     names = ["a._b.c", "_a", "a.b._c", "a.__version__", "a.__init__.b", "a_b.c_"]
     assert private(names) == {"a._b.c", "_a", "a.b._c"}
+
+
+WITHOUT = """
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in {missing} else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+"""
+
+
+def without_extras(code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as it is where no extra is installed."""
+    missing = tuple(name for names in EXTRAS.values() for name in names)
+    program = WITHOUT.format(missing=missing) + code
+    return subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_everything_but_the_web_servers_works_without_extras() -> None:
+    code = (
+        "import pkgutil, importlib, prefpaint\n"
+        f"servers = {SERVERS}\n"
+        "for module in pkgutil.walk_packages(prefpaint.__path__, 'prefpaint.'):\n"
+        "    if module.name not in servers and not module.name.endswith('__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "        print(module.name)\n"
+    )
+    done = without_extras(code)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 100
+    for server in SERVERS:
+        assert "No module named 'fastapi'" in without_extras(f"import {server}").stderr
+
+
+@pytest.mark.parametrize("command", ["rate", "try"])
+def test_a_missing_web_server_is_one_sentence(command: str) -> None:
+    done = without_extras(f"from prefpaint.cli import cli; cli(['{command}'])")
+    assert done.returncode == 1
+    assert done.stderr == f"Error: `kedro {command}` needs `pip install 'prefpaint[studio]'`: fastapi is missing\n"
+
+
+def test_a_missing_tracker_is_one_sentence() -> None:
+    code = (
+        "from pathlib import Path; from prefpaint.alignment.tracking import Tracking\n"
+        "try: Tracking(('tensorboard',), Path('unused'), {})\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    done = without_extras(code)
+    assert done.stdout.startswith("PrefPaintError align.trackers: tensorboard is not installed"), done.stderr
+    assert "`pip install 'prefpaint[tracking]'`" in done.stdout
+
+
+def test_make_installs_every_extra() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (everything,) = extras["all"]
+    assert set(re.findall(r"\w+", everything)) - {"prefpaint"} == set(extras) - {"all"}
+    assert "--editable '.[all]'" in (REPOSITORY / "Makefile").read_text()
+
+
+def test_every_dependency_is_explained() -> None:
+    """The table in docs/architecture.md has a row for each, with the extra that it comes with."""
+    text = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`[^`|]+`(?:, )?)+) \|([^|]*)\| [^|]+ \|$", text, re.MULTILINE)
+    explained = {(normal(name), extra.strip("` ")) for names, extra in rows for name in re.findall(r"`([^`]+)`", names)}
+    lists = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+    del lists["all"]
+    wanted = {
+        (normal(name[0]), extra)
+        for extra, lines in lists.items()
+        for line in lines
+        if (name := re.match(r"[A-Za-z0-9._-]+", line))
+    }
+    assert sorted(wanted - explained) == [] and sorted(explained - wanted) == []
+
+
+def test_every_dependency_is_pinned() -> None:
+    pins = {normal(line.partition("==")[0]) for line in (REPOSITORY / "constraints.txt").read_text().splitlines()[1:]}
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    names = {normal(name[0]) for lines in lists for line in lines if (name := re.match(r"[A-Za-z0-9._-]+", line))}
+    assert sorted(names - pins - {OWN}) == []

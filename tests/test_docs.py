@@ -43,12 +43,17 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def results() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("results", DOCS / "results.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def results() -> ModuleType:
+    return script("results")
 
 
 def committed(path: str) -> bytes | None:
@@ -100,6 +105,25 @@ def test_snippets_compile_and_their_imports_resolve(page: Path) -> None:
 def test_the_readme_loads_the_release_with_all_it_needs() -> None:
     (snippet,) = snippets(TEXTS[REPOSITORY / "README.md"])
     assert "import torch\n" in snippet and "data/06_models/release" in snippet
+
+
+def test_what_extending_shows_works() -> None:
+    """Its snippets build on each other."""
+    code = "\n".join(snippets(TEXTS[DOCS / "extending.md"]))
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_parameters_are_described_as_they_are() -> None:
+    made_by = script("configuration")
+    assert made_by.page(REPOSITORY / "conf/base") == TEXTS[DOCS / "configuration.md"], (
+        "docs/configuration.md is out of date; run `python docs/configuration.py`"
+    )
+
+
+def test_every_benchmark_is_listed() -> None:
+    scripts = {path.name for path in (REPOSITORY / "benchmarks").glob("*.py")}
+    assert set(re.findall(r"^\| `(\w+\.py)` \|", TEXTS[DOCS / "benchmarks.md"], re.MULTILINE)) == scripts
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

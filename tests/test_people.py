@@ -109,11 +109,11 @@ def test_tasks_for_label_studio(ready: Project) -> None:
 
 
 def test_what_can_be_mended_is_one_sentence(ready: Project, project: Project) -> None:
-    assert "there is none yet; run `kedro run --pipelines=masks,candidates`" in sentence(project.run("rate"))
+    assert "does not exist yet; run `kedro run --pipelines=masks,candidates`" in sentence(project.run("rate"))
     assert "tokens are required there" in sentence(ready.run("rate", "--host", "0.0.0.0"))
     assert "nobody has rated yet" in sentence(ready.run("ratings", "export", "out.csv"))
     assert "nowhere.csv is not there" in sentence(ready.run("ratings", "import", "nowhere.csv"))
-    assert "is no name; use up to 64" in sentence(ready.run("raters", "add", "=1+1"))
+    assert "is not a valid name; use up to 64" in sentence(ready.run("raters", "add", "=1+1"))
     assert "rater 'zoe': is unknown" in sentence(ready.run("raters", "block", "zoe"))
     running = serve(ready)
     assert "cannot be listened on" in sentence(ready.run("rate", "--port", str(next(running))))

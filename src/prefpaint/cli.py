@@ -30,7 +30,7 @@ def import_reward(file: Path, env: str | None) -> None:
     click.echo(
         f"The reward model is now that of {file}. Score the candidates with it next:\n"
         f"  kedro run --pipeline=reward --from-nodes=score_candidates_with_reward{option}\n"
-        f"and go on with bound and align."
+        f"then run bound and align."
     )
 
 

@@ -16,7 +16,7 @@ class Config(BaseModel):
 def without_empty(given: Any) -> Any:
     """A mapping without what is null in it, for a validator that runs before others.
 
-    Environments are merged, so that nothing can be left out of a mapping but by naming it.
+    Environments are merged, so the only way to take a key out of a mapping is to set it to null.
     """
     return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
 

@@ -38,7 +38,7 @@ def is_main() -> bool:
 
 
 def device() -> "torch.device":
-    """This process's GPU, or the CPU where there is none."""
+    """This process's GPU, or the CPU without one."""
     import torch
 
     if not torch.cuda.is_available():

@@ -29,3 +29,20 @@ def within_memory(advice: str) -> Iterator[None]:
         if isinstance(error, MemoryError) or should_reduce_batch_size(error):
             raise PrefPaintError(f"out of memory: {advice}") from error
         raise
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Name the extra of this package that brings a library which is missing.
+
+    Args:
+        extra: its name in pyproject.toml.
+        what: what needs it, as a user calls it.
+
+    Raises:
+        PrefPaintError: an import in the block found a library missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise PrefPaintError(f"{what} needs `pip install 'prefpaint[{extra}]'`: {error.name} is missing") from error

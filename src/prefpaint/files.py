@@ -88,5 +88,5 @@ def load_state(path: Path) -> dict[str, Any] | None:
         # To the CPU: written by one process's GPU, read by every process.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise PrefPaintError(f"{path}: is no training state of this program; remove it to start afresh") from error
+        raise PrefPaintError(f"{path}: is not a training state of this program; remove it to start afresh") from error
     return dict(state)

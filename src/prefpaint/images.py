@@ -98,7 +98,7 @@ class ImageWork:
 def complete_folder(folder: ImageFolder, work: ImageWork) -> None:
     """Make the images of `work` that the folder lacks; leave exactly those of `work` in it.
 
-    A killed call leaves whole images only; the next one goes on with the rest. Where several processes call this,
+    A killed call leaves whole images only; the next one makes the rest. Where several processes call this,
     each makes its share, and all return when the folder is complete.
 
     Raises:

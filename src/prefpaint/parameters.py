@@ -27,11 +27,11 @@ def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel
         models: the model of each key.
 
     Raises:
-        PrefPaintError: a key is missing, belongs to nothing, or its value is not allowed.
+        PrefPaintError: a key is missing or unknown, or its value is not allowed.
     """
     for key in raw:
         if key not in models:
-            raise PrefPaintError(f"parameter {key}: belongs to nothing here; {_suggest(key, list(models))}")
+            raise PrefPaintError(f"parameter {key}: is not a known parameter; {_suggest(key, list(models))}")
     for key, model in sorted(models.items(), key=lambda item: item[0]):
         if key not in raw:
             raise PrefPaintError(f"parameter {key}: is missing; put it into conf/base/parameters_{key}.yml")
@@ -47,7 +47,9 @@ def _sentence(key: str, model: type[BaseModel], error: ValidationError) -> str:
         place = problem["loc"]
         dotted = ".".join(str(part) for part in (key, *place))
         if problem["type"] == "extra_forbidden":
-            problems.append(f"{dotted}: is no parameter; {_suggest(str(place[-1]), _known(model, place[:-1]))}")
+            problems.append(
+                f"{dotted}: is not a known parameter; {_suggest(str(place[-1]), _known(model, place[:-1]))}"
+            )
         else:
             message = problem["msg"].removeprefix("Value error, ")
             given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"

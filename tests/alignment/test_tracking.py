@@ -36,7 +36,7 @@ def test_without_trackers_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_unknown_and_missing_trackers_are_named(tmp_path: Path) -> None:
-    with pytest.raises(PrefPaintError, match=r"align\.trackers: tensorbored is no tracker .* tensorboard"):
+    with pytest.raises(PrefPaintError, match=r"align\.trackers: tensorbored is not a tracker .* tensorboard"):
         Tracking(("tensorbored",), tmp_path, {})
     with pytest.raises(PrefPaintError, match=r"align\.trackers: aim is not installed"):
         Tracking(("aim",), tmp_path, {})

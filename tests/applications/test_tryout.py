@@ -182,7 +182,7 @@ def test_a_hostile_session(painter: Painter, changes: Any, path: str) -> None:
 
 
 def test_the_command(project: Project) -> None:
-    assert "there is none yet; run `kedro run` or `dvc pull`" in sentence(project.run("try"))
+    assert "does not exist yet; run `kedro run` or `dvc pull`" in sentence(project.run("try"))
     assert project.run("run").returncode == 0
     port = free_port()
     call = [sys.executable, "-m", "kedro", "try", "--port", str(port)]

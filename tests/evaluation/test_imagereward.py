@@ -82,10 +82,10 @@ def change(edit: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     [
         (lambda folder: (folder / "ImageReward.pt").unlink(), r"ImageReward\.pt: is missing"),
         (lambda folder: (folder / "ImageReward.pt").write_bytes(b"no pickle"), "holds no plain tensors"),
-        (lambda folder: torch.save([1.0], folder / "ImageReward.pt"), "is no state dict"),
+        (lambda folder: torch.save([1.0], folder / "ImageReward.pt"), "is not a state dict"),
         (lambda folder: (folder / "med_config.json").unlink(), r"med_config\.json: is missing"),
-        (lambda folder: (folder / "med_config.json").write_text("{}"), r"med_config\.json: is no configuration"),
-        (lambda folder: (folder / "med_config.json").write_text("{"), r"med_config\.json: is no configuration"),
+        (lambda folder: (folder / "med_config.json").write_text("{}"), r"med_config\.json: is not a configuration"),
+        (lambda folder: (folder / "med_config.json").write_text("{"), r"med_config\.json: is not a configuration"),
         (change(lambda weights: weights.pop("mlp.layers.7.bias")), r"weight head\.4\.bias is missing"),
         (change(lambda weights: weights.pop("blip.visual_encoder.pos_embed")), "has no vision.embeddings.position"),
         (change(lambda weights: weights.update(more=torch.zeros(1))), "weight more is unknown"),

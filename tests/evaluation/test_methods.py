@@ -275,8 +275,8 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        ({"base": {"kind": "telea"}}, "'base' is no name"),
-        ({"../x": {"kind": "telea"}}, "is no name; use small letters"),
+        ({"base": {"kind": "telea"}}, "'base' is not a valid name"),
+        ({"../x": {"kind": "telea"}}, "is not a valid name; use small letters"),
         ({"telea_low": {"kind": "telea"}}, "reads like a part of a metric"),
         ({"telea_s3": {"kind": "telea"}}, "reads like a part of a metric"),
         ({"a_against_b": {"kind": "telea"}}, "reads like a part of a metric"),
@@ -285,9 +285,9 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
         ({"mine": {"kind": "photoshop"}}, "kind"),
         (
             {"mine": {"kind": "checkpoint", "checkpoint": "/not/there"}},
-            "there is no folder /not/there; give the folder",
+            "folder /not/there does not exist; give the folder",
         ),
-        ({"mine": {"kind": "checkpoint", "checkpoint": "./not_there"}}, r"there is no folder \./not_there"),
+        ({"mine": {"kind": "checkpoint", "checkpoint": "./not_there"}}, r"folder \./not_there does not exist"),
     ],
 )
 def test_wrong_methods(methods: dict[str, object], message: str) -> None:
@@ -304,5 +304,5 @@ def test_a_method_of_the_default_can_be_taken_out() -> None:
 def test_a_hub_id_is_left_to_the_hub() -> None:
     given = {"methods": {"theirs": {"kind": "checkpoint", "checkpoint": "owner/some-model.v2"}}}
     assert EvaluateConfig.model_validate(given).methods["theirs"].checkpoint == "owner/some-model.v2"
-    with pytest.raises(ValidationError, match=r"there is no folder /none/clip"):
+    with pytest.raises(ValidationError, match=r"folder /none/clip does not exist"):
         EvaluateConfig.model_validate({"scores": {"clip": "/none/clip"}})

@@ -90,7 +90,7 @@ def test_a_spreadsheets_byte_order_mark_and_whole_floats_are_no_obstacle(tmp_pat
         (["train_00000_0,ann,1,1,1,"], "line 3: rated_at is empty"),
         (["train_00000_0,,1,1,1,2026-01-31"], "line 3: rater is empty"),
         (["train_00000_0," + "a" * 65 + ",1,1,1,2026-01-31"], "line 3: rater 'aaa"),
-        (["train_00000_0,a\x07b,1,1,1,2026-01-31"], "line 3: rater 'a\\x07b' is no name"),
+        (["train_00000_0,a\x07b,1,1,1,2026-01-31"], "line 3: rater 'a\\x07b' is not a valid name"),
         (["train_00000_0,ann,1,1"], "line 3: has 4 fields where the header has 6"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
     ratings.to_parquet(tmp_path / "mine.parquet")
     whole = (tmp_path / "mine.parquet").read_bytes()
     (tmp_path / "mine.parquet").write_bytes(whole[:4] + bytes(200) + whole[204:])
-    with pytest.raises(PrefPaintError, match=r"mine\.parquet: is no parquet file"):
+    with pytest.raises(PrefPaintError, match=r"mine\.parquet: is not a Parquet file"):
         read_preferences(tmp_path / "mine.parquet", KNOWN)
 
 
@@ -156,11 +156,11 @@ def test_files_that_cannot_be_rows(tmp_path: Path, lines: list[str], message: st
     ("name", "content", "message"),
     [
         ("empty.csv", b"", "is empty; it needs the columns candidate_id, rater"),
-        ("picture.csv", b"\x89PNG\r\n\x1a\n\x00\xff", "is no CSV file"),
-        ("text.parquet", b"candidate_id,rater", "is no parquet file"),
-        ("empty.parquet", b"", "is no parquet file"),
-        ("text.json", b"dear diary", "is no JSON"),
-        ("deep.json", b"[" * 100_000, "is no JSON"),
+        ("picture.csv", b"\x89PNG\r\n\x1a\n\x00\xff", "is not a CSV file"),
+        ("text.parquet", b"candidate_id,rater", "is not a Parquet file"),
+        ("empty.parquet", b"", "is not a Parquet file"),
+        ("text.json", b"dear diary", "is not JSON"),
+        ("deep.json", b"[" * 100_000, "is not JSON"),
         ("object.json", b"{}", "holds no list of tasks"),
     ],
 )

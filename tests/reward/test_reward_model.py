@@ -170,7 +170,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     (tmp_path / "reward" / "config.json").write_text(
         json.dumps({"backbone": {"kind": "contrast"}, "head": {}, "ensemble": 1})
     )
-    with pytest.raises(PrefPaintError, match="no reward model"):
+    with pytest.raises(PrefPaintError, match="not a reward model"):
         RewardModel.from_pretrained(tmp_path / "reward")
     (tmp_path / "reward" / "model.safetensors").unlink()
     with pytest.raises(PrefPaintError, match=r"model\.safetensors: is missing"):

@@ -318,7 +318,7 @@ def test_a_script_in_a_name_stays_text(studio: Studio) -> None:
 @pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "@SUM(A1)", "-1", "a\x00b", "a\u202eb"])
 def test_names_that_a_spreadsheet_would_run_or_a_terminal_would_obey(studio: Studio, name: str) -> None:
     answer = browser(studio).post("/api/sign-in", json={"name": name})
-    assert answer.status_code == 422 and "this is no name; use up to 64" in answer.json()["detail"]
+    assert answer.status_code == 422 and "this is not a valid name; use up to 64" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("size", [LARGEST_BODY + 1, 5_000_000])

@@ -378,7 +378,7 @@ def test_another_raters_page_is_no_page(pictures: Path, tmp_path: Path) -> None:
 
 def test_nothing_to_rate(pictures: Path, tmp_path: Path) -> None:
     make_pictures(tmp_path / "none", prompts=0)
-    with pytest.raises(PrefPaintError, match="there is none to rate"):
+    with pytest.raises(PrefPaintError, match="nothing to rate yet"):
         open_studio(tmp_path / "none", tmp_path)
 
 

@@ -65,7 +65,7 @@ class AlignConfig(Config):
         "default",
         description="DDPO with group advantages; DDPO as published; or Diffusion-DPO on the ratings themselves.",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of the order of prompts, the sampling noise and the trained steps.")
     iterations: int = Field(
         14,
         ge=1,
@@ -79,8 +79,8 @@ class AlignConfig(Config):
     )
     lora: LoraConfig = LoraConfig()
     gamma: GammaConfig = Field(GammaConfig(), description="What trust in the reward does to each sample.")
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    lr: float = Field(1e-4, gt=0, description="AdamW's learning rate, constant throughout.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
     gradient_norm: float | None = Field(
         1.0, gt=0, description="Gradients are clipped to this norm; empty: not clipped."
     )

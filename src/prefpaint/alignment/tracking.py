@@ -31,7 +31,9 @@ class Tracking:
         available = sorted(str(name) for name in get_available_trackers())
         for name in names:
             if name not in available:
-                known = "is not installed" if name in LOGGER_TYPE_TO_CLASS else "is no tracker of accelerate"
+                known = "is not a tracker that accelerate knows"
+                if name in LOGGER_TYPE_TO_CLASS:
+                    known = "is not installed; tensorboard comes with `pip install 'prefpaint[tracking]'`"
                 raise PrefPaintError(f"align.trackers: {name} {known}; available here are {', '.join(available)}")
         folder.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(

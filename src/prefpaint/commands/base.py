@@ -69,5 +69,5 @@ def load(catalog: Any, name: str) -> Any:
     """
     if not catalog.exists(name):
         option = " --pipelines=masks,candidates" if name in RATED else ""
-        raise PrefPaintError(f"{name}: there is none yet; run `kedro run{option}` or `dvc pull`")
+        raise PrefPaintError(f"{name}: does not exist yet; run `kedro run{option}` or `dvc pull`")
     return catalog.load(name)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import click
 
 from prefpaint.commands.base import OneSentence, environment, load, project
-from prefpaint.errors import PrefPaintError
+from prefpaint.errors import PrefPaintError, needs_extra
 
 PORT = 8500
 
@@ -19,9 +19,11 @@ PORT = 8500
 def rate(host: str, port: int, env: str | None) -> None:
     """Serve the rating studio for the candidates that exist."""
     from prefpaint.studio.config import StudioConfig
-    from prefpaint.studio.server import serve
     from prefpaint.studio.studio import Studio, has_token_holders
-    from prefpaint.web import address_of, check_free, is_loopback
+
+    with needs_extra("studio", "`kedro rate`"):
+        from prefpaint.studio.server import serve
+        from prefpaint.web import address_of, check_free, is_loopback
 
     with project(env) as context:
         catalog = context.catalog
@@ -39,7 +41,7 @@ def rate(host: str, port: int, env: str | None) -> None:
     click.echo(f"The studio is at {address}  (Ctrl+C ends it; nothing that was saved is lost)")
     click.echo(f"{len(studio.work)} prompts, {config.overlap} raters each; ratings go to {_place(studio.store)}")
     if config.calibration and not studio.calibration:
-        click.echo("There is no calibration: no outpainting prompt is kept for evaluation.")
+        click.echo("Calibration pages are skipped: no outpainting prompt is kept for evaluation.")
     if not is_loopback(host):
         click.echo("Raters reach it by this machine's name or address, not by the one above.")
         click.echo(
@@ -132,7 +134,7 @@ def list_raters(env: str | None) -> None:
 
 
 def _plain(text: str) -> Any:
-    """Text that rich takes as it is: a rater's name is no markup."""
+    """Text that rich takes as it is: a rater's name is not markup."""
     from rich.text import Text
 
     return Text(text)

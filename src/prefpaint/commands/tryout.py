@@ -5,6 +5,7 @@ import secrets
 import click
 
 from prefpaint.commands.base import OneSentence, environment, load, project
+from prefpaint.errors import needs_extra
 
 PORT = 8600
 EXAMPLES = 12
@@ -20,10 +21,12 @@ def tryout(host: str, port: int, env: str | None) -> None:
     """Serve a page on which pictures are filled by base and aligned model."""
     from prefpaint.applications.extend_collection import choose_pictures
     from prefpaint.applications.tryout.painter import Painter
-    from prefpaint.applications.tryout.server import create_app
     from prefpaint.inpainting.config import SamplingConfig
     from prefpaint.inpainting.sampling import Inpainter, native_size
-    from prefpaint.web import address_of, check_free, is_loopback, run
+
+    with needs_extra("studio", "`kedro try`"):
+        from prefpaint.applications.tryout.server import create_app
+        from prefpaint.web import address_of, check_free, is_loopback, run
 
     check_free(host, port)
     with project(env) as context:

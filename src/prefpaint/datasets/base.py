@@ -14,7 +14,7 @@ from prefpaint.files import whole_file
 class PathDataset(AbstractDataset[Any, Any]):
     """A dataset that is one local file or folder.
 
-    Where several processes run the same pipeline, the main one writes, and all go on when it is done.
+    Where several processes run the same pipeline, the main one writes, and all wait until it is done.
 
     Args:
         filepath: where it lies; relative paths are the project's.

@@ -37,7 +37,7 @@ class Derived(Config):
 class Rule(Config):
     """One great_expectations expectation."""
 
-    type: str
+    type: str = Field(description="Name of the expectation in great_expectations, in snake case.")
     kwargs: dict[str, Any] = Field({}, description="The expectation's own arguments.")
     description: str = Field(min_length=1, description="The rule in plain words, and what to do if it is broken.")
 
@@ -51,10 +51,10 @@ class Rule(Config):
 class Suite(Config):
     """The rules of one table."""
 
-    name: str
+    name: str = Field(description="What messages call the table.")
     keys: tuple[str, ...] = Field(description="Columns that name a row in a message.")
     derived: dict[str, Derived] = Field({}, description="Added for the check, never saved.")
-    expectations: tuple[Rule, ...] = Field(min_length=1)
+    expectations: tuple[Rule, ...] = Field(min_length=1, description="The rules; all are checked.")
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ def read_suite(path: Path) -> Suite:
     """Read the rules of one table.
 
     Raises:
-        PrefPaintError: the file is missing or is no suite.
+        PrefPaintError: the file is missing or is not a suite.
     """
     try:
         return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise PrefPaintError(f"{path}: the rules cannot be read ({error.strerror}); restore the file") from error
     except yaml.YAMLError as error:
-        raise PrefPaintError(f"{path}: is no YAML ({' '.join(str(error).split())}); correct it") from error
+        raise PrefPaintError(f"{path}: is not YAML ({' '.join(str(error).split())}); correct it") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -129,11 +129,11 @@ def _validate(frame: pd.DataFrame, suite: Suite) -> list[Mapping[str, Any]]:
         expectations = gx.ExpectationSuite(name=suite.name, expectations=rules)
     except ValueError as error:
         raise PrefPaintError(f"rules {suite.name}: {' '.join(str(error).split())}; correct the arguments") from error
-    # great_expectations leaves out a type that it does not know, and goes on.
+    # great_expectations skips a type that it does not know, silently.
     known = {expectation.expectation_type for expectation in expectations.expectations}
     for rule in suite.expectations:
         if rule.type not in known:
-            raise PrefPaintError(f"rules {suite.name}: there is no expectation {rule.type}; correct its name")
+            raise PrefPaintError(f"rules {suite.name}: great_expectations does not know {rule.type}; correct its name")
     batch = (
         context.data_sources.add_pandas("memory")
         .add_dataframe_asset(suite.name)

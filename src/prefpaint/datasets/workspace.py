@@ -15,7 +15,7 @@ class WorkspaceDataset(PathDataset):
     """
 
     def load(self) -> Path:
-        """The folder, made when there is none."""
+        """The folder, made if it does not exist."""
         self._filepath.mkdir(parents=True, exist_ok=True)
         return self._filepath
 

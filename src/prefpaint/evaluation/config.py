@@ -13,7 +13,9 @@ from prefpaint.inpainting.classical import Classical
 def _folder_or_hub_id(checkpoint: str) -> str:
     """Refuse a path where nothing is before hours of other work; whether a hub has an id only the hub can tell."""
     if checkpoint and not Path(checkpoint).is_dir() and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", checkpoint):
-        raise ValueError(f"there is no folder {checkpoint}; give the folder of a checkpoint or a hub id (owner/name)")
+        raise ValueError(
+            f"folder {checkpoint} does not exist; give the folder of a checkpoint or a hub id (owner/name)"
+        )
     return checkpoint
 
 
@@ -97,7 +99,9 @@ class EvaluateConfig(Config):
         for name in self.methods:
             # Names become parts of file names and of metrics.
             if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in ("base", "aligned"):
-                raise ValueError(f"methods: {name!r} is no name; use small letters, digits and _, not base or aligned")
+                raise ValueError(
+                    f"methods: {name!r} is not a valid name; use small letters, digits and _, not base or aligned"
+                )
             if re.search(r"_(low|high|s\d+)$|_against_", name):
                 raise ValueError(f"methods: {name!r} reads like a part of a metric's name; choose another")
         return self

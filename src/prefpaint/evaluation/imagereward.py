@@ -170,7 +170,7 @@ def load_imagereward(checkpoint: str) -> tuple[ImageReward, Any, Any]:
         model, side = _build(file, weights, json.loads(text_file.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError) as error:
         raise PrefPaintError(
-            f"{text_file}: is no configuration of BLIP's text encoder ({error}); copy it again"
+            f"{text_file}: is not a configuration of BLIP's text encoder ({error}); copy it again"
         ) from error
     expected = model.state_dict()
     for key in (*expected, *weights):

@@ -229,7 +229,7 @@ def truest_judge(table: pd.DataFrame) -> str:
 
 
 def keyed_values(table: pd.DataFrame) -> dict[str, float | int]:
-    """Values and intervals of a tidy table by its keys, ..._low, ..._high; what does not exist is left out."""
+    """Values and intervals of a tidy table by its keys, ..._low, ..._high; what does not exist is skipped."""
     return {
         row.key + end: round(float(number), DIGITS)
         for row in table.itertuples()

@@ -25,7 +25,9 @@ class AblateAlignConfig(Config):
     target: float = Field(
         0.8, gt=0, le=1, description="The given reward: this share of the baseline's mean gain in held-out reward."
     )
-    splits: tuple[Literal["seen", "unseen"], ...] = Field(("seen", "unseen"), min_length=1)
+    splits: tuple[Literal["seen", "unseen"], ...] = Field(
+        ("seen", "unseen"), min_length=1, description="Which evaluation prompts judge a run; time is proportional."
+    )
     prompts: int = Field(128, ge=2, description="Evaluation prompts of each split, two samples each.")
     resamples: int = Field(2000, ge=100, description="Bootstrap draws of seeds and prompts.")
 

@@ -22,7 +22,7 @@ SHOWN_PROMPTS = 12
 class CandidatesConfig(Config):
     """The `candidates` pipeline."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of the noise of all candidates; each has its own seed drawn from it.")
     per_prompt: int = Field(3, ge=2, description="Candidates of each prompt; the paper's 3. Cost is proportional.")
 
 

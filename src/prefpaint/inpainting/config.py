@@ -15,8 +15,10 @@ class SamplingConfig(Config):
     guidance: float = Field(
         1.0, ge=0, description="Classifier-free guidance. With equal text prompts it changes nothing and is skipped."
     )
-    text_prompt: str = ""
-    negative_text_prompt: str = ""
+    text_prompt: str = Field("", description="Text that the chain is conditioned on; costs nothing.")
+    negative_text_prompt: str = Field(
+        "", description="Text that guidance leads away from. Another than `text_prompt` doubles the UNet evaluations."
+    )
     batch: int = Field(32, ge=1, description="Images per UNet call: memory and speed only, never the result.")
     processes: int = Field(
         1,

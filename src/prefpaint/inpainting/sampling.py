@@ -61,7 +61,7 @@ def native_size(pipe: Any) -> int:
 def painting_digest(pipe: Any, config: SamplingConfig) -> str:
     """Changes whenever a pipeline would paint something else: its weights, its scheduler, or the chain.
 
-    The batch and the processes change memory and speed only: a run killed for memory may go on with a smaller batch.
+    The batch and the processes change memory and speed only: a run killed for memory may resume with a smaller batch.
     """
     chain = config.model_dump(mode="json", exclude={"batch", "processes"})
     return fingerprint(weights_digest(pipe), dict(pipe.scheduler.config), chain)
@@ -87,7 +87,7 @@ class Inpainter:
         evaluations: UNet passes so far, counted per image.
 
     Raises:
-        PrefPaintError: the UNet is no inpainting UNet.
+        PrefPaintError: the UNet is not an inpainting UNet.
     """
 
     def __init__(self, pipe: Any, config: SamplingConfig, device: str = "auto") -> None:

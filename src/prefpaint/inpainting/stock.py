@@ -29,7 +29,7 @@ class StockInpainter:
         original: the pipeline.
 
     Raises:
-        PrefPaintError: the UNet is no inpainting UNet.
+        PrefPaintError: the UNet is not an inpainting UNet.
     """
 
     def __init__(self, pipe: Any, config: SamplingConfig, device: str = "auto") -> None:

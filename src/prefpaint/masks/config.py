@@ -43,7 +43,7 @@ class MaskConfig(Config):
 class MasksConfig(Config):
     """The `masks` pipeline: prompts per split and pattern."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of the places of crops and of the holes; another one makes other prompts.")
     geometry: MaskConfig = MaskConfig()
     patterns: dict[Pattern, float] = Field(
         {"outpaint_square": 0.25, "outpaint_strip": 0.25, "warp": 0.5},

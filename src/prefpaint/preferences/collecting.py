@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def stored_preferences(store: RatingStore, candidates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """People's ratings and comparisons of the candidates as they are now.
 
-    What was said of a picture that has been made anew since is left out, and said so: an id alone does not tell
+    Ratings of a picture that has been made anew since are skipped with a warning: an id alone does not tell
     that it is another picture.
 
     Args:
@@ -41,7 +41,7 @@ def stored_preferences(store: RatingStore, candidates: pd.DataFrame) -> tuple[pd
             first = table.loc[~kept].iloc[0, 0]
             logger.warning(
                 "%d of %d %s are of pictures that are no longer there or have been made anew since (first %s), and are "
-                "left out; they stay in the store",
+                "skipped; they stay in the store",
                 (~kept).sum(),
                 len(table),
                 name,

@@ -76,7 +76,7 @@ def read_preferences(path: Path, candidates: pd.DataFrame) -> Imported:
     """Read ratings or comparisons from a file of people's work.
 
     CSV (UTF-8) and Parquet hold either ratings (RATING_COLUMNS) or comparisons (COMPARISON_COLUMNS); further columns
-    are left out. JSON is what Label Studio exports of the tasks of `label_studio_tasks`. Times without a zone are
+    are skipped. JSON is what Label Studio exports of the tasks of `label_studio_tasks`. Times without a zone are
     taken as UTC. A column sha256 (as exports have it) says which picture was rated, and rows about pictures that have
     been made anew since are rejected; without it they are taken to be about today's.
 
@@ -174,7 +174,7 @@ def _check_common(rows: _Rows, candidates: pd.DataFrame, columns: list[str]) -> 
         rows.table = rows.table.assign(**{name: values})
     rows.reject(
         ~rows.table["rater"].map(is_name),
-        lambda row: f"rater {row['rater']!r} is no name; {NAME_RULE}",
+        lambda row: f"rater {row['rater']!r} is not a valid name; {NAME_RULE}",
     )
     for name in columns:
         rows.reject(
@@ -194,14 +194,14 @@ def is_name(name: str) -> bool:
 
 
 def _times(values: pd.Series) -> pd.Series:
-    """UTC timestamps, NaT where there is none to be read."""
+    """UTC timestamps, NaT where it cannot be read."""
     if not pd.api.types.is_datetime64_any_dtype(values):
         return pd.to_datetime(values.astype("str"), utc=True, format="ISO8601", errors="coerce").dt.as_unit("us")
     return pd.to_datetime(values, utc=True).dt.as_unit("us")
 
 
 def _numbers(values: pd.Series) -> pd.Series:
-    """float64, NaN where there is no number to be read."""
+    """float64, NaN where it cannot be read."""
 
     def read(value: Any) -> float:
         try:
@@ -251,7 +251,7 @@ def _read_csv(path: Path) -> _Rows:
                 rows.append([value.strip() for value in row])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PrefPaintError(
-            f"{path}: is no CSV file ({error}); save the ratings as comma-separated UTF-8 text or as .parquet"
+            f"{path}: is not a CSV file ({error}); save the ratings as comma-separated UTF-8 text or as .parquet"
         ) from error
     if not header:
         raise PrefPaintError(f"{path}: is empty; it needs the columns {', '.join(RATING_COLUMNS)}")
@@ -263,7 +263,7 @@ def _read_parquet(path: Path) -> _Rows:
     try:
         table = pd.read_parquet(path).reset_index(drop=True)
     except (OSError, ValueError) as error:
-        raise PrefPaintError(f"{path}: is no parquet file ({error}); write it again") from error
+        raise PrefPaintError(f"{path}: is not a Parquet file ({error}); write it again") from error
     return _Rows(path, table, pd.Series([f"row {number + 1}" for number in range(len(table))], dtype="str"))
 
 
@@ -347,7 +347,7 @@ def _read_label_studio(path: Path) -> _Rows:
     try:
         tasks = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise PrefPaintError(f"{path}: is no JSON ({error}); export the project as JSON again") from error
+        raise PrefPaintError(f"{path}: is not JSON ({error}); export the project as JSON again") from error
     if not isinstance(tasks, list):
         raise PrefPaintError(f"{path}: holds no list of tasks; export the project as JSON (not JSON-MIN) again")
     rows: list[dict[str, Any]] = []

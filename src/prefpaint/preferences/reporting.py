@@ -79,7 +79,7 @@ def preference_metrics(
         seed: of the halves of raters.
 
     Returns:
-        Counts as they are, other numbers to 6 digits; what is undefined (agreement of a single rater) is left out.
+        Counts as they are, other numbers to 6 digits; what is undefined (agreement of a single rater) is skipped.
     """
     labels = rater_labels(ratings, scores, normalisation)
     found: dict[str, float] = {

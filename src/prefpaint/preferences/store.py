@@ -153,7 +153,8 @@ class RatingStore:
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise PrefPaintError(
                 f"rating store: its URL cannot be used ({error}); write it like "
-                "postgresql+psycopg://user:password@host/database, and install the driver it names"
+                "postgresql+psycopg://user:password@host/database, and install the driver it names (for this one, "
+                "`pip install 'prefpaint[postgres]'`)"
             ) from error
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -165,7 +166,7 @@ class RatingStore:
         """A transaction that only looks.
 
         Raises:
-            PrefPaintError: the database cannot be reached or is none of this project's.
+            PrefPaintError: the database cannot be reached or does not hold this project's tables.
         """
         with self._translated(), self.engine.begin() as connection:
             yield connection
@@ -284,7 +285,7 @@ class RatingStore:
         return found.assign(rated_at=_utc(found["rated_at"]))[[*COMPARISON_COLUMNS, "sha256_a", "sha256_b"]]
 
     def add_ratings(self, table: pd.DataFrame) -> int:
-        """Take up imported ratings; one that was ever said in the store is left out, even if it was withdrawn since.
+        """Take up imported ratings; one that was ever said in the store is skipped, even if it was withdrawn since.
 
         Args:
             table: RATING_COLUMNS and sha256.

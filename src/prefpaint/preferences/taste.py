@@ -33,7 +33,7 @@ class Taste(Config):
 class SimulatedRater(Config):
     """One simulated rater: an honest opinion, shifted and blurred."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, description="As it stands in the ratings; the noise is drawn from it too.")
     bias: float = Field(0.0, description="Added to every rating, points of the 0-7 scale.")
     noise: float = Field(0.6, ge=0, description="Standard deviation of one rating, points of the 0-7 scale.")
 
@@ -41,7 +41,7 @@ class SimulatedRater(Config):
 class SimulatedConfig(Config):
     """The simulated raters of the embedded default; they step back as soon as the store holds people's ratings."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of the noise of all ratings.")
     taste: Taste = Taste()
     raters: tuple[SimulatedRater, ...] = Field(
         (
@@ -50,4 +50,5 @@ class SimulatedConfig(Config):
             SimulatedRater(name="simulated_3", bias=0.0, noise=0.6),
         ),
         min_length=1,
+        description="Who rates; each rates every candidate.",
     )

@@ -325,8 +325,8 @@ def joints_sentence(metrics: Mapping[str, Any]) -> str:
     )
     if metrics.get("joints_told"):
         sentence += (
-            " Whether a strip goes on as the picture was, a wider look tells, from a band of an eighth of the height "
-            f"before a joint to one behind it: at {percent(metrics['joints_colour_above'])} of "
+            " A wider look tells whether a strip continues the picture: from a band of an eighth of the height "
+            f"before a joint to one behind it, at {percent(metrics['joints_colour_above'])} of "
             f"{number(metrics['joints_told'])} joints the colours change more than at 95\N{NO-BREAK SPACE}% of the "
             f"places inside the original, at {percent(metrics['joints_texture_above'])} the texture does. Inside the "
             f"originals, each half judged by the other, it is {percent(metrics['inside_colour_above'])} and "

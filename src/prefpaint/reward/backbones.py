@@ -1,6 +1,7 @@
 """Image features that the reward head works on."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,8 @@ class ClipBackbone(nn.Module):
                 )
             except (OSError, ValueError) as error:
                 raise PrefPaintError(
-                    f"reward.backbone.checkpoint: {config.checkpoint} is no CLIP checkpoint of transformers ({error})"
+                    f"reward.backbone.checkpoint: {config.checkpoint} is not a CLIP checkpoint of "
+                    f"transformers ({error})"
                 ) from error
         self.tower = tower
         self.prompts: OrderedDict[bytes, Tensor] = OrderedDict()
@@ -221,3 +223,8 @@ class ClipBackbone(nn.Module):
         pixels = _normalise(resized[..., top : top + size, left : left + size], CLIP_MEAN, CLIP_STD)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             return self.tower(pixel_values=pixels).image_embeds.float()
+
+
+# By the `kind` of their configuration. Each has `width`, the number of its features; `trainable`, without which the
+# features are computed once for a whole training; and `forward(images, holes)` as above.
+BACKBONES: dict[str, Callable[..., Any]] = {"contrast": ContrastBackbone, "clip": ClipBackbone}

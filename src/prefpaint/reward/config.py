@@ -56,7 +56,7 @@ class MLPHeadConfig(Config):
     kind: Literal["mlp"] = "mlp"
     width: int = Field(256, ge=16, description="Token width. Features of another width are projected to it.")
     heads: int = Field(4, ge=1, description="Attention heads of the encoder layer.")
-    feedforward: int = Field(256, ge=16)
+    feedforward: int = Field(256, ge=16, description="Width of the encoder layer's feed-forward part. Published: 1024.")
     feature_dropout: float = Field(
         0.5,
         ge=0,
@@ -65,7 +65,7 @@ class MLPHeadConfig(Config):
         "the head from leaning on few of them. Published: 0.",
     )
     dropout: tuple[float, float] = Field((0.1, 0.2), description="In the encoder layer, in the MLP.")
-    hidden: int = Field(512, ge=16)
+    hidden: int = Field(512, ge=16, description="Width of the MLP's first layer.")
     embedding: int = Field(256, ge=2, description="Numbers in z; reward = ⟨z, ψ⟩.")
     activation: bool = Field(
         True,
@@ -75,14 +75,18 @@ class MLPHeadConfig(Config):
     normalise: bool = Field(True, description="LayerNorm of z. Published: false.")
 
 
+BackboneConfig = ContrastBackboneConfig | ClipBackboneConfig
+HeadConfig = KernelHeadConfig | MLPHeadConfig
+
+
 class RewardConfig(Config):
     """The `reward` pipeline."""
 
-    seed: int = Field(0, ge=0)
-    backbone: Annotated[ContrastBackboneConfig | ClipBackboneConfig, Field(discriminator="kind")] = (
-        ContrastBackboneConfig()
+    seed: int = Field(
+        0, ge=0, description="Of the landmarks, the weights that training starts from and the order of the prompts."
     )
-    head: Annotated[KernelHeadConfig | MLPHeadConfig, Field(discriminator="kind")] = KernelHeadConfig()
+    backbone: Annotated[BackboneConfig, Field(discriminator="kind")] = ContrastBackboneConfig()
+    head: Annotated[HeadConfig, Field(discriminator="kind")] = KernelHeadConfig()
     ensemble: int = Field(
         1,
         ge=1,
@@ -105,8 +109,8 @@ class RewardConfig(Config):
     )
     epochs: int = Field(15, ge=1, description="This and the next three: of an mlp head.")
     batch: int = Field(32, ge=1, description="Prompts per step; each brings all its candidates.")
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+    lr: float = Field(1e-4, gt=0, description="AdamW's learning rate at the start; it falls to 0 along a cosine.")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay.")
     score_batch: int = Field(64, ge=1, description="Images scored at a time: memory and speed only.")
 
     @model_validator(mode="after")

@@ -11,11 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.reward.backbones import ClipBackbone, ContrastBackbone
-from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig, KernelHeadConfig, MLPHeadConfig
-
-BackboneConfig = ContrastBackboneConfig | ClipBackboneConfig
-HeadConfig = KernelHeadConfig | MLPHeadConfig
+from prefpaint.reward.backbones import BACKBONES, ClipBackbone
+from prefpaint.reward.config import BackboneConfig, HeadConfig, KernelHeadConfig, MLPHeadConfig
 
 
 def to_tensors(images: np.ndarray, masks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -125,7 +122,7 @@ class KernelHead(nn.Module):
         self.landmarks.zero_()
         self.landmarks[:m] = components[chosen.sort().values]
         values, vectors = torch.linalg.eigh(self._kernel(self.landmarks[:m])[:, :m])
-        # Two equal candidates make K_mm singular; a direction without weight is left out.
+        # Two equal candidates make K_mm singular; a direction without weight is skipped.
         known = values > 1e-9 * values.max()
         self.whitening.zero_()
         self.whitening[:m, :m] = vectors * torch.where(known, values.clamp(min=1e-30).rsqrt(), 0)
@@ -146,9 +143,7 @@ class RewardModel(nn.Module):
     def __init__(self, backbone: BackboneConfig, head: HeadConfig, ensemble: int = 1, tower: Any = None) -> None:
         super().__init__()
         self.configs = (backbone, head)
-        self.backbone: ContrastBackbone | ClipBackbone = (
-            ContrastBackbone(backbone) if backbone.kind == "contrast" else ClipBackbone(backbone, tower)
-        )
+        self.backbone = BACKBONES[backbone.kind](backbone, **({} if tower is None else {"tower": tower}))
         width = self.backbone.width
         self.heads: Any = nn.ModuleList(
             [KernelHead(width, head) if head.kind == "kernel" else MLPHead(width, head) for _ in range(ensemble)]
@@ -245,7 +240,7 @@ class RewardModel(nn.Module):
             weights = load_file(folder / "model.safetensors")
             problems = model.load_state_dict(weights, strict=False)
         except (ValueError, KeyError, RuntimeError, ValidationError, OSError) as error:
-            raise PrefPaintError(f"{folder}: is no reward model of this program ({error})") from error
+            raise PrefPaintError(f"{folder}: is not a reward model of this program ({error})") from error
         written = tower is not None or model.backbone.trainable
         lacking = [name for name in problems.missing_keys if written or not name.startswith("backbone.")]
         if lacking or problems.unexpected_keys:

@@ -74,7 +74,7 @@ def read_state_dict(file: Path, wanted: str) -> dict[str, Tensor]:
         raise PrefPaintError(f"{file}: {reason}; give {wanted}'s state dict (.pt or .safetensors)") from error
     values = weights.values() if isinstance(weights, dict) else [None]
     if not all(isinstance(value, Tensor) and value.layout == torch.strided for value in values):
-        raise PrefPaintError(f"{file}: is no state dict; give a dictionary of tensors, not a whole model")
+        raise PrefPaintError(f"{file}: is not a state dict; give a dictionary of tensors, not a whole model")
     return {str(key).removeprefix("module."): value.float() for key, value in weights.items()}
 
 
@@ -83,7 +83,7 @@ def _tower_sizes(file: Path, weights: dict[str, Tensor]) -> dict[str, Any]:
 
     def shape(key: str, dimensions: int) -> torch.Size:
         if key not in weights:
-            raise PrefPaintError(f"{file}: key {key} is missing; this is no published reward model")
+            raise PrefPaintError(f"{file}: key {key} is missing; this is not a published reward model")
         found = weights[key].shape
         if len(found) != dimensions or 0 in found:
             raise PrefPaintError(f"{file}: key {key} has shape {tuple(found)}, not {dimensions} dimensions above 0")
@@ -154,7 +154,7 @@ def load_published(file: Path) -> RewardModel:
     found: dict[str, Tensor] = {}
     for name, key, third in sources:
         if key not in weights:
-            raise PrefPaintError(f"{file}: key {key} is missing; this is no published reward model")
+            raise PrefPaintError(f"{file}: key {key} is missing; this is not a published reward model")
         value, wanted = weights[key], tuple(expected[name].shape)
         if third is not None:
             wanted = (3 * wanted[0], *wanted[1:])
@@ -169,6 +169,6 @@ def load_published(file: Path) -> RewardModel:
     used = {key for _, key, _ in sources}
     unknown = [key for key in weights if key not in used and not key.startswith(UNUSED)]
     if unknown:
-        raise PrefPaintError(f"{file}: key {unknown[0]} is unknown; this is no published reward model")
+        raise PrefPaintError(f"{file}: key {unknown[0]} is unknown; this is not a published reward model")
     model.load_state_dict({**expected, **found})
     return model.eval()

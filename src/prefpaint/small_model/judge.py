@@ -29,7 +29,7 @@ SPOILED_PER_CROP = 3
 HARD = {"hue_turned": 3.0, "biharmonic": 3.0, "mirrored": 2.0, "shifted": 2.0, "blurred": 1.5}
 # A mirrored known part has real texture and no joint: people prefer it to a smear, a flat colour or noise.
 WORSE_THAN_MIRRORED = ("telea", "navier_stokes", "biharmonic", "one_colour", "noise")
-# Pairs are never certain, so that the logits stay within a few units and go on ranking.
+# Pairs are never certain, so that the logits stay within a few units and keep ranking.
 CERTAINTY = 0.98
 LIKENESS_OF_ORIGINAL = 2.0
 

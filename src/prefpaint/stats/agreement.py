@@ -86,7 +86,7 @@ def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def pair_accuracy(predicted: ArrayLike, truth: ArrayLike, prompt_ids: ArrayLike) -> float:
     """Share of candidate pairs within a prompt that are ordered as the truth orders them.
 
-    Pairs equal in truth are left out; pairs equal in prediction count half.
+    Pairs equal in truth do not count; pairs equal in prediction count half.
 
     Args:
         predicted, truth: (N,).
@@ -149,7 +149,7 @@ def split_half(labels: pd.DataFrame, seed: int, halvings: int = HALVINGS) -> Spl
     """The noise ceiling from the raters alone, by splitting them at random, anew for every candidate.
 
     Of m raters of a candidate each half gets ⌊m/2⌋; correlations are averaged over the halvings and raised from
-    half to all raters by the Spearman-Brown formula. Candidates with one rater are left out.
+    half to all raters by the Spearman-Brown formula. Candidates with one rater do not count.
 
     Args:
         labels: candidate_id, prompt_id, rater, value; one row per (candidate, rater).

@@ -33,7 +33,7 @@ def bootstrap_mean(values: np.ndarray, resamples: int, seed: int) -> Estimate:
     Each resample draws P prompts with replacement; what was averaged inside a prompt is never torn apart.
 
     Args:
-        values: (P,), one number per prompt; NaN marks prompts where it does not exist, which are left out.
+        values: (P,), one number per prompt; NaN marks prompts where it does not exist, which do not count.
         resamples: bootstrap draws.
         seed: of the draws. Equal seeds and equal P draw the same prompts.
     """
@@ -132,7 +132,7 @@ def sample_variance(values: np.ndarray) -> np.ndarray:
 def order_accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Share of sample pairs of a prompt that a prediction orders as the truth does.
 
-    Pairs equal in truth are left out; pairs equal in prediction count half.
+    Pairs equal in truth do not count; pairs equal in prediction count half.
 
     Args:
         predicted, truth: (P, n).

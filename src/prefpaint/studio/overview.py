@@ -48,7 +48,7 @@ def overview(store: RatingStore, candidates: pd.DataFrame, prompts: int, overlap
 
     Args:
         store: of ratings.
-        candidates: candidate_id, prompt_id, sha256; ratings of other pictures are left out.
+        candidates: candidate_id, prompt_id, sha256; ratings of other pictures do not count.
         prompts: how many there are to rate.
         overlap: raters wanted per prompt.
 

@@ -108,7 +108,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     def sign_in(request: Request, response: Response, body: SignIn) -> dict[str, Any]:
         failures.check(request)
         if not is_name(body.name.strip()):
-            raise HTTPException(422, f"this is no name; {NAME_RULE}")
+            raise HTTPException(422, f"this is not a valid name; {NAME_RULE}")
         opened = studio.sign_in(body.name.strip(), body.token.strip(), needs_token)
         if opened is None:
             failures.count(request)
@@ -136,7 +136,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
         who = {"name": rater.name, "organiser": rater.organiser} if rater else None
         return {"rater": who, "needs_token": needs_token, "criteria": CRITERIA, "highest": HIGHEST, "lowest": LOWEST}
 
-    # A page may be opened by asking for it, which is no matter for a GET.
+    # A page may be opened by asking for it, which a GET should not do.
     @app.post("/api/page")
     def page(rater: Signed) -> dict[str, Any]:
         return studio.page(rater)
@@ -146,7 +146,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
         try:
             return studio.answer(rater, Answer(body.page, body.key, body.verdict, body.scores, body.seconds))
         except NotYours as error:
-            raise HTTPException(404, "there is no such page") from error
+            raise HTTPException(404, "page not found") from error
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
 
@@ -163,7 +163,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
         try:
             picture = studio.picture(rater, page, place)
         except NotYours as error:
-            raise HTTPException(404, "there is no such picture") from error
+            raise HTTPException(404, "picture not found") from error
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600, immutable"})
 
     @app.get("/api/overview")

@@ -117,7 +117,7 @@ class Studio:
         rated = set(prompts.loc[prompts["split"].isin(RATED_SPLITS), "prompt_id"])
         shown = candidates[candidates["prompt_id"].isin(rated)].sort_values("candidate_id")
         if shown.empty:
-            raise PrefPaintError("candidates: there is none to rate; run `kedro run --pipelines=masks,candidates`")
+            raise PrefPaintError("candidates: nothing to rate yet; run `kedro run --pipelines=masks,candidates`")
         looks = prompts.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(list, axis=1)
 
         def work(prompt: str, items: list[Shown]) -> Work:
@@ -448,7 +448,7 @@ def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
         PrefPaintError: the name cannot be used.
     """
     if not is_name(name):
-        raise PrefPaintError(f"rater {name!r}: is no name; {NAME_RULE}")
+        raise PrefPaintError(f"rater {name!r}: is not a valid name; {NAME_RULE}")
     token = secrets.token_urlsafe(32)
     with store.write() as connection:
         row = connection.execute(sa.select(raters).where(raters.c.name == name)).one_or_none()
