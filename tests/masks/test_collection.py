@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from prefpaint.images import ImageFolder, complete_folder
+from prefpaint.errors import PrefPaintError
+from prefpaint.images import ImageFolder, complete_folder, write_image
 from prefpaint.masks.collection import depth_work, plan_prompts, prompt_work, record_prompts
 from prefpaint.masks.config import MaskConfig, MasksConfig
-from prefpaint.masks.prompts import make_prompt, prompt_patterns
+from prefpaint.masks.depth import encode_depth
+from prefpaint.masks.prompts import first_draw, make_prompt, prompt_patterns
 from prefpaint.photographs.collection import photograph_regions, photograph_work
 from prefpaint.photographs.config import PhotographsConfig
 
@@ -26,8 +30,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Dat
     masks = ImageFolder(path / "masks", masks=True)
     complete_folder(photographs, photograph_work(SOURCE))
     regions, _ = photograph_regions(SOURCE, photographs)
-    complete_folder(depths, depth_work(regions, photographs, SOURCE, CONFIG))
     plan = plan_prompts(regions, SOURCE, CONFIG)
+    complete_folder(depths, depth_work(regions, plan, photographs, SOURCE, CONFIG))
     for folder, work in zip(
         (images, masks), prompt_work(plan, photographs, depths, SOURCE.size, CONFIG.geometry), strict=True
     ):
@@ -100,10 +104,118 @@ def test_another_seed_gives_other_prompts(made: tuple) -> None:
     assert not set(other["seed"]) & set(prompts["seed"])
 
 
-def test_no_warp_no_depth(made: tuple) -> None:
+def test_photographs_with_a_prompt_have_depth(made: tuple) -> None:
     regions, _, (photographs, *_) = made
-    flat = CONFIG.model_copy(update={"patterns": {"outpaint_square": 0.5, "outpaint_strip": 0.5}})
-    assert list(depth_work(regions, photographs, SOURCE, flat).keys) == []
+    plan = pd.DataFrame({"key": ["coffee", "coffee", "astronaut"]})
+    assert list(depth_work(regions, plan, photographs, SOURCE, CONFIG).keys) == ["astronaut", "coffee"]
+
+
+def listed(count: int, side: int = 64) -> pd.DataFrame:
+    """Regions of square photographs, of which two are for each split."""
+    splits = ("train", "validation", "test", "unseen")
+    rows = [
+        {
+            "photograph": f"{split} {n}.jpg",
+            "key": f"{split}_{n}",
+            "source": "s",
+            "sha256": f"{split}{n}",
+            "split": split,
+        }
+        for split in splits
+        for n in range(count)
+    ]
+    return pd.DataFrame(rows).assign(left=0, top=0, right=side, bottom=side)
+
+
+@given(
+    st.integers(1, 3),
+    st.fixed_dictionaries({split: st.integers(1, 40) for split in CONFIG.prompts}),
+    st.sampled_from([(0, 0), (63, 64), (20, 60)]),
+    st.integers(0, 3),
+)
+@settings(max_examples=15)
+def test_a_plan_repeats_nothing_and_is_cut_only_where_photographs_are_used_up(
+    count: int, asked: dict, crop_side: tuple[int, int], seed: int
+) -> None:
+    source, config = PhotographsConfig(size=32, crop_side=crop_side), MasksConfig(prompts=asked, seed=seed)
+    plan = plan_prompts(listed(count), source, config)
+    draws = [
+        (row.key, row.left, row.top, row.right, row.pattern, first_draw(32, row.pattern, config.geometry, row.seed))
+        for row in plan.itertuples()
+    ]
+    assert len(set(draws)) == len(draws)
+    assert plan["prompt_id"].is_unique
+    for split, number in asked.items():
+        mine = plan[plan["split"] == split]
+        assert 0 < len(mine) <= number
+        if crop_side == (20, 60):
+            assert len(mine) == number
+    if crop_side == (0, 0):
+        warps = plan[plan["pattern"] == "warp"].groupby("split").size()
+        wanted = {split: prompt_patterns(n, config.patterns, 0).count("warp") for split, n in asked.items()}
+        assert warps.get("test", 0) == min(wanted["test"], 8 * count)
+        assert warps.get("train", 0) + warps.get("seen", 0) == min(wanted["train"] + wanted["seen"], 8 * count)
+
+
+def test_a_plan_that_is_cut_says_so_once_with_numbers_and_keys(caplog: pytest.LogCaptureFixture) -> None:
+    source = PhotographsConfig(size=32, crop_side=(0, 0))
+    config = MasksConfig(
+        patterns={"warp": 1.0}, prompts={"train": 30, "validation": 4, "test": 20, "seen": 10, "unseen": 8}
+    )
+    plan = plan_prompts(listed(1), source, config)
+    assert plan["split"].value_counts().to_dict() == {"train": 6, "validation": 4, "test": 8, "seen": 2, "unseen": 8}
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and record.getMessage() == (
+        "masks.prompts: 4 photographs (one crop of each) do not give as many different prompts as asked for: "
+        "6 of 30 for train, 8 of 20 for test, 2 of 10 for seen. For more, widen photographs.crop_side (now [0, 0]), "
+        "give more photographs, or lower the share of warp in masks.patterns (a crop has 8 views); the plan is cut "
+        "to these."
+    )
+
+
+def test_enlarged_crops_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    plan_prompts(listed(2), PhotographsConfig(size=128, crop_side=(0, 0)), CONFIG)
+    assert "24 of 24 crops are smaller than photographs.size (128 px) and are enlarged" in caplog.text
+
+
+def blank(path: Path, count: int) -> tuple[pd.DataFrame, list[ImageFolder]]:
+    """Regions of grey photographs, all the same, and folders of them and of their flat depth."""
+    regions = listed(count)
+    photographs, depths = ImageFolder(path / "photographs"), ImageFolder(path / "depths")
+    for key in regions["key"]:
+        write_image(photographs.file(key), np.full((64, 64, 3), 90, np.uint8))
+        write_image(depths.file(key), encode_depth(np.ones((64, 64), np.float32)))
+    return regions, [photographs, depths]
+
+
+def recorded(path: Path, regions: pd.DataFrame, folders: list[ImageFolder], config: MasksConfig) -> pd.DataFrame:
+    source = PhotographsConfig(size=32, crop_side=(0, 0))
+    plan = plan_prompts(regions, source, config)
+    images, masks = ImageFolder(path / "images"), ImageFolder(path / "masks", masks=True)
+    for folder, work in zip((images, masks), prompt_work(plan, *folders, 32, config.geometry), strict=True):
+        complete_folder(folder, work)
+    return record_prompts(plan, *folders, images, masks, 32, config.geometry)
+
+
+def test_prompts_that_turn_out_the_same_are_listed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    regions, folders = blank(tmp_path, 1)
+    strips = CONFIG.model_copy(update={"patterns": {"outpaint_strip": 1.0}})
+    prompts = recorded(tmp_path, regions, folders, strips)
+    assert not prompts.duplicated(["image_sha256", "mask_sha256"]).any() and list(prompts.index) == [
+        *range(len(prompts))
+    ]
+    assert set(prompts["split"]) == set(CONFIG.prompts) and len(prompts) < sum(CONFIG.prompts.values())
+    assert "masks.prompts: prompts repeat others, picture and hole: " in caplog.text
+
+
+def test_a_split_of_which_nothing_is_left_stops(tmp_path: Path) -> None:
+    regions, folders = blank(tmp_path, 1)
+    # No view of a flat scene opens so much: every warp takes the one with the largest hole.
+    warps = MasksConfig(
+        patterns={"warp": 1.0}, geometry=MaskConfig(least_hole=0.9), prompts=dict.fromkeys(CONFIG.prompts, 1)
+    )
+    with pytest.raises(PrefPaintError, match=r"masks\.prompts: .* nothing else is left of .*unseen"):
+        recorded(tmp_path, regions, folders, warps)
 
 
 def test_a_flat_scene_takes_the_view_with_the_largest_hole() -> None:

@@ -61,5 +61,5 @@ def test_a_depth_checkpoint_of_transformers(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_depth_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PrefPaintError, match=r"masks\.depth_checkpoint"):
+    with pytest.raises(PrefPaintError, match=r"masks\.geometry\.depth_checkpoint"):
         checkpoint_depth(str(tmp_path))

@@ -63,6 +63,19 @@ def test_only_unreadable_files(tmp_path: Path) -> None:
         photograph_regions(config, photographs)
 
 
+def test_a_copy_of_a_photograph_is_left_out_by_name(tmp_path: Path) -> None:
+    mine = user_folder(tmp_path / "mine")
+    (mine / "trip").mkdir()
+    shutil.copy(mine / "holiday 2.png", mine / "trip/copy.PNG")
+    config = PhotographsConfig(folder=mine)
+    regions, report = photograph_regions(config, collected(config, tmp_path / "out"))
+    assert report == {
+        "photographs": 4,
+        "skipped": [{"name": "trip/copy.PNG", "reason": "trip/copy.PNG: is the same picture as holiday 2.png"}],
+    }
+    assert "trip/copy.PNG" not in set(regions["photograph"])
+
+
 def test_a_small_folder_is_cut_into_regions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = PhotographsConfig(folder=user_folder(tmp_path / "mine", 12))
     with caplog.at_level("INFO"):

@@ -1,5 +1,6 @@
 """Any image file becomes upright 8-bit RGB, or one sentence says why not."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_image_files_are_found_in_subfolders_in_order(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)] == ["a.png", "b/2.JPG"]
+
+
+def test_a_name_that_no_table_can_hold_is_told(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / os.fsdecode(b"gr\xfc\xdfe.png"))
+    with pytest.raises(
+        PrefPaintError, match=r"photographs\.folder: the name of '.*gr\\udcfc.*' is not UTF-8; rename it"
+    ):
+        image_files(tmp_path)
 
 
 def test_embedded_photographs_need_no_download() -> None:

@@ -1,6 +1,6 @@
 """Novel views: depth → warp → fill."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -253,13 +253,28 @@ def centred_square(image: np.ndarray, depth: np.ndarray, side: int) -> tuple[np.
     return np.asarray(picture), depth[cut][np.ix_(index, index)]
 
 
-def choose_photograph(regions: pd.DataFrame) -> str:
-    """A photograph whose depth was measured rather than estimated, or else the first.
+def choose_photograph(regions: pd.DataFrame, depths: Container[str], name: str | None) -> str:
+    """Key of the photograph to show.
 
     Args:
-        regions: photograph, disparity (whether depth comes from a stereo pair).
+        regions: photograph (its name), key, disparity (whether depth comes from a stereo pair).
+        depths: keys of the photographs with a depth map.
+        name: of the photograph; None for one whose depth was measured rather than estimated, or else the first.
+
+    Raises:
+        PrefPaintError: no photograph of this name has a depth map.
     """
-    return str(regions.sort_values(["disparity", "photograph"], ascending=[False, True])["photograph"].iloc[0])
+    in_order = regions.sort_values(["disparity", "photograph"], ascending=[False, True])
+    keys = {
+        str(photograph): str(key)
+        for photograph, key in zip(in_order["photograph"], in_order["key"], strict=True)
+        if key in depths
+    }
+    if name is None and keys:
+        return next(iter(keys.values()))
+    if name not in keys:
+        raise PrefPaintError(f"novel_view.photograph: there is no {name}; there are {', '.join(sorted(keys))}")
+    return keys[name]
 
 
 def views_work(

@@ -15,8 +15,9 @@ class NovelViewConfig(Config):
     seed: int = Field(0, ge=0, description="Of the sampling noise; all frames share it, so that fills flicker less.")
     photograph: str | None = Field(
         None,
-        description="Key of the photograph that is animated, its centred square with its depth; null for one whose "
-        "depth was measured, or else the first.",
+        description="Name of the photograph that is animated, its centred square with its depth: in a folder of your "
+        "own the path below photographs.folder, such as trip/IMG 1.jpg. null for one whose depth was measured, or "
+        "else the first.",
     )
     views: tuple[tuple[Angle, Angle], ...] = Field(
         (),

@@ -1,7 +1,11 @@
 """A collection of prompts: planned, made one by one from their own seeds, then recorded."""
 
+import itertools
 import json
+import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,34 +13,44 @@ import pandas as pd
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, ImageWork
-from prefpaint.masks.config import MaskConfig, MasksConfig
+from prefpaint.masks.config import MaskConfig, MasksConfig, Pattern, PromptSplit
 from prefpaint.masks.depth import checkpoint_depth, decode_depth, depth_from_disparity, encode_depth, pseudo_depth
-from prefpaint.masks.prompts import Prompt, make_prompt, prompt_patterns
+from prefpaint.masks.prompts import Prompt, first_draw, make_prompt, prompt_patterns
 from prefpaint.photographs.collection import measured_disparities
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.crops import Box, cut, cut_map, sample_crop
 from prefpaint.progress import Progress
 
+logger = logging.getLogger(__name__)
+
+# Draws of a prompt after which a photograph has nothing new to give: of 8 views the last is found but for 1 in 10^11.
+DRAWS = 200
 # Which region of the photographs each prompt split is cut from.
 REGION_OF = {"train": "train", "validation": "validation", "test": "test", "seen": "train", "unseen": "unseen"}
 
 
 def depth_work(
-    regions: pd.DataFrame, photographs: ImageFolder, source: PhotographsConfig, config: MasksConfig
+    regions: pd.DataFrame,
+    plan: pd.DataFrame,
+    photographs: ImageFolder,
+    source: PhotographsConfig,
+    config: MasksConfig,
 ) -> ImageWork:
-    """Depth maps of all photographs, as `encode_depth` writes them.
+    """Depth maps of all photographs that have a prompt, as `encode_depth` writes them.
 
-    Measured where somebody measured it, else from the configured checkpoint, else `pseudo_depth`. None at
-    all when no prompt is a warp.
+    Measured where somebody measured it, else from the configured checkpoint, else `pseudo_depth`. Prompts of kind
+    `warp` need them, and so does the pipeline `novel_view`.
 
     Args:
         regions: as `photographs.collection.photograph_regions` lists them.
+        plan: as `plan_prompts` returns it.
         photographs: decoded.
         source: of the photographs.
-        config: patterns and depth checkpoint.
+        config: depth checkpoint.
     """
     known = regions.drop_duplicates("key")
-    names = dict(zip(known["key"], known["photograph"], strict=True)) if config.patterns.get("warp", 0) > 0 else {}
+    planned = known[known["key"].isin(plan["key"])]
+    names = dict(zip(planned["key"], planned["photograph"], strict=True))
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         measured = measured_disparities(source)
@@ -56,11 +70,13 @@ def depth_work(
 def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: MasksConfig) -> pd.DataFrame:
     """Which crop of which photograph every prompt is, and its pattern.
 
-    The photographs of a split take turns in a seeded order, so that each gives as many prompts as any other.
+    The photographs of a split take turns in a seeded order, so that each gives as many prompts as any other. A prompt
+    that would repeat another one is drawn again, and from another photograph when `DRAWS` draws give nothing new.
+    Where no photograph gives anything new the plan is cut, with a warning.
 
     Args:
         regions: as `photographs.collection.photograph_regions` lists them.
-        source: sides of the crops.
+        source: sides of the crops, size of the prompts.
         config: prompts per split and pattern.
 
     Returns:
@@ -68,31 +84,98 @@ def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: Masks
         right, bottom, seed.
 
     Raises:
-        PrefPaintError: a split has no photograph.
+        PrefPaintError: a split has no photograph, or nothing is left for it.
     """
-    rows = []
+    usable: dict[str, list[dict[str, Any]]] = {}
+    wanted: list[tuple[float, PromptSplit, int, Pattern]] = []
     for split, count in config.prompts.items():
-        usable = regions[regions["split"] == REGION_OF[split]].sort_values("key").to_dict("records")
-        if not usable:
+        of_split = regions[regions["split"] == REGION_OF[split]].sort_values("key").to_dict("records")
+        if not of_split:
             raise PrefPaintError(f"photographs.split: no photograph for {REGION_OF[split]}; give more photographs")
+        turns = np.random.default_rng(derive_seed("photographs", config.seed, split)).permutation(len(of_split))
+        usable[split] = [of_split[turn] for turn in turns]
         patterns = prompt_patterns(count, config.patterns, derive_seed("patterns", config.seed, split))
-        turns = np.random.default_rng(derive_seed("photographs", config.seed, split)).permutation(len(usable))
-        for index, pattern in enumerate(patterns):
-            region = usable[turns[index % len(usable)]]
-            seed = derive_seed("prompt", config.seed, split, index)
+        wanted += [(index / count, split, index, pattern) for index, pattern in enumerate(patterns)]
+    # Splits that share photographs are drawn in step, so that both are cut alike where these give too little.
+    wanted.sort(key=lambda one: one[0])
+    draw = _Draw(source, config)
+    order = {split: place for place, split in enumerate(config.prompts)}
+    rows = {}
+    for _, split, index, pattern in wanted:
+        drawn = draw(usable[split], split, index, pattern)
+        if drawn is not None:
+            region, box, seed = drawn
+            rows[order[split], index] = {
+                "prompt_id": f"{split}_{index:05d}",
+                **{name: region[name] for name in ("source", "photograph", "key", "sha256")},
+                "split": split,
+                "pattern": pattern,
+                **asdict(box),
+                "seed": seed,
+            }
+    plan = pd.DataFrame([rows[place] for place in sorted(rows)])
+    _report_cuts(plan["split"].value_counts().to_dict(), regions, source, config)
+    small = int((plan["right"] - plan["left"] < source.size).sum())
+    if small:
+        logger.warning(
+            "%d of %d crops are smaller than photographs.size (%d px) and are enlarged; use larger photographs, a "
+            "larger photographs.longest_side (now %d) or photographs.crop_side, or a smaller photographs.size",
+            small,
+            len(plan),
+            source.size,
+            source.longest_side,
+        )
+    return plan
+
+
+class _Draw:
+    """Draws prompts none of which repeats another."""
+
+    def __init__(self, source: PhotographsConfig, config: MasksConfig) -> None:
+        self.source, self.config = source, config
+        self.taken: set[tuple[Any, ...]] = set()
+        self.used_up: set[tuple[Any, ...]] = set()
+
+    def __call__(
+        self, regions: Sequence[dict[str, Any]], split: str, index: int, pattern: Pattern
+    ) -> tuple[dict[str, Any], Box, int] | None:
+        """Region, crop and seed of a prompt; None where no region gives a new one."""
+        attempts = itertools.count()
+        for turn in range(len(regions)):
+            region = regions[(index + turn) % len(regions)]
             whole = Box(region["left"], region["top"], region["right"], region["bottom"])
-            box = sample_crop(whole, source.crop_side, np.random.default_rng(derive_seed("crop", seed)))
-            rows.append(
-                {
-                    "prompt_id": f"{split}_{index:05d}",
-                    **{name: region[name] for name in ("source", "photograph", "key", "sha256")},
-                    "split": split,
-                    "pattern": pattern,
-                    **{side: getattr(box, side) for side in ("left", "top", "right", "bottom")},
-                    "seed": seed,
-                }
-            )
-    return pd.DataFrame(rows)
+            place = (region["key"], whole, pattern)
+            if place in self.used_up:
+                continue
+            for attempt in itertools.islice(attempts, DRAWS):
+                seed = derive_seed("prompt", self.config.seed, split, index, *([attempt] if attempt else []))
+                box = sample_crop(whole, self.source.crop_side, np.random.default_rng(derive_seed("crop", seed)))
+                hole = first_draw(self.source.size, pattern, self.config.geometry, seed)
+                drawn = (region["key"], box, pattern, hole)
+                if drawn not in self.taken:
+                    self.taken.add(drawn)
+                    return region, box, seed
+            self.used_up.add(place)
+        return None
+
+
+def _report_cuts(
+    planned: dict[str, int], regions: pd.DataFrame, source: PhotographsConfig, config: MasksConfig
+) -> None:
+    """Warn where there are fewer prompts than asked for; stop where a split has none."""
+    short = {split: planned.get(split, 0) for split, count in config.prompts.items() if planned.get(split, 0) < count}
+    if not short:
+        return
+    counts = ", ".join(f"{number} of {config.prompts[split]} for {split}" for split, number in short.items())
+    crops = " (one crop of each)" if source.crop_side == (0, 0) else ""
+    message = (
+        f"masks.prompts: {regions['key'].nunique()} photographs{crops} do not give as many different prompts as asked "
+        f"for: {counts}. For more, widen photographs.crop_side (now {list(source.crop_side)}), give more "
+        "photographs, or lower the share of warp in masks.patterns (a crop has 8 views)"
+    )
+    if not all(short.values()):
+        raise PrefPaintError(message)
+    logger.warning("%s; the plan is cut to these.", message)
 
 
 def _make(
@@ -155,9 +238,15 @@ def record_prompts(
 ) -> pd.DataFrame:
     """The manifest: the plan, what was drawn, and checksums of the files.
 
+    Different draws can end in the same picture with the same hole: a flat scene has few views, and two photographs
+    may be blank. Only the first of these is listed, with a warning.
+
     Returns:
         Columns prompt_id, source, photograph, split, pattern, parameters (JSON), left, top, right, bottom,
         hole_fraction, seed, image_sha256, mask_sha256; one row per prompt, in the plan's order.
+
+    Raises:
+        PrefPaintError: nothing is left of a split.
     """
     keys = list(plan["prompt_id"])
     drawn = {
@@ -167,6 +256,18 @@ def record_prompts(
     table = plan.drop(columns=["key", "sha256"])
     table.insert(5, "parameters", [drawn[key][0] for key in keys])
     table.insert(10, "hole_fraction", [drawn[key][1] for key in keys])
-    return table.assign(
+    table = table.assign(
         image_sha256=[images.checksum(key) for key in keys], mask_sha256=[masks.checksum(key) for key in keys]
     )
+    repeated = table.duplicated(["image_sha256", "mask_sha256"])
+    if repeated.any():
+        counts = ", ".join(f"{count} of {split}" for split, count in table[repeated]["split"].value_counts().items())
+        message = f"masks.prompts: prompts repeat others, picture and hole: {counts}"
+        gone = set(table["split"]) - set(table[~repeated]["split"])
+        if gone:
+            raise PrefPaintError(
+                f"{message}, and nothing else is left of {', '.join(sorted(gone))}; give other photographs, set "
+                "photographs.crop_side to a range, or lower masks.geometry.least_hole"
+            )
+        logger.warning("%s; they are left out.", message)
+    return table[~repeated].reset_index(drop=True)

@@ -8,7 +8,6 @@ from PIL import Image
 from scipy import ndimage
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.photographs.sources import Photograph
 
 DepthEstimator = Callable[[np.ndarray], np.ndarray]
 
@@ -73,7 +72,8 @@ def checkpoint_depth(checkpoint: str, device: str = "cpu") -> DepthEstimator:
         model = AutoModelForDepthEstimation.from_pretrained(checkpoint, local_files_only=local)
     except (OSError, ValueError) as error:
         raise PrefPaintError(
-            f"masks.depth_checkpoint: {checkpoint} is no depth-estimation checkpoint of transformers ({error})"
+            f"masks.geometry.depth_checkpoint: {checkpoint} is not a depth-estimation checkpoint of transformers "
+            f"({error})"
         ) from error
     model = model.to(device).eval()
 
@@ -90,13 +90,6 @@ def checkpoint_depth(checkpoint: str, device: str = "cpu") -> DepthEstimator:
         return (1.0 / (0.25 + 0.75 * (inverse - low) / max(high - low, 1e-6))).astype(np.float32)
 
     return estimate
-
-
-def depth_of(photograph: Photograph, estimate: DepthEstimator) -> np.ndarray:
-    """Measured depth where the photograph has it, else the estimator's; (H, W) float32."""
-    if photograph.disparity is not None:
-        return depth_from_disparity(photograph.disparity)
-    return estimate(photograph.image)
 
 
 def encode_depth(depth: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Prompts (incomplete images): a crop of a photograph and a mask."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from prefpaint.config import derive_seed
 from prefpaint.masks.config import MaskConfig, Pattern
 from prefpaint.masks.outpainting import square_mask, strip_mask
 from prefpaint.masks.warp import orbit_pose, view_grid, warp_view
+from prefpaint.photographs.crops import Box
 
 # A view may open no hole (flat depth, the middle view); after this many draws the largest is taken.
 WARP_TRIES = 8
@@ -40,17 +42,46 @@ def make_prompt(crop: np.ndarray, depth: np.ndarray, pattern: Pattern, config: M
         seed: of all draws.
     """
     rng = np.random.default_rng(seed)
-    size = crop.shape[0]
     if pattern == "warp":
         return _warp_prompt(crop, depth, config, rng)
-    mask = (
-        square_mask(size, config.square_area, rng)
-        if pattern == "outpaint_square"
-        else strip_mask(size, config.strip_width, rng)
-    )
-    rows, columns = np.nonzero(mask == 0)
-    kept = {"left": columns.min(), "top": rows.min(), "right": columns.max() + 1, "bottom": rows.max() + 1}
-    return Prompt(crop, mask, {key: int(value) for key, value in kept.items()})
+    mask = _outpainting_mask(crop.shape[0], pattern, config, rng)
+    return Prompt(crop, mask, asdict(_kept(mask)))
+
+
+def first_draw(size: int, pattern: Pattern, config: MaskConfig, seed: int) -> tuple[float, ...]:
+    """What a seed says about a hole before any picture is looked at.
+
+    Equal draws of one pattern in one crop give equal prompts; different draws nearly always give different ones.
+
+    Args:
+        size: side of the prompt in pixels.
+        pattern, config, seed: as in `make_prompt`.
+
+    Returns:
+        left, top, right and bottom of what outpainting keeps; yaw and pitch of the view that a warp tries first.
+    """
+    rng = np.random.default_rng(seed)
+    if pattern == "warp":
+        return next(_views(config, rng))
+    return astuple(_kept(_outpainting_mask(size, pattern, config, rng)))
+
+
+def _outpainting_mask(size: int, pattern: Pattern, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
+    if pattern == "outpaint_square":
+        return square_mask(size, config.square_area, rng)
+    return strip_mask(size, config.strip_width, rng)
+
+
+def _kept(mask: np.ndarray) -> Box:
+    """The rectangle that an outpainting mask keeps."""
+    (columns,), (rows,) = np.nonzero(~mask.all(0)), np.nonzero(~mask.all(1))
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def _views(config: MaskConfig, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
+    """Yaw and pitch of the views to try, in drawn order."""
+    views = [view for view in view_grid(config.yaw, config.pitch) if view != (0.0, 0.0)]
+    return (views[index] for index in rng.permutation(len(views))[:WARP_TRIES])
 
 
 def _warp_prompt(crop: np.ndarray, depth: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> Prompt:
@@ -58,10 +89,8 @@ def _warp_prompt(crop: np.ndarray, depth: np.ndarray, config: MaskConfig, rng: n
     focal = size / 2 / np.tan(config.field_of_view / 2)
     centre = slice(size // 4, size - size // 4)
     pivot = float(np.median(depth[centre, centre]))
-    views = [view for view in view_grid(config.yaw, config.pitch) if view != (0.0, 0.0)]
     best: Prompt | None = None
-    for index in rng.permutation(len(views))[:WARP_TRIES]:
-        yaw, pitch = views[index]
+    for yaw, pitch in _views(config, rng):
         image, mask = warp_view(crop, depth, orbit_pose(yaw, pitch, pivot), focal)
         if best is None or mask.mean() > best.mask.mean():
             best = Prompt(image, mask, {"yaw": round(yaw, 4), "pitch": round(pitch, 4)})

@@ -97,16 +97,23 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
 
     Returns:
         One row per photograph and split that may use it (columns `REGION_COLUMNS`; `disparity` says whether
-        depth was measured), and a report with the files that were left out and why.
+        depth was measured), and a report with the files that were left out and why: unreadable ones, and copies of
+        others, which would otherwise be in two splits.
 
     Raises:
         PrefPaintError: no photograph could be read, or only one.
     """
     skipped = []
-    present: list[str] = []
+    present: dict[str, str] = {}
     for name in photograph_names(config):
-        if photograph_key(name) in photographs:
-            present.append(name)
+        key = photograph_key(name)
+        if key in photographs:
+            checksum = photographs.checksum(key)
+            if checksum in present:
+                reason = f"{name}: is the same picture as {present[checksum]}"
+                skipped.append({"name": name, "reason": reason})
+            else:
+                present[checksum] = name
         elif config.folder is not None:
             skipped.append({"name": name, "reason": _why_unreadable(config.folder / name, config.longest_side)})
     if not present:
@@ -123,11 +130,10 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
             splits.count(None),
         )
     rows: list[tuple[Any, ...]] = []
-    for name, split in zip(present, splits, strict=True):
+    for (checksum, name), split in zip(present.items(), splits, strict=True):
         key = photograph_key(name)
         width, height = photographs.size(key)
         regions = regions_of(width, height, split, shares)
-        checksum = photographs.checksum(key)
         about = (name, key, config.source, width, height, name in measured, checksum)
         rows += [(*about, part, box.left, box.top, box.right, box.bottom) for part, box in regions.items()]
     return pd.DataFrame(rows, columns=REGION_COLUMNS), {"photographs": len(present), "skipped": skipped}

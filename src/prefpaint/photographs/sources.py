@@ -117,7 +117,8 @@ def image_files(folder: Path, key: str = "photographs.folder") -> list[Path]:
         key: of the parameter that names the folder, for messages.
 
     Raises:
-        PrefPaintError: the folder does not exist or holds no image file.
+        PrefPaintError: the folder does not exist or holds no image file, or a file's name is not UTF-8, which no
+            table could hold.
     """
     if not folder.is_dir():
         raise PrefPaintError(f"{key}: {folder} is not a folder; give the folder of your images")
@@ -127,4 +128,9 @@ def image_files(folder: Path, key: str = "photographs.folder") -> list[Path]:
             f"{key}: {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
             f"put images there or leave {key} empty for the embedded ones"
         )
+    for path in files:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise PrefPaintError(f"{key}: the name of {str(path)!a} is not UTF-8; rename it") from error
     return files

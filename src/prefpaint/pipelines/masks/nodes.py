@@ -30,12 +30,16 @@ def list_regions(source: PhotographsConfig, photographs: ImageFolder) -> tuple[p
 
 
 def estimate_depth(
-    regions: pd.DataFrame, photographs: ImageFolder, source: PhotographsConfig, config: MasksConfig
+    regions: pd.DataFrame,
+    plan: pd.DataFrame,
+    photographs: ImageFolder,
+    source: PhotographsConfig,
+    config: MasksConfig,
 ) -> ImageWork:
-    """One depth map per photograph."""
+    """One depth map per photograph that has a prompt."""
     from prefpaint.masks.collection import depth_work
 
-    return depth_work(regions, photographs, source, config)
+    return depth_work(regions, plan, photographs, source, config)
 
 
 def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: MasksConfig) -> pd.DataFrame:

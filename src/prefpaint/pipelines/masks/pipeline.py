@@ -1,44 +1,69 @@
 """The `masks` pipeline."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.masks import nodes
 
 
 def create_pipeline() -> Pipeline:
     """Photographs → regions and depth → prompts."""
-    configs = ["params:photographs", "params:masks"]
-    pictures = ["photographs", "depth_maps"]
+    configs = {"source": "params:photographs", "config": "params:masks"}
+    pictures = {"photographs": "photographs", "depths": "depth_maps"}
     return Pipeline(
         [
-            node(nodes.collect_photographs, "params:photographs", "photographs", name="collect_photographs"),
-            node(
-                nodes.list_regions,
-                ["params:photographs", "photographs"],
-                ["photograph_table", "photograph_report"],
+            Node(
+                name="collect_photographs",
+                func=nodes.collect_photographs,
+                inputs={"source": "params:photographs"},
+                outputs="photographs",
+            ),
+            Node(
                 name="divide_photographs_into_splits",
+                func=nodes.list_regions,
+                inputs={"source": "params:photographs", "photographs": "photographs"},
+                outputs=["photograph_table", "photograph_report"],
             ),
-            node(
-                nodes.estimate_depth,
-                ["photograph_table", "photographs", *configs],
-                "depth_maps",
+            Node(
+                name="plan_prompts",
+                func=nodes.plan_prompts,
+                inputs={"regions": "photograph_table", **configs},
+                outputs="prompt_plan",
+            ),
+            Node(
                 name="estimate_depth",
+                func=nodes.estimate_depth,
+                # The plan comes first: where it stops, no depth has been estimated.
+                inputs={
+                    "regions": "photograph_table",
+                    "plan": "prompt_plan",
+                    "photographs": "photographs",
+                    **configs,
+                },
+                outputs="depth_maps",
             ),
-            node(nodes.plan_prompts, ["photograph_table", *configs], "prompt_plan", name="plan_prompts"),
-            node(
-                nodes.make_prompts,
-                ["prompt_plan", *pictures, *configs],
-                ["prompt_images", "prompt_masks"],
+            Node(
                 name="make_prompts",
+                func=nodes.make_prompts,
+                inputs={"plan": "prompt_plan", **pictures, **configs},
+                outputs=["prompt_images", "prompt_masks"],
             ),
-            node(
-                nodes.record_prompts,
-                ["prompt_plan", *pictures, "prompt_images", "prompt_masks", *configs],
-                "prompts",
+            Node(
                 name="record_prompts",
+                func=nodes.record_prompts,
+                inputs={
+                    "plan": "prompt_plan",
+                    **pictures,
+                    "images": "prompt_images",
+                    "masks": "prompt_masks",
+                    **configs,
+                },
+                outputs="prompts",
             ),
-            node(
-                nodes.show_prompts, ["prompts", "prompt_images", "prompt_masks"], "masks_preview", name="show_prompts"
+            Node(
+                name="show_prompts",
+                func=nodes.show_prompts,
+                inputs={"prompts": "prompts", "images": "prompt_images", "masks": "prompt_masks"},
+                outputs="masks_preview",
             ),
         ]
     )

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.applications.novel_view_config import NovelViewConfig
-from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
 
@@ -23,10 +22,8 @@ def view_photograph(
     from prefpaint.applications.novel_view import choose_photograph, views_work
     from prefpaint.masks.depth import decode_depth
 
-    name = config.photograph or choose_photograph(regions)
-    if name not in photographs or name not in depth_maps:
-        raise PrefPaintError(f"novel_view.photograph: there is no {name}; there are {', '.join(photographs)}")
-    return views_work(aligned, photographs[name], decode_depth(depth_maps[name]), sampling, config)
+    key = choose_photograph(regions, depth_maps, config.photograph)
+    return views_work(aligned, photographs[key], decode_depth(depth_maps[key]), sampling, config)
 
 
 def animate(frames: ImageFolder) -> np.ndarray:
