@@ -1,23 +1,25 @@
 """Modes of alignment: what is given counts, at every depth, and the mode decides the rest."""
 
 import copy
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from prefpaint.alignment.config import MODES, AlignConfig, LoraConfig
+from prefpaint.alignment.config import PRESETS, AlignConfig, LoraConfig
 from prefpaint.alignment.dpo_config import DPOConfig
+from prefpaint.alignment.modes import MODES
 from prefpaint.alignment.watch_config import WatchConfig
-from prefpaint.trust.config import GammaConfig
 
-NAMES: tuple[str, ...] = get_args(AlignConfig.model_fields["mode"].annotation)
+NAMES = tuple(PRESETS)
 
 
-def test_every_mode_has_its_values() -> None:
-    assert set(MODES) == set(NAMES)
+def test_every_mode_has_its_knobs_and_says_what_it_does() -> None:
+    assert set(MODES) == set(PRESETS)
+    description = str(AlignConfig.model_fields["mode"].description)
+    assert all(f"{name}: " in description for name in NAMES)
 
 
 @pytest.mark.parametrize(
@@ -43,15 +45,15 @@ def test_every_mode_has_its_values() -> None:
 def test_a_nested_knob_leaves_its_neighbours_to_the_mode(
     values: dict[str, Any], watch: tuple[int, int, int | None]
 ) -> None:
-    before = copy.deepcopy((values, MODES))
+    before = copy.deepcopy((values, PRESETS))
     made = AlignConfig.model_validate(values).watch
     assert (made.every, made.prompts, made.patience) == watch
-    assert (values, MODES) == before, "neither is changed"
+    assert (values, PRESETS) == before, "neither is changed"
 
 
 def test_groups_that_no_mode_sets_keep_their_own_defaults() -> None:
-    made = AlignConfig.model_validate({"mode": "dpo", "lora": {"rank": 2}, "dpo": {"pairs": 3}, "gamma": {"k": 1.0}})
-    assert (made.lora, made.dpo, made.gamma) == (LoraConfig(rank=2), DPOConfig(pairs=3), GammaConfig(k=1.0))
+    made = AlignConfig.model_validate({"mode": "dpo", "lora": {"rank": 2}, "dpo": {"pairs": 3}})
+    assert (made.lora, made.dpo) == (LoraConfig(rank=2), DPOConfig(pairs=3))
     assert made.iterations == 200
 
 
@@ -64,8 +66,15 @@ def test_a_written_configuration_reads_back_as_it_was(name: str) -> None:
 
 @pytest.mark.parametrize("wrong", [{"mode": "DPO"}, {"mode": ["dpo"]}, {"mode": None}])
 def test_a_wrong_mode_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="mode"):
+    with pytest.raises(ValidationError, match="mode") as caught:
         AlignConfig.model_validate(wrong)
+    if isinstance(wrong["mode"], str):
+        assert "is one of default, published, dpo" in str(caught.value)
+
+
+def test_gamma_is_a_parameter_of_its_own() -> None:
+    with pytest.raises(ValidationError, match="gamma"):
+        AlignConfig.model_validate({"gamma": {"kind": "static"}})
 
 
 @pytest.mark.parametrize("wrong", [None, 3, {"evry": 1}, DPOConfig(pairs=3)])
@@ -81,14 +90,12 @@ OTHER: dict[str, Any] = {
     **{"least_sigma": 0.5, "inner_updates": 3, "clip": 0.5, "kl": 0.5, "micro_batch": 3, "keep_last": 5},
     "watch": {"every": 9, "prompts": 9, "patience": 9},
     "lora": {"rank": 3, "alpha": 3},
-    "gamma": {"kind": "linear", "k": 2.0, "b": 2.0, "average": 2.0},
     "dpo": {"pairs": 3, "beta": 3.0, "trust_weighted": True},
 }
 PLACES = [(name, inner) for name, value in OTHER.items() for inner in (value if isinstance(value, dict) else [None])]
 MODELS: dict[str, type[BaseModel]] = {
     "watch": WatchConfig,
     "lora": LoraConfig,
-    "gamma": GammaConfig,
     "dpo": DPOConfig,
 }
 

@@ -1,5 +1,6 @@
 """Metrics and curves of an alignment run, from histories written down by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ from matplotlib.figure import Figure
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.figures import align_figure
 from prefpaint.alignment.reporting import align_metrics
+from prefpaint.errors import PrefPaintError
+from prefpaint.pipelines.align.nodes import report_alignment
+from prefpaint.trust.config import BoundConfig, GammaConfig
+from prefpaint.trust.fit import Embedded, fit_trust
 
 COUNT = 10
 RATIOS, NORMS, NOISELESS = (
@@ -81,10 +86,22 @@ def test_metrics_of_pairs_by_hand() -> None:
     assert not [name for name in found if "noiseless" in name]
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_pairs_fall_back_to_equal_weights_only_where_weights_were_asked_for(weighted: bool) -> None:
-    asked = config(mode="dpo", dpo={"trust_weighted": weighted})
-    assert align_metrics(pairs(), looks(), asked, fell_back=True)["gamma_fell_back"] == weighted
+@pytest.mark.parametrize(
+    ("knobs", "weighs"),
+    [({}, True), ({"mode": "dpo"}, False), ({"mode": "dpo", "dpo": {"trust_weighted": True}}, True)],
+    ids=["ddpo", "dpo", "weighted dpo"],
+)
+def test_trust_is_asked_only_where_it_weighs(knobs: dict[str, Any], weighs: bool) -> None:
+    history, asked = (pairs() if "mode" in knobs else rollouts()), config(**knobs)
+    rated = Embedded(np.zeros((2, 2)), np.zeros(2), np.zeros(2), ["a", "b"])
+    trust = replace(fit_trust(rated, rated, BoundConfig(ridge=1.0)), reasons=("the width ranks nothing",))
+    assert report_alignment(history, looks(), trust, asked, GammaConfig())[0]["gamma_fell_back"] == weighs
+    refusing = GammaConfig(uninformative="refuse")
+    if weighs:
+        with pytest.raises(PrefPaintError, match="the width ranks nothing"):
+            report_alignment(history, looks(), trust, asked, refusing)
+    else:
+        assert report_alignment(history, looks(), trust, asked, refusing)[0]["gamma_fell_back"] == 0
 
 
 def titles(figure: Figure) -> list[str]:
@@ -94,14 +111,14 @@ def titles(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize(("updates", "drawn"), [(1, False), (2, True)])
 def test_ratios_are_drawn_where_they_can_leave_one(updates: int, drawn: bool) -> None:
-    shown = titles(align_figure(rollouts(), looks(), "exponential", updates))
+    shown = titles(align_figure(rollouts(), looks(), config(inner_updates=updates), "exponential"))
     assert (RATIOS in shown) == drawn and NORMS in shown
     assert "γ ± 1 spread (exponential)" in shown and len(shown) == 7 + drawn
 
 
 def test_the_published_and_default_figures_have_no_ratios() -> None:
-    assert RATIOS not in titles(align_figure(rollouts(), looks(), "exponential"))
-    assert all(AlignConfig.model_validate({"mode": mode}).inner_updates == 1 for mode in ("default", "published"))
+    for mode in ("default", "published"):
+        assert RATIOS not in titles(align_figure(rollouts(), looks(), config(mode=mode), "exponential"))
     for knob in ("clip", "inner_updates"):
         assert "ratio" in str(AlignConfig.model_fields[knob].description)
     assert "`inner_updates`" in str(AlignConfig.model_fields["clip"].description)
@@ -109,7 +126,7 @@ def test_the_published_and_default_figures_have_no_ratios() -> None:
 
 @pytest.mark.parametrize("noiseless", [False, True])
 def test_the_figure_of_pairs_speaks_of_no_raised_reward(noiseless: bool) -> None:
-    figure = align_figure(pairs(), looks(noiseless), "exponential")
+    figure = align_figure(pairs(), looks(noiseless), config(mode="dpo"), "exponential")
     shown = titles(figure)
     assert shown[:4] == ["Loss of pairs", "Pairs ordered as rated", "Denoising error against the base's", NORMS]
     assert (NOISELESS in shown) == noiseless

@@ -34,16 +34,24 @@ def test_intervals_by_hand() -> None:
 
 
 def config(**changes: object) -> AblateAlignConfig:
-    given = {"baseline": "a", "variants": {"a": {"gamma": {"kind": "static"}}, "b": {"mode": "published"}}, **changes}
+    given = {
+        "baseline": "a",
+        "variants": {"a": {"gamma": {"kind": "static"}}, "b": {"mode": "published", "watch": {"every": 4}}},
+        **changes,
+    }
     return AblateAlignConfig.model_validate(given)
 
 
 def test_variants_start_from_their_mode_the_shared_knobs_and_the_projects_gamma() -> None:
-    made = config(shared={"iterations": 7, "gamma": {"b": 9.0}})
-    first, second = (made.config(name, 3, GammaConfig(k=0.25)) for name in ("a", "b"))
+    made = config(shared={"iterations": 7, "gamma": {"b": 9.0}, "watch": {"prompts": 5}})
+    first, second = (made.config(name, 3) for name in ("a", "b"))
     assert (first.iterations, first.seed, first.steps, first.trackers) == (7, 3, 5, ())
-    assert (first.gamma.kind, first.gamma.k) == ("static", 0.25)
-    assert (second.iterations, second.steps, second.gamma.kind, second.gamma.b) == (7, 50, "exponential", 9.0)
+    assert (second.iterations, second.steps) == (7, 50)
+    # A nested knob leaves its neighbours alone.
+    assert (second.watch.every, second.watch.prompts) == (4, 5)
+    own = GammaConfig(k=0.25)
+    assert made.gamma("a", own) == GammaConfig(kind="static", k=0.25, b=9.0)
+    assert made.gamma("b", own) == GammaConfig(k=0.25, b=9.0)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,8 @@ def test_variants_start_from_their_mode_the_shared_knobs_and_the_projects_gamma(
     [
         ({"baseline": "c"}, "c is none of the variants a, b"),
         ({"variants": {"a": {"lrr": 1.0}}}, "lrr"),
+        ({"variants": {"a": {"gamma": {"kinds": "static"}}}}, "kinds"),
+        ({"variants": {"a": {"gamma": 3}}}, "valid dictionary"),
         ({"shared": {"prompts": 0}}, "prompts"),
         ({"seeds": (1,)}, "seeds"),
     ],

@@ -14,6 +14,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.ddpo import DDPO
+from prefpaint.alignment.modes import MODES
 from prefpaint.datasets import FigureDataset, JSONDataset, TableDataset
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
@@ -35,7 +37,7 @@ def choices(model: Any, field: str) -> tuple[str, ...]:
     return get_args(model.model_fields[field].annotation)
 
 
-MODES, TUNES, KINDS = choices(AlignConfig, "mode"), choices(AlignConfig, "tune"), choices(GammaConfig, "kind")
+TUNES, KINDS = choices(AlignConfig, "tune"), choices(GammaConfig, "kind")
 # What an iteration looks at is small; what makes a mode is left to it.
 SMALL: dict[str, Any] = {
     "iterations": 2,
@@ -92,6 +94,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "prompt_masks": masks,
         "candidate_images": candidates,
         "scores": pd.DataFrame(rows, columns=["candidate_id", "prompt_id", "split", "score"]),
+        "params:gamma": GammaConfig(),
         "params:sampling": SamplingConfig(steps=3, batch=16),
         "params:reward": RewardConfig(),
         "taste": Taste().model_dump(),
@@ -183,8 +186,10 @@ def check(left: dict[str, Any], mode: str, folder: Path) -> str:
     said = card.partition("## Training")[2].partition("## Limits")[0]
     assert f"Mode `{mode}`, seed 0, 2 iterations" in said
     assert "in the first fifth" in said and "nan" not in said and "–" not in said
-    assert ("mean loss of the rated pairs" in said and "no reward was raised" in said) == (mode == "dpo")
-    assert ("mean reward" in said) == (mode != "dpo")
+    raised = MODES[mode].raises_reward
+    assert MODES[mode].objective_words in said and ("mean reward" in said) == raised
+    assert ("aligned to raise it" in card and "can be exploited" in card) == raised
+    assert ("training did not raise it" in card and "no independent judge" in card) == (not raised)
     assert "nothing watched" not in card
     return card
 
@@ -196,7 +201,7 @@ def test_every_mode_ends_in_a_card_and_a_page(run: Run, page: Report, tmp_path: 
     check(left, mode, tmp_path)
     assert left["align_figure"].startswith(b"\x89PNG")
     metrics = left["align_metrics"]
-    assert ("loss_last_fifth" in metrics) == (mode == "dpo") != ("reward_last_fifth" in metrics)
+    assert ("reward_last_fifth" in metrics) == MODES[mode].raises_reward
     page = replace(
         page,
         metrics={**page.metrics, "align_metrics": metrics},
@@ -216,7 +221,7 @@ def test_every_kind_of_trust_does(
     run: Run, tmp_path: Path, knobs: dict[str, Any], informative: bool, kind: str
 ) -> None:
     trust = trust_in(() if informative else ("the width ranks nothing",))
-    left = run({**knobs, "candidates": 2, "gamma": {"kind": kind}}, trust=trust)
+    left = run({**knobs, "candidates": 2}, trust=trust, **{"params:gamma": GammaConfig(kind=kind)})
     check(left, knobs.get("mode", "default"), tmp_path)
     metrics = left["align_metrics"]
     assert metrics["gamma_fell_back"] == (not informative and kind != "static")
@@ -231,7 +236,7 @@ def test_peoples_ratings_do(run: Run, people: dict[str, Any], tmp_path: Path, mo
     assert "noiseless" not in " ".join(left["align_metrics"]) and "simulated" not in check(left, mode, tmp_path)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "dpo"])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if MODES[mode].method is DDPO.method])
 def test_several_updates_on_the_same_samples_do(run: Run, tmp_path: Path, mode: str) -> None:
     left = run({"mode": mode, "inner_updates": 2, "kl": 0.1, "lr": 1e-2})
     check(left, mode, tmp_path)
@@ -243,5 +248,5 @@ def test_several_updates_on_the_same_samples_do(run: Run, tmp_path: Path, mode: 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_single_iteration_does(run: Run, mode: str) -> None:
     left = run({"mode": mode, "iterations": 1})
-    metrics, key = left["align_metrics"], "loss" if mode == "dpo" else "reward"
+    metrics, key = left["align_metrics"], MODES[mode].objective
     assert metrics[f"{key}_first_fifth"] == metrics[f"{key}_last_fifth"]

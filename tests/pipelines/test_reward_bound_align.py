@@ -1,5 +1,6 @@
 """The reward, bound and align pipelines on a tiny real model, chained through an in-memory catalog."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
             batch=4,
         ),
         "params:bound": BoundConfig(),
+        "params:gamma": GammaConfig(),
         "params:align": ALIGN,
         "params:sampling": sampling,
         "taste": Taste().model_dump(),
@@ -186,8 +188,8 @@ def test_without_information_alignment_weighs_nothing_or_refuses(given: dict[str
     stages, trust = align.create_pipeline(), known_trust(("the width ranks nothing",))
 
     def aligned(gamma: GammaConfig) -> dict[str, Any]:
-        config = ALIGN.model_copy(update={"gamma": gamma, "iterations": 1})
-        inputs = {**given, "reward_model": Reward(), "trust": trust, "params:align": config}
+        config = ALIGN.model_copy(update={"iterations": 1})
+        inputs = {**given, "reward_model": Reward(), "trust": trust, "params:align": config, "params:gamma": gamma}
         return run({key: inputs[key] for key in stages.inputs()}, stages, ["align_history", "align_metrics"])
 
     made = aligned(GammaConfig(kind="pessimistic"))
@@ -195,6 +197,8 @@ def test_without_information_alignment_weighs_nothing_or_refuses(given: dict[str
     assert made["align_metrics"]["gamma_fell_back"] == 1
     with pytest.raises(PrefPaintError, match=r"trust carries no information \(the width ranks nothing\)"):
         aligned(GammaConfig(uninformative="refuse"))
+    # The weights depend on it, so a run is recognised by it.
+    assert json.loads((given["align_workspace"] / "run.json").read_text())["identity"]["gamma"]["kind"] == "pessimistic"
 
 
 def test_an_ensemble_and_a_kernel_head_bring_their_own_members_and_norm(given: dict[str, Any]) -> None:

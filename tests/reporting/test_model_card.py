@@ -101,8 +101,17 @@ def test_training_is_told_by_what_the_mode_looks_at() -> None:
     )
     assert training("dpo", iterations=28, unet_evaluations=64512, loss_first_fifth=0.693, loss_last_fifth=0.5) == (
         f"Mode `dpo`, {begun}; mean loss of the rated pairs {number(0.693)} in the first fifth, {number(0.5)} in the "
-        "last. It learned from pairs of rated fills directly; no reward was raised."
+        "last."
     )
+
+
+def test_a_reward_is_said_to_be_raised_only_where_it_was() -> None:
+    losses = {"iterations": 28, "unet_evaluations": 64512, "loss_first_fifth": 0.693, "loss_last_fifth": 0.5}
+    direct = model_card(replace(facts(), mode="dpo", metrics=METRICS | {"align": losses}), "")
+    raised = model_card(facts(), "")
+    for card, here, elsewhere in ((raised, 1, 0), (direct, 0, 1)):
+        assert card.count("the model was\naligned to raise it") == card.count("can be exploited") == here
+        assert card.count("training did not raise it") == card.count("no independent judge") == elsewhere
 
 
 def test_what_must_not_be_hidden_is_said() -> None:

@@ -89,7 +89,7 @@ def test_kinds_can_be_held_to_one_mean(kind: str, k: float, average: float, widt
 
 
 def test_a_weight_that_is_zero_for_all_has_no_mean() -> None:
-    with pytest.raises(PrefPaintError, match=r"align\.gamma: the weight is 0 for every training candidate"):
+    with pytest.raises(PrefPaintError, match=r"^gamma: the weight is 0 for every training candidate"):
         amplification(trust(WIDTHS), GammaConfig(kind="linear", k=50.0, b=0.0, average=1.0))
 
 
@@ -105,7 +105,9 @@ def test_without_information_samples_are_left_alone_or_alignment_refuses(kind: s
     if kind == "static":
         amplification_to_align(known, refusing)
         return
-    with pytest.raises(PrefPaintError, match=r"γ varies by 0.01%.*align.gamma.uninformative") as caught:
+    with pytest.raises(
+        PrefPaintError, match=r"γ varies by 0.01%.*set gamma.kind to static .*gamma.uninformative"
+    ) as caught:
         amplification_to_align(known, refusing)
     assert "\n" not in str(caught.value)
 

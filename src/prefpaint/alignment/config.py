@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
-from prefpaint.trust.config import GammaConfig
 
-MODES: dict[str, dict[str, Any]] = {
+# What a mode's knobs are where they are not given; what it does stands under the same name in `modes.MODES`.
+PRESETS: dict[str, dict[str, Any]] = {
     # Group advantages, few steps, chosen on the embedded model: the values that the fields below declare.
     "default": {},
-    # DDPO as in the paper and its code: γ is set apart, under `gamma` (conf/paper has equation 8's numbers).
+    # DDPO as in the paper and its code. γ is a parameter of its own, `gamma` (conf/paper has equation 8's numbers).
     "published": {
         "iterations": 1000,
         "watch": {"every": 25},
@@ -34,7 +34,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def _over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given over what is preset, at every depth, so that one nested knob does not take its neighbours away.
 
     Args:
@@ -46,7 +46,7 @@ def _over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
         beneath = preset.get(name)
         inner = {key: getattr(value, key) for key in value.model_fields_set} if isinstance(value, BaseModel) else value
         if isinstance(beneath, Mapping) and isinstance(inner, Mapping):
-            value = _over(beneath, inner)
+            value = over(beneath, inner)
         merged[name] = value
     return merged
 
@@ -59,11 +59,12 @@ class LoraConfig(Config):
 
 
 class AlignConfig(Config):
-    """The `align` pipeline. A knob that is not given has its mode's value (`MODES`)."""
+    """The `align` pipeline. A knob that is not given has its mode's value (`PRESETS`)."""
 
-    mode: Literal["default", "published", "dpo"] = Field(
+    mode: str = Field(
         "default",
-        description="DDPO with group advantages; DDPO as published; or Diffusion-DPO on the ratings themselves.",
+        description="default: DDPO with group advantages; published: DDPO as published; dpo: Diffusion-DPO on the "
+        "ratings themselves.",
     )
     seed: int = Field(0, ge=0, description="Of the order of prompts, the sampling noise and the trained steps.")
     iterations: int = Field(
@@ -78,7 +79,6 @@ class AlignConfig(Config):
         "rate some ten times higher.",
     )
     lora: LoraConfig = LoraConfig()
-    gamma: GammaConfig = Field(GammaConfig(), description="What trust in the reward does to each sample.")
     lr: float = Field(1e-4, gt=0, description="AdamW's learning rate, constant throughout.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
     gradient_norm: float | None = Field(
@@ -157,7 +157,14 @@ class AlignConfig(Config):
             return given
         mode = given.get("mode", "default")
         # Anything else than a string is no mode; the field's own check says so.
-        return _over(MODES.get(mode, {}) if isinstance(mode, str) else {}, given)
+        return over(PRESETS.get(mode, {}) if isinstance(mode, str) else {}, given)
+
+    @field_validator("mode")
+    @classmethod
+    def _known(cls, mode: str) -> str:
+        if mode not in PRESETS:
+            raise ValueError(f"is one of {', '.join(PRESETS)}")
+        return mode
 
     @model_validator(mode="after")
     def _check(self) -> "AlignConfig":

@@ -1,18 +1,23 @@
 """DDPO (Black et al. 2024) with the clipping of PPO and PrefPaint's trust weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.job import Job
+from prefpaint.alignment.mode import Mode
 from prefpaint.alignment.objectives import batch_advantages, gaussian_kl, group_advantages, policy_loss
+from prefpaint.alignment.panels import BLUE, GREY, band
 from prefpaint.alignment.policy import Policy
-from prefpaint.alignment.scorers import Prompts, Scorer
+from prefpaint.alignment.scorers import Prompts, Scorer, TrustedReward
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.ddim import ddim_mean, log_probability, per_image
@@ -45,7 +50,6 @@ class PolicyGradient:
         scorer: gives rewards and trust weights.
         prompts: to sample.
         config: how.
-        inputs: digests by name of what the scorer and the prompts are, to recognise a run by.
 
     Raises:
         PrefPaintError: there are no prompts, or too few steps of the chain are random.
@@ -57,7 +61,6 @@ class PolicyGradient:
         scorer: Scorer,
         prompts: Prompts,
         config: AlignConfig,
-        inputs: Mapping[str, str] | None = None,
     ) -> None:
         if len(prompts.ids) == 0:
             raise PrefPaintError("align: there are no train prompts; run `kedro run --pipeline=masks`")
@@ -71,11 +74,10 @@ class PolicyGradient:
                 "align.steps"
             )
         self.inpainter, self.scorer, self.prompts, self.config = inpainter, scorer, prompts, config
-        self.inputs = dict(inputs or {})
 
     def identity(self) -> dict[str, Any]:
-        """The prompts in their order, and digests of the rest."""
-        return {"prompts": list(self.prompts.ids), **self.inputs}
+        """The prompts in their order."""
+        return {"prompts": list(self.prompts.ids)}
 
     def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
         """One round of sampling and updating."""
@@ -210,3 +212,47 @@ def concatenate(parts: Sequence[Trajectory]) -> Trajectory:
         torch.cat([part.log_probs for part in parts], 1),
         np.concatenate([part.images for part in parts]),
     )
+
+
+def _method(job: Job, inpainter: Inpainter) -> PolicyGradient:
+    scorer = job.scorer or TrustedReward(job.reward_model, job.trust, job.weigh(), job.reward.score_batch)
+    return PolicyGradient(inpainter, scorer, job.prompts_of("train"), job.config)
+
+
+def _metrics(history: pd.DataFrame) -> dict[str, float | int]:
+    return {
+        "gamma_mean": float(history["gamma"].mean()),
+        "gamma_spread": float(history["gamma_spread"].mean()),
+        "ratio_least": float(history["ratio_least"].min()),
+        "ratio_most": float(history["ratio_most"].max()),
+        "clip_fraction": float(history["clipped"].mean()),
+        "rewards_dropped": int(history["rewards_dropped"].sum()),
+    }
+
+
+def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, weight: str) -> None:
+    x, axes = history["iteration"] + 1, next(free)
+    axes.plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
+    axes.plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
+    axes.set(title="Reward of samples", ylabel="reward")
+    axes.legend(fontsize=7, frameon=False)
+    axes = next(free)
+    band(axes, x, history["gamma"], history["gamma_spread"], BLUE)
+    axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+    # With one update per iteration all ratios are 1.
+    if config.inner_updates > 1:
+        axes = next(free)
+        axes.fill_between(x, history["ratio_least"], history["ratio_most"], color=BLUE, alpha=0.2)
+        axes.plot(x, history["ratio"], color=BLUE)
+        axes.set(title="Probability ratio, mean and range", ylabel="ratio")
+
+
+DDPO = Mode(
+    method=_method,
+    weighs=lambda config: True,
+    objective="reward",
+    objective_words="mean reward",
+    raises_reward=True,
+    metrics=_metrics,
+    panels=_panels,
+)

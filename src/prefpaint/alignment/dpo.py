@@ -4,17 +4,22 @@ Wallace et al. 2024, "Diffusion Model Alignment Using Direct Preference Optimiza
 of one prompt the policy's denoising error should fall, against the base's, more for the better one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.job import Job
+from prefpaint.alignment.mode import Mode
+from prefpaint.alignment.panels import BLUE, GREY, ORANGE
 from prefpaint.alignment.policy import Policy
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
@@ -75,7 +80,6 @@ class RatedPairs:
         rated: fills with scores.
         config: how.
         gammas: (N,) trust weights of the rated fills; None for 1.
-        inputs: digests by name of what the pairs depend on, to recognise a run by.
 
     Raises:
         PrefPaintError: no prompt has two fills with different scores.
@@ -88,7 +92,6 @@ class RatedPairs:
         rated: RatedImages,
         config: AlignConfig,
         gammas: np.ndarray | None = None,
-        inputs: dict[str, str] | None = None,
     ) -> None:
         self.inpainter, self.prompts, self.rated, self.config = inpainter, prompts, rated, config
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(rated.prompt_ids))}
@@ -105,13 +108,12 @@ class RatedPairs:
         weights = np.ones(len(first)) if gammas is None else np.sqrt(gammas[self.better] * gammas[self.worse])
         self.weights = weights.astype(np.float32)
         self.alphas = inpainter.pipe.scheduler.alphas_cumprod.to(inpainter.device)
-        self.inputs = dict(inputs or {})
 
     def identity(self) -> dict[str, Any]:
-        """The pairs and their weights, and digests of the rest."""
+        """The pairs and their weights."""
         ids = self.rated.candidate_ids
         pairs = [[ids[b], ids[w]] for b, w in zip(self.better, self.worse, strict=True)]
-        return {"pairs": fingerprint(pairs, self.weights.tolist()), **self.inputs}
+        return {"pairs": fingerprint(pairs, self.weights.tolist())}
 
     def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
         """One update on the next pairs."""
@@ -206,3 +208,45 @@ class RatedPairs:
         result = diffusion_dpo_loss(better, worse, base_better, base_worse, self.config.dpo.beta, pairs.weight)
         changes = (better - base_better).detach(), (worse - base_worse).detach()
         return result.loss, torch.stack([result.loss.detach(), result.margin, *changes])
+
+
+def _method(job: Job, inpainter: Inpainter) -> RatedPairs:
+    rated = job.rated()
+    gammas = _gammas(job, rated) if job.config.dpo.trust_weighted else None
+    return RatedPairs(inpainter, job.prompt_images, rated, job.config, gammas)
+
+
+def _gammas(job: Job, rated: RatedImages) -> np.ndarray:
+    """Trust weights of rated fills, (N,)."""
+    weigh, size = job.weigh(), job.reward.score_batch
+    parts = [np.arange(start, min(start + size, len(rated.scores))) for start in range(0, len(rated.scores), size)]
+    z = np.concatenate([job.reward_model.score(*rated.load(rows), size)[1] for rows in parts])
+    return weigh.gamma(job.trust.widths(z))
+
+
+def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, weight: str) -> None:
+    x = history["iteration"] + 1
+    shown = [
+        ("loss", "Loss of pairs", "loss"),
+        ("implicit_accuracy", "Pairs ordered as rated", "share"),
+        ("better_error_change", "Denoising error against the base's", "mean squared error"),
+    ]
+    for name, title, unit in shown:
+        axes = next(free)
+        axes.plot(x, history[name], color=GREY, linewidth=0.5)
+        axes.plot(x, history[name].rolling(20, min_periods=1).mean(), color=BLUE, label="better fill, mean of 20")
+        axes.set(title=title, ylabel=unit)
+    # The errors stand last in the list: the worse fill's go into the same panel.
+    axes.plot(x, history["worse_error_change"].rolling(20, min_periods=1).mean(), color=ORANGE, label="worse fill")
+    axes.legend(fontsize=7, frameon=False)
+
+
+DPO = Mode(
+    method=_method,
+    weighs=lambda config: config.dpo.trust_weighted,
+    objective="loss",
+    objective_words="mean loss of the rated pairs",
+    raises_reward=False,
+    metrics=lambda history: {},
+    panels=_panels,
+)

@@ -1,9 +1,10 @@
 """Alignment, from top to bottom: sample, paste back, score, weigh, update, average, look, checkpoint.
 
-`Aligner.run` is the loop. What one round of it does is a `Method`: `ddpo.PolicyGradient` or `dpo.RatedPairs`.
+`Aligner.run` is the loop. What one round of it does is a `Method`, which the mode makes (`modes`).
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,10 +62,19 @@ class Aligner:
         method: what an iteration does.
         config: everything else.
         watch: looks at held-out prompts; the weights of its best look are the result. Without it, the last are.
+        inputs: by name, settings and digests of what method and watch were made from, to recognise a run by.
     """
 
-    def __init__(self, inpainter: Inpainter, method: Method, config: AlignConfig, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        method: Method,
+        config: AlignConfig,
+        watch: Watch | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> None:
         self.inpainter, self.method, self.config, self.watch = inpainter, method, config, watch
+        self.inputs = dict(inputs or {})
         self.base_digest = module_digest(inpainter.original.unet)
         self.policy = Policy(inpainter.pipe.unet, config, inpainter.original.unet)
         self.history: list[dict[str, float]] = []
@@ -90,7 +100,8 @@ class Aligner:
             self.history, self.watched = saved["history"], saved["watched"]
         # A finished run that is only read again has nothing to track.
         trackers = config.trackers if len(self.history) < config.iterations else ()
-        tracking = Tracking(trackers, workspace / "logs", config.model_dump(mode="json"), len(self.history))
+        settings = {**config.model_dump(mode="json"), **self.inputs}
+        tracking = Tracking(trackers, workspace / "logs", settings, len(self.history))
         with Progress(title, config.iterations, len(self.history)) as progress:
             while len(self.history) < config.iterations and not self._stopped():
                 row = self.iterate()
@@ -120,6 +131,7 @@ class Aligner:
             "base": self.base_digest,
             **self.method.identity(),
             **watched,
+            **self.inputs,
         }
 
     def iterate(self) -> dict[str, float]:

@@ -37,7 +37,6 @@ class Watch:
         judges: by name, each giving (N,) values of uint8 images (N, H, W, 3) and masks (N, H, W). One is `referee`.
         config: how often, how many.
         seed: of the noise.
-        inputs: digests by name of what the judges are, to recognise a run by.
 
     Raises:
         PrefPaintError: there are no held-out prompts, or fewer than processes.
@@ -50,7 +49,6 @@ class Watch:
         judges: Mapping[str, Judge],
         config: WatchConfig,
         seed: int,
-        inputs: Mapping[str, str] | None = None,
     ) -> None:
         self.inpainter, self.judges, self.config = inpainter, dict(judges), config
         self.ids = list(prompts.ids[: config.prompts])
@@ -63,12 +61,11 @@ class Watch:
         own = [self.ids[number] for number in mine]
         self.images, self.masks = prompts.images.stack(own), prompts.masks.stack(own)
         self.seeds = [derive_seed("watch", seed, self.ids[number]) for number in mine]
-        self.inputs = dict(inputs or {})
         self.of_base: dict[str, np.ndarray] | None = None
 
     def identity(self) -> dict[str, Any]:
-        """The prompts looked at, and digests of the judges."""
-        return {"watched": self.ids, **self.inputs}
+        """The prompts looked at."""
+        return {"watched": self.ids}
 
     def look(self, policy: Policy) -> dict[str, float]:
         """Judge one fill of every held-out prompt.

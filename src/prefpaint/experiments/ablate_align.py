@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import t as student
 
-from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
+from prefpaint.alignment.run import align
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.experiments.ablate_align_config import AblateAlignConfig
@@ -99,13 +99,12 @@ class _Judge:
         return self.job.reward_model.score(images, masks, self.job.reward.score_batch)[0]
 
 
-def run_variant(job: Job, judge: _Judge, config: AlignConfig, workspace: Path, title: str) -> Run:
+def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
     """Align once and judge; what an earlier call finished is taken when it still fits."""
-    given = replace(job, config=config)
-    stamp = fingerprint(config, job.sampling, given.inputs(), judge.ids, job.rater.digest() if job.rater else None)
+    stamp = fingerprint(job.config, job.sampling, job.inputs(), judge.ids, job.rater.digest() if job.rater else None)
     done = workspace / "run.json"
     if not (done.exists() and (saved := json.loads(done.read_text()))["stamp"] == stamp):
-        result = given.run(workspace / "align", title)
+        result = align(job, workspace / "align", title)
         evaluations = [row["unet_evaluations"] for row in result.history]
         saved = {
             "stamp": stamp,
@@ -129,7 +128,7 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
     A call that was killed goes on where it was.
 
     Args:
-        job: base, reward, trust and prompts; its configuration is replaced.
+        job: base, reward, trust and prompts; its `config` is replaced, and variants' `gamma` goes over its own.
         config: what to compare.
         workspace: folder for all runs.
 
@@ -145,9 +144,8 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
     runs = {
         name: [
             run_variant(
-                job,
+                replace(job, config=config.config(name, seed), gamma=config.gamma(name, job.gamma)),
                 judge,
-                config.config(name, seed, job.config.gamma),
                 workspace / f"{name.replace(' ', '_')}_{seed}",
                 f"{name}, seed {seed}",
             )

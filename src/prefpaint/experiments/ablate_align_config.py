@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.config import AlignConfig, over
 from prefpaint.config import Config, without_empty
 from prefpaint.trust.config import GammaConfig
 
@@ -12,14 +12,14 @@ from prefpaint.trust.config import GammaConfig
 class AblateAlignConfig(Config):
     """The `ablate_align` pipeline: the paper's Table 3 (left), Table 4 and Figure F-1, at a size of one's own.
 
-    A variant is a set of `align` knobs; what neither it nor `shared` gives is its mode's value. `gamma` starts from the
-    project's own.
+    A variant is a set of `align` knobs, and of `gamma` knobs under that name. What neither it nor `shared` gives is its
+    mode's value; `gamma` starts from the project's own.
     """
 
     variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(without_empty)] = Field(
         min_length=1, description="By name; time is proportional. An empty one of conf/local takes one out."
     )
-    shared: dict[str, Any] = Field({}, description="Knobs of all variants, which their own come before.")
+    shared: dict[str, Any] = Field({}, description="Knobs of all variants; a variant's own come first.")
     baseline: str = Field(description="The variant whose gain the others are to reach.")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2, description="Of each variant; time is proportional.")
     target: float = Field(
@@ -36,18 +36,19 @@ class AblateAlignConfig(Config):
         if self.baseline not in self.variants:
             raise ValueError(f"baseline: {self.baseline} is none of the variants {', '.join(self.variants)}")
         for name in self.variants:
-            self.config(name, 0, GammaConfig())
+            self.config(name, 0)
+            self.gamma(name, GammaConfig())
         return self
 
-    def config(self, variant: str, seed: int, gamma: GammaConfig) -> AlignConfig:
-        """The configuration of one run.
+    def _given(self, variant: str) -> dict[str, Any]:
+        return over(self.shared, self.variants[variant])
 
-        Args:
-            variant: its name.
-            seed: of the run.
-            gamma: the project's own, which a variant's starts from.
-        """
-        given = {**self.shared, **self.variants[variant]}
-        given["gamma"] = {**gamma.model_dump(), **given.get("gamma", {})}
+    def config(self, variant: str, seed: int) -> AlignConfig:
+        """The `align` knobs of one run."""
+        given = {name: value for name, value in self._given(variant).items() if name != "gamma"}
         # Many runs: their figures are in the table, not in trackers.
         return AlignConfig.model_validate({"trackers": (), **given, "seed": seed})
+
+    def gamma(self, variant: str, own: GammaConfig) -> GammaConfig:
+        """The `gamma` knobs of a variant: its own over the project's, `own`."""
+        return GammaConfig.model_validate(over({"gamma": own.model_dump()}, self._given(variant))["gamma"])

@@ -12,6 +12,7 @@ import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
+from prefpaint.alignment.run import align
 from prefpaint.alignment.scorers import Scores
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
@@ -29,7 +30,7 @@ from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages, train_reward
 from prefpaint.trust.calibration import judge
-from prefpaint.trust.config import BoundConfig
+from prefpaint.trust.config import BoundConfig, GammaConfig
 from prefpaint.trust.fit import Embedded, Trust, fit_trust
 
 ORACLE = "oracle"
@@ -55,7 +56,7 @@ class Project:
         prompts, scores: tables.
         prompt_images, prompt_masks, candidate_images: folders.
         rater: the simulated raters without their noise; None when people rated.
-        sampling, reward, bound, align, evaluate: configurations.
+        sampling, reward, bound, gamma, align, evaluate: configurations.
     """
 
     base: Any
@@ -68,6 +69,7 @@ class Project:
     sampling: SamplingConfig
     reward: RewardConfig
     bound: BoundConfig
+    gamma: GammaConfig
     align: AlignConfig
     evaluate: EvaluateConfig
 
@@ -88,7 +90,7 @@ def _trust(project: Project, model: RewardModel) -> Trust:
     train, validation = embedded("train"), embedded("validation")
     members = model.member_psis().double().numpy() if len(model.heads) > 1 else None
     trust = fit_trust(train, validation, project.bound, whole_norm=model.whole_norm, members=members)
-    return judge(trust, validation, project.align.gamma, project.bound)
+    return judge(trust, validation, project.gamma, project.bound)
 
 
 def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Path) -> dict[str, float | int]:
@@ -115,7 +117,7 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
         weights_digest(project.base),
         project.prompts[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
         project.scores[["candidate_id", "score"]].to_dict("records"),
-        *(project.sampling, reward_config, project.bound, align_config),
+        *(project.sampling, reward_config, project.bound, project.gamma, align_config),
         project.evaluate.model_dump(mode="json", include={"seed", "splits", "best_of", "resamples"}),
         project.rater.digest() if project.rater else None,
         oracle,
@@ -140,12 +142,13 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
         scores=project.scores,
         rater=project.rater,
         config=align_config,
+        gamma=project.gamma,
         sampling=project.sampling,
         reward=reward_config,
         scorer=NoiselessReward(project.rater) if oracle and project.rater else None,
     )
     aligned = copy.copy(project.base)
-    aligned.unet = job.run(workspace / "align").unet
+    aligned.unet = align(job, workspace / "align").unet
     painted = ImageFolder(workspace / "images")
     loaders = {"base": lambda: project.base, "aligned": lambda: aligned}
     images, masks = project.prompt_images, project.prompt_masks

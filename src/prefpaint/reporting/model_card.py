@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from prefpaint.alignment.modes import MODES
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.reporting.sentences import (
@@ -25,8 +26,6 @@ AGREEMENT = (
     ("rank_agreement", "two raters order two candidates alike"),
     ("ceiling_spearman_test", "noise ceiling as the ratings alone tell it, Spearman, test"),
 )
-# What training raises or lowers, depending on the mode: the beginning of the keys in its metrics, and words for it.
-TRAINED = (("reward", "mean reward"), ("loss", "mean loss of the rated pairs"))
 
 
 @dataclass(frozen=True)
@@ -118,20 +117,14 @@ def _quality(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _training(facts: Facts) -> str:
-    """How the model was trained, and how its reward or its loss changed: which of them there is depends on the mode."""
-    align = facts.metrics["align"]
-    parts = [
+    """How the model was trained, and how what training raises or lowers changed."""
+    align, mode = facts.metrics["align"], MODES[facts.mode]
+    first, last = (number(align[f"{mode.objective}_{part}_fifth"]) for part in ("first", "last"))
+    return (
         f"Mode `{facts.mode}`, seed {facts.seed}, {align['iterations']} iterations, "
-        f"{number(align['unet_evaluations'])} UNet evaluations"
-    ]
-    parts += [
-        f"{words} {number(align[f'{key}_first_fifth'])} in the first fifth, {number(align[f'{key}_last_fifth'])} in "
-        "the last"
-        for key, words in TRAINED
-        if f"{key}_first_fifth" in align
-    ]
-    direct = " It learned from pairs of rated fills directly; no reward was raised." if facts.mode == "dpo" else ""
-    return "; ".join(parts) + "." + direct
+        f"{number(align['unet_evaluations'])} UNet evaluations; {mode.objective_words} {first} in the first fifth, "
+        f"{last} in the last."
+    )
 
 
 def model_card(facts: Facts, license_name: str | None) -> str:
@@ -198,6 +191,7 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         preferences=facts.metrics["preferences"],
         agreement=AGREEMENT,
         quality=_quality(facts.metrics),
+        raises_reward=MODES[facts.mode].raises_reward,
         training=_training(facts),
         watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "nothing watched for that here.",
     )

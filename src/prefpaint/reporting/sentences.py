@@ -180,7 +180,7 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
     if "watch_referee_gain" not in metrics:
         return []
     judges = [
-        ("reward", "the reward that is raised"),
+        ("reward", "the learned reward"),
         ("referee", "the referee, a reward model of other ratings"),
         ("noiseless", "the simulated raters' noiseless score (points of 0 to 7), which decides nothing"),
     ]

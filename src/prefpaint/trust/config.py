@@ -1,4 +1,4 @@
-"""The error bound on the reward, and what alignment makes of it."""
+"""The error bound on the reward, and γ, what alignment makes of it."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,10 @@ from prefpaint.config import Config
 
 
 class GammaConfig(Config):
-    """What alignment makes of the trust width: a weight γ of each sample (paper, equation 8 and Table 4)."""
+    """The parameter `gamma`: what alignment makes of the trust width, a weight γ of each sample.
+
+    Paper, equation 8 and Table 4. `bound` judges the width by it, `align` weighs by it.
+    """
 
     kind: Literal["exponential", "linear", "static", "pessimistic"] = Field(
         "exponential",

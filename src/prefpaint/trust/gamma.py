@@ -80,7 +80,7 @@ def amplification(trust: Trust, config: GammaConfig, informative: bool = True) -
         return plain
     mean = float(plain._formula(trust.train_widths).mean())
     if mean <= 0:
-        raise PrefPaintError("align.gamma: the weight is 0 for every training candidate; lower k or raise b")
+        raise PrefPaintError("gamma: the weight is 0 for every training candidate; lower k or raise b")
     return Amplification(config, unit, config.average / mean, informative)
 
 
@@ -93,7 +93,7 @@ def amplification_to_align(trust: Trust, config: GammaConfig) -> Amplification:
     made = amplification(trust, config, trust.informative)
     if made.fell_back and config.uninformative == "refuse":
         raise PrefPaintError(
-            f"trust carries no information ({'; '.join(trust.reasons)}): set align.gamma.kind to static or "
-            "align.gamma.uninformative to ones, or give `bound` another bound.width or more ratings"
+            f"trust carries no information ({'; '.join(trust.reasons)}): set gamma.kind to static or "
+            "gamma.uninformative to ones, or give `bound` another bound.width or more ratings"
         )
     return made

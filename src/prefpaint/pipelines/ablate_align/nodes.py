@@ -1,4 +1,4 @@
-"""Nodes of the `ablate_align` pipeline; the work is done in `evaluation.ablate_align`."""
+"""Nodes of the `ablate_align` pipeline; the work is done in `experiments.ablate_align`."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from prefpaint.experiments.ablate_align_config import AblateAlignConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.reward.config import RewardConfig
+from prefpaint.trust.config import GammaConfig
 
 
 def ablate_align(
@@ -22,12 +23,13 @@ def ablate_align(
     prompt_masks: ImageFolder,
     candidate_images: ImageFolder,
     scores: pd.DataFrame,
-    workspace: Path,
-    align: AlignConfig,
-    sampling: SamplingConfig,
-    reward: RewardConfig,
     taste: dict[str, Any],
     judge: Any,
+    workspace: Path,
+    align: AlignConfig,
+    gamma: GammaConfig,
+    sampling: SamplingConfig,
+    reward: RewardConfig,
     config: AblateAlignConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame, str, Any]:
     """Align every variant from every seed; table, curves, Markdown and figure."""
@@ -47,6 +49,7 @@ def ablate_align(
         scores=scores,
         rater=NoiselessRater.read(taste, judge),
         config=align,
+        gamma=gamma,
         sampling=sampling,
         reward=reward,
     )

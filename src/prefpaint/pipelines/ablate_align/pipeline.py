@@ -10,27 +10,28 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                ablate_align,
-                [
-                    "base_model",
-                    "reward_model",
-                    "trust",
-                    "referee_model",
-                    "prompts",
-                    "prompt_images",
-                    "prompt_masks",
-                    "candidate_images",
-                    "scores",
-                    "ablate_align_workspace",
-                    "params:align",
-                    "params:sampling",
-                    "params:reward",
-                    "taste",
-                    "judge",
-                    "params:ablate_align",
-                ],
-                ["ablate_align_table", "ablate_align_curves", "ablate_align_markdown", "ablate_align_figure"],
                 name="ablate_align",
+                func=ablate_align,
+                inputs={
+                    "base_model": "base_model",
+                    "reward_model": "reward_model",
+                    "trust": "trust",
+                    "referee": "referee_model",
+                    "prompts": "prompts",
+                    "prompt_images": "prompt_images",
+                    "prompt_masks": "prompt_masks",
+                    "candidate_images": "candidate_images",
+                    "scores": "scores",
+                    "taste": "taste",
+                    "judge": "judge",
+                    "workspace": "ablate_align_workspace",
+                    "align": "params:align",
+                    "gamma": "params:gamma",
+                    "sampling": "params:sampling",
+                    "reward": "params:reward",
+                    "config": "params:ablate_align",
+                },
+                outputs=["ablate_align_table", "ablate_align_curves", "ablate_align_markdown", "ablate_align_figure"],
             )
         ]
     )

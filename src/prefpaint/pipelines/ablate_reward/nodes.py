@@ -1,4 +1,4 @@
-"""Nodes of the `ablate_reward` pipeline; the work is done in `reward.ablation`."""
+"""Nodes of the `ablate_reward` pipeline; the work is done in `experiments.ablate_reward`."""
 
 from pathlib import Path
 from typing import Any

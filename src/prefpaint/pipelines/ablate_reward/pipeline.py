@@ -10,19 +10,19 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                ablate_reward,
-                [
-                    "candidate_images",
-                    "prompt_masks",
-                    "candidates",
-                    "scores",
-                    "noiseless",
-                    "ablate_reward_workspace",
-                    "params:reward",
-                    "params:ablate_reward",
-                ],
-                ["ablate_reward_table", "ablate_reward_markdown", "ablate_reward_figure"],
                 name="ablate_reward",
+                func=ablate_reward,
+                inputs={
+                    "candidate_images": "candidate_images",
+                    "prompt_masks": "prompt_masks",
+                    "candidates": "candidates",
+                    "scores": "scores",
+                    "noiseless": "noiseless",
+                    "workspace": "ablate_reward_workspace",
+                    "reward": "params:reward",
+                    "config": "params:ablate_reward",
+                },
+                outputs=["ablate_reward_table", "ablate_reward_markdown", "ablate_reward_figure"],
             )
         ]
     )

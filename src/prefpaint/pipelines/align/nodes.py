@@ -9,6 +9,7 @@ from prefpaint.alignment.config import AlignConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.reward.config import RewardConfig
+from prefpaint.trust.config import GammaConfig
 
 
 def train_referee(
@@ -34,18 +35,20 @@ def align_base(
     prompt_masks: ImageFolder,
     candidate_images: ImageFolder,
     scores: pd.DataFrame,
-    workspace: Path,
-    config: AlignConfig,
-    sampling: SamplingConfig,
-    reward: RewardConfig,
     taste: dict[str, Any],
     judge: Any,
+    workspace: Path,
+    config: AlignConfig,
+    gamma: GammaConfig,
+    sampling: SamplingConfig,
+    reward: RewardConfig,
 ) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     """Alignment on the train prompts, watched on validation prompts; resumes from the workspace."""
     import copy
 
     from prefpaint import distributed
     from prefpaint.alignment.job import Job
+    from prefpaint.alignment.run import align
     from prefpaint.preferences.simulated import NoiselessRater
 
     job = Job(
@@ -60,27 +63,29 @@ def align_base(
         scores=scores,
         rater=NoiselessRater.read(taste, judge),
         config=config,
+        gamma=gamma,
         sampling=sampling,
         reward=reward,
     )
     if config.processes > 1 and distributed.processes() == 1:
         # They leave a finished run in the workspace, which is then read below.
-        distributed.launch(lambda: job.run(workspace), config.processes, "align")
-    result = job.run(workspace)
+        distributed.launch(lambda: align(job, workspace), config.processes, "align")
+    result = align(job, workspace)
     aligned = copy.copy(base_model)
     aligned.unet = result.unet
     return aligned, pd.DataFrame(result.history), pd.DataFrame(result.watched)
 
 
 def report_alignment(
-    align_history: pd.DataFrame, align_watched: pd.DataFrame, trust: Any, config: AlignConfig
+    align_history: pd.DataFrame, align_watched: pd.DataFrame, trust: Any, config: AlignConfig, gamma: GammaConfig
 ) -> tuple[dict[str, Any], Any]:
     """What alignment cost, what it did to the reward, and what held-out prompts say about it."""
     from prefpaint.alignment.figures import align_figure
+    from prefpaint.alignment.modes import MODES
     from prefpaint.alignment.reporting import align_metrics
     from prefpaint.trust.gamma import amplification_to_align
 
-    fell_back = amplification_to_align(trust, config.gamma).fell_back
-    weight = "no information: 1 for all" if fell_back else config.gamma.kind
+    fell_back = MODES[config.mode].weighs(config) and amplification_to_align(trust, gamma).fell_back
+    weight = "no information: 1 for all" if fell_back else gamma.kind
     metrics = align_metrics(align_history, align_watched, config, fell_back)
-    return metrics, align_figure(align_history, align_watched, weight, config.inner_updates)
+    return metrics, align_figure(align_history, align_watched, config, weight)

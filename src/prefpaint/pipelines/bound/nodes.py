@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prefpaint.alignment.config import AlignConfig
-from prefpaint.trust.config import BoundConfig
+from prefpaint.trust.config import BoundConfig, GammaConfig
 
 
 def fit_bound(
@@ -15,7 +14,7 @@ def fit_bound(
     ratings: pd.DataFrame,
     normalisation: list[Any],
     reward_model: Any,
-    align: AlignConfig,
+    gamma: GammaConfig,
     config: BoundConfig,
 ) -> Any:
     """V and the ridge estimate over the training candidates, and whether the width carries information."""
@@ -26,21 +25,21 @@ def fit_bound(
     own = reward_model.member_psis().double().numpy() if len(reward_model.heads) > 1 else None
     noise = rater_noise(ratings, scores, normalisation)
     trust = fit_trust(train, validation, config, noise, reward_model.whole_norm, own)
-    return judge(trust, validation, align.gamma, config)
+    return judge(trust, validation, gamma, config)
 
 
 def measure_trust(
-    embeddings: pd.DataFrame, scores: pd.DataFrame, noiseless: pd.DataFrame, trust: Any, align: AlignConfig
+    embeddings: pd.DataFrame, scores: pd.DataFrame, noiseless: pd.DataFrame, trust: Any, gamma: GammaConfig
 ) -> pd.DataFrame:
     """Widths, γ and bound of every candidate beside its score."""
     from prefpaint.trust.calibration import trust_table
     from prefpaint.trust.gamma import amplification
 
-    return trust_table(embeddings, scores, noiseless, trust, amplification(trust, align.gamma))
+    return trust_table(embeddings, scores, noiseless, trust, amplification(trust, gamma))
 
 
 def report_bound(
-    embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any, align: AlignConfig, config: BoundConfig
+    embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any, gamma: GammaConfig, config: BoundConfig
 ) -> tuple[dict[str, Any], Any, Any]:
     """What V, γ and the bound are worth, as numbers and two figures."""
     from prefpaint.trust.calibration import trust_metrics
@@ -49,7 +48,7 @@ def report_bound(
     from prefpaint.trust.gamma import amplification
 
     z = np.stack(embeddings.loc[embeddings["split"] == "train", "z"].tolist())
-    weigh = amplification(trust, align.gamma)
+    weigh = amplification(trust, gamma)
     metrics = trust_metrics(trust_table, trust, weigh, config, participation_ratio(z))
     spectrum = bound_figure(trust_table, np.linalg.eigvalsh(gram(z)), trust, weigh)
     return metrics, spectrum, trust_figure(trust_table, trust)

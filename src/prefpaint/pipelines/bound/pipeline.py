@@ -10,31 +10,36 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                fit_bound,
-                [
-                    "embeddings",
-                    "scores",
-                    "ratings",
-                    "normalisation",
-                    "reward_model",
-                    "params:align",
-                    "params:bound",
-                ],
-                "trust",
                 name="fit_trust",
+                func=fit_bound,
+                inputs={
+                    "embeddings": "embeddings",
+                    "scores": "scores",
+                    "ratings": "ratings",
+                    "normalisation": "normalisation",
+                    "reward_model": "reward_model",
+                    "gamma": "params:gamma",
+                    "config": "params:bound",
+                },
+                outputs="trust",
             ),
             Node(
-                measure_trust,
-                ["embeddings", "scores", "noiseless", "trust", "params:align"],
-                "trust_table",
                 name="measure_trust",
+                func=measure_trust,
+                inputs=["embeddings", "scores", "noiseless", "trust", "params:gamma"],
+                outputs="trust_table",
             ),
             Node(
-                report_bound,
-                ["embeddings", "trust_table", "trust", "params:align", "params:bound"],
-                ["bound_metrics", "bound_figure", "trust_figure"],
                 name="report_trust",
+                func=report_bound,
+                inputs=["embeddings", "trust_table", "trust", "params:gamma", "params:bound"],
+                outputs=["bound_metrics", "bound_figure", "trust_figure"],
             ),
-            Node(draw_bound_worlds, ["params:bound"], "bound_worlds", name="draw_worlds_with_known_truth"),
+            Node(
+                name="draw_worlds_with_known_truth",
+                func=draw_bound_worlds,
+                inputs="params:bound",
+                outputs="bound_worlds",
+            ),
         ]
     )

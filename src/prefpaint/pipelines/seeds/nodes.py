@@ -1,4 +1,4 @@
-"""Nodes of the `seeds` pipeline; the work is done in `evaluation.repeats`."""
+"""Nodes of the `seeds` pipeline; the work is done in `experiments.seeds`."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from prefpaint.experiments.seeds_config import SeedsConfig
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.reward.config import RewardConfig
-from prefpaint.trust.config import BoundConfig
+from prefpaint.trust.config import BoundConfig, GammaConfig
 
 
 def repeat_training(
@@ -22,12 +22,13 @@ def repeat_training(
     prompt_masks: ImageFolder,
     candidate_images: ImageFolder,
     evaluate_metrics: dict[str, Any],
-    workspace: Path,
     taste: dict[str, Any],
     judge: Any,
+    workspace: Path,
     sampling: SamplingConfig,
     reward: RewardConfig,
     bound: BoundConfig,
+    gamma: GammaConfig,
     align: AlignConfig,
     evaluate: EvaluateConfig,
     config: SeedsConfig,
@@ -47,6 +48,7 @@ def repeat_training(
         sampling=sampling,
         reward=reward,
         bound=bound,
+        gamma=gamma,
         align=align,
         evaluate=evaluate,
     )

@@ -10,27 +10,28 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                repeat_training,
-                [
-                    "base_model",
-                    "prompts",
-                    "scores",
-                    "prompt_images",
-                    "prompt_masks",
-                    "candidate_images",
-                    "evaluate_metrics",
-                    "seeds_workspace",
-                    "taste",
-                    "judge",
-                    "params:sampling",
-                    "params:reward",
-                    "params:bound",
-                    "params:align",
-                    "params:evaluate",
-                    "params:seeds",
-                ],
-                ["seeds_table", "seeds_markdown"],
                 name="repeat_training",
+                func=repeat_training,
+                inputs={
+                    "base_model": "base_model",
+                    "prompts": "prompts",
+                    "scores": "scores",
+                    "prompt_images": "prompt_images",
+                    "prompt_masks": "prompt_masks",
+                    "candidate_images": "candidate_images",
+                    "evaluate_metrics": "evaluate_metrics",
+                    "taste": "taste",
+                    "judge": "judge",
+                    "workspace": "seeds_workspace",
+                    "sampling": "params:sampling",
+                    "reward": "params:reward",
+                    "bound": "params:bound",
+                    "gamma": "params:gamma",
+                    "align": "params:align",
+                    "evaluate": "params:evaluate",
+                    "config": "params:seeds",
+                },
+                outputs=["seeds_table", "seeds_markdown"],
             )
         ]
     )

@@ -1,0 +1,40 @@
+"""One alignment from beginning to end."""
+
+from pathlib import Path
+
+from prefpaint.alignment.job import Job
+from prefpaint.alignment.loop import Aligner, Result
+from prefpaint.alignment.modes import MODES
+from prefpaint.alignment.watch import Judge, Watch
+from prefpaint.inpainting.sampling import Inpainter
+from prefpaint.reward.model import RewardModel
+
+
+def align(job: Job, workspace: Path, title: str = "align") -> Result:
+    """Align, going on from the workspace; in several processes each calls this.
+
+    Args:
+        job: what to start from.
+        workspace: folder of this run alone.
+        title: shown with the progress.
+
+    Raises:
+        PrefPaintError: see `Aligner.run`, `Watch` and the mode's method.
+    """
+    inpainter = Inpainter(job.base, job.sampling.model_copy(update={"steps": job.config.steps}))
+    job.reward_model.to(inpainter.device)
+    job.referee.to(inpainter.device)
+    method = MODES[job.config.mode].method(job, inpainter)
+    return Aligner(inpainter, method, job.config, _watch(job, inpainter), job.inputs()).run(workspace, title)
+
+
+def _watch(job: Job, inpainter: Inpainter) -> Watch:
+    """Validation prompts, judged by the reward, by the referee and, where ratings are simulated, noiselessly."""
+
+    def by(model: RewardModel) -> Judge:
+        return lambda images, masks: model.score(images, masks, job.reward.score_batch)[0]
+
+    judges = {"reward": by(job.reward_model), "referee": by(job.referee)}
+    if job.rater is not None:
+        judges["noiseless"] = job.rater.score
+    return Watch(inpainter, job.prompts_of("validation"), judges, job.config.watch, job.config.seed)
