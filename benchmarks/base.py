@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import yaml
 
-from prefpaint.evaluation.samples import hole_psnr
 from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.fills.appearance import appearance
+from prefpaint.fills.differences import hole_psnr
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig

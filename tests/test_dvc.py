@@ -127,17 +127,30 @@ def test_code_dependencies_cover_every_import(stage: str) -> None:
     assert not uncovered
 
 
-def test_a_reward_knob_reruns_reward_and_what_follows() -> None:
-    changed = {
-        stage for stage in STAGES if "reward" in {k for ks in entries(STAGES[stage]["params"]).values() for k in ks}
-    }
+@pytest.mark.parametrize(
+    ("knob", "stages"),
+    [
+        ("reward", {"reward", "bound", "align", "extend", "novel_view", "evaluate", "report", "release"}),
+        ("extend", {"extend", "report"}),
+        ("novel_view", {"novel_view", "report"}),
+    ],
+)
+def test_a_knob_reruns_its_stage_and_what_follows(knob: str, stages: set[str]) -> None:
+    changed = {stage for stage in STAGES if knob in {k for ks in entries(STAGES[stage]["params"]).values() for k in ks}}
     while True:
         made = {path for stage in changed for path in outputs(stage)}
         more = {stage for stage in STAGES if made & set(STAGES[stage]["deps"])} - changed
         if not more:
             break
         changed |= more
-    assert changed == {"reward", "bound", "align", "extend", "novel_view", "evaluate", "release"}
+    assert changed == stages
+
+
+@pytest.mark.parametrize("stage", ["extend", "novel_view"])
+def test_applications_depend_on_no_judge(stage: str) -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0] for path in reached(PACKAGE / f"pipelines/{stage}/pipeline.py")}
+    assert "applications" in rooms
+    assert not rooms & {"evaluation", "preferences", "reward", "trust"}
 
 
 def test_pretraining_is_frozen() -> None:

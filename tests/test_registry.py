@@ -17,10 +17,13 @@ STAGES = [
     "extend",
     "novel_view",
     "evaluate",
+    "report",
     "release",
 ]
 # Nothing is made from these but the page, so their place in the drawing is free.
 APPLICATIONS = {"extend", "novel_view"}
+# What it makes is in the layer `reporting`.
+REPORT = {"report"}
 
 
 def test_registering_imports_no_heavy_library() -> None:
@@ -54,6 +57,17 @@ def test_default_runs_the_stages_in_their_order() -> None:
     assert registered["__default__"].all_outputs() == made
 
 
+def test_the_page_alone_is_made_from_every_stage() -> None:
+    from prefpaint.pipeline_registry import register_pipelines
+
+    registered = register_pipelines()
+    made = {stage: registered[stage].all_outputs() for stage in STAGES}
+    users = {stage: {user for user in STAGES if registered[user].inputs() & made[stage]} for stage in STAGES}
+    assert {stage for stage in STAGES if "report" in users[stage]} == set(STAGES) - {"report", "release"}
+    assert users["extend"] == users["novel_view"] == {"report"}
+    assert users["report"] == set()
+
+
 def test_kedro_viz_can_draw_the_layers() -> None:
     """Kedro-Viz switches layers off, with a warning alone, where they go round in a circle."""
     from graphlib import TopologicalSorter
@@ -69,9 +83,9 @@ def test_kedro_viz_can_draw_the_layers() -> None:
         for output in set(node.outputs) & set(layer):
             before.setdefault(layer[output], set()).update({layer[i] for i in node.inputs if i in layer})
     order = list(TopologicalSorter({key: value - {key} for key, value in before.items()}).static_order())
-    assert set(STAGES) < set(order)
+    assert set(STAGES) - REPORT < set(order)
     assert [name for name in order if name in STAGES and name not in APPLICATIONS] == [
-        stage for stage in STAGES if stage not in APPLICATIONS
+        stage for stage in STAGES if stage not in APPLICATIONS | REPORT
     ]
     # The model card is written from the reports.
     assert order.index("evaluate") < order.index("reporting") < order.index("release")

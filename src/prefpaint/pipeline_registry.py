@@ -15,6 +15,7 @@ from prefpaint.pipelines.novel_view import pipeline as novel_view
 from prefpaint.pipelines.preferences import pipeline as preferences
 from prefpaint.pipelines.pretrain import pipeline as pretrain
 from prefpaint.pipelines.release import pipeline as release
+from prefpaint.pipelines.report import pipeline as report
 from prefpaint.pipelines.reward import pipeline as reward
 from prefpaint.pipelines.seeds import pipeline as seeds
 
@@ -35,6 +36,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "extend": extend.create_pipeline(),
         "novel_view": novel_view.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
+        "report": report.create_pipeline(),
         "release": release.create_pipeline(),
     }
     return {

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.measures import ALL, JUDGES, flat_metrics, measure
-from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, OUTSIDE, hole_psnr, hole_spread, plan_samples
+from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, OUTSIDE, plan_samples
 
 
 def prompt_table(count: int = 6) -> pd.DataFrame:
@@ -181,28 +181,6 @@ def test_order_of_rows_does_not_matter() -> None:
     table = judged(0.5, config)
     shuffled = table.sample(frac=1, random_state=0)
     assert flat_metrics(measure(table, config)) == flat_metrics(measure(shuffled, config))
-
-
-def test_hole_psnr_by_hand() -> None:
-    original = np.zeros((2, 2, 3), np.uint8)
-    images = np.stack([original, original])
-    images[0, 0, 0] = 51
-    images[1, 1, 1] = 255
-    mask = np.array([[1, 1], [0, 0]], np.uint8)
-    # Half the hole is off by 51 = 255 / 5: mean squared error 255² / 50. The second error lies outside the hole.
-    psnr = hole_psnr(images, original, mask)
-    assert psnr[0] == pytest.approx(10 * np.log10(50))
-    assert psnr[1] == pytest.approx(10 * np.log10(255**2 * 12))
-
-
-def test_hole_spread_by_hand() -> None:
-    mask = np.array([[1, 0]], np.uint8)
-    images = np.zeros((3, 1, 2, 3), np.uint8)
-    images[0, 0, 0] = 30
-    images[:, 0, 1] = [[1], [99], [200]]
-    # Against the mean of the others: 30 against 0, and twice 0 against 15; the known pixel does not count.
-    assert hole_spread(images, mask).tolist() == [30.0, 15.0, 15.0]
-    assert np.isnan(hole_spread(images[:1], mask)).all()
 
 
 @pytest.mark.parametrize("values", [{"best_of": (3,)}, {"best_of": (1, 1)}, {"best_of": (0, 1)}, {"sample": 3}])

@@ -21,7 +21,7 @@ from prefpaint.evaluation.methods import (
     methods_metrics,
     win_rates_against_base,
 )
-from prefpaint.evaluation.samples import hole_ssim, method_loaders
+from prefpaint.evaluation.samples import method_loaders
 from prefpaint.inpainting.classical import CLASSICAL, classical_fill
 from prefpaint.reporting.sentences import beaten_sentences
 from tests.evaluation.test_measures import judged
@@ -156,16 +156,6 @@ def test_classical_fills_keep_what_is_known_and_never_look_into_the_hole(kind: s
     assert np.abs(filled.astype(int) - ramp)[mask > 0].mean() < 12
     other = np.where(mask[..., None] > 0, np.uint8(7), ramp)
     np.testing.assert_array_equal(classical_fill(kind, other, mask), filled)  # type: ignore[arg-type]
-
-
-def test_ssim_of_the_hole() -> None:
-    rng = np.random.default_rng(0)
-    original = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
-    mask = np.zeros((32, 32), np.uint8)
-    mask[8:24, 8:24] = 1
-    noise = np.where(mask[..., None] > 0, rng.integers(0, 256, (32, 32, 3)).astype(np.uint8), original)
-    found = hole_ssim(np.stack([original, noise]), original, mask)
-    assert found[0] == pytest.approx(1.0) and found[1] < 0.3
 
 
 def test_prompts_of_another_size_are_resized_and_keep_their_pixels(tiny_base: Path) -> None:

@@ -1,5 +1,6 @@
-"""The evaluate pipeline on a tiny real model, reward and trust; and the notebook that reads its results."""
+"""The evaluate and report pipelines on a tiny real model, reward and trust; and the notebook that reads the results."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from prefpaint.evaluation.samples import OUTSIDE
 from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.pipelines.evaluate.pipeline import create_pipeline
+from prefpaint.pipelines.evaluate.pipeline import create_pipeline as evaluate
+from prefpaint.pipelines.report.pipeline import create_pipeline as report
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.preferences.taste import Taste
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
@@ -35,6 +37,8 @@ from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 PROJECT = Path(__file__).parents[2]
 CONFIG = EvaluateConfig(resamples=100, gallery=2)
 PROMPTS = 4
+# Three prompts with their samples.
+AT_A_TIME = 3 * 14
 
 
 def make_prompts(folder: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
@@ -126,7 +130,7 @@ def run(inputs: dict[str, Any], output: Path) -> DataCatalog:
     catalog["evaluation"] = TableDataset(str(output / "evaluation.parquet"))
     catalog["evaluate_table"] = TableDataset(str(output / "evaluate_table.parquet"))
     catalog["evaluate_metrics"] = JSONDataset(str(output / "evaluate_metrics.json"))
-    SequentialRunner().run(create_pipeline(), catalog)
+    SequentialRunner().run(evaluate() + report(), catalog)
     return catalog
 
 
@@ -207,9 +211,23 @@ def test_page_and_pictures_are_written(catalog: DataCatalog) -> None:
     assert catalog.load("evaluate_figure").startswith(b"\x89PNG")
 
 
-def test_a_second_run_paints_nothing_and_gives_the_same_bytes(
-    catalog: DataCatalog, inputs: dict[str, Any], folder: Path
+def test_the_page_lists_all_numbers_in_one_order(catalog: DataCatalog) -> None:
+    appendix = catalog.load("report").rpartition("Appendix: every number")[2]
+    summaries = re.findall(r"<details><summary>([^:]+): \d+ numbers</summary>", appendix)
+    assert summaries == [
+        "Evaluation",
+        "All methods",
+        "Other people&#39;s models",
+        "Sanity of the simulated raters",
+        "Wider pictures",
+        "Other views",
+    ]
+
+
+def test_a_second_run_paints_and_judges_nothing_and_gives_the_same_bytes(
+    catalog: DataCatalog, inputs: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("prefpaint.evaluation.samples._judge", lambda *_: pytest.fail("judged again"))
     output = folder / "output"
     stamps = {path.name: path.stat().st_mtime_ns for path in (output / "evaluation_images").glob("*.png")}
     first = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
@@ -240,7 +258,7 @@ def test_a_killed_judgement_goes_on_to_the_same_numbers(
     from prefpaint.evaluation.samples import judge_samples, make_judges, plan_samples
 
     outside = outside_judges()
-    monkeypatch.setattr(samples, "IMAGES_AT_A_TIME", 3 * 14)
+    monkeypatch.setattr(samples, "IMAGES_AT_A_TIME", AT_A_TIME)
     plan = plan_samples(inputs["prompts"], CONFIG)
     judges = make_judges(inputs["reward_model"], inputs["trust"], NoiselessRater(Taste(), tiny_judge()), outside)
     folders = [catalog.load("evaluation_images"), inputs["prompt_images"], inputs["prompt_masks"]]
@@ -254,25 +272,65 @@ def test_a_killed_judgement_goes_on_to_the_same_numbers(
 
     monkeypatch.setattr(samples, "_judge", counting)
     with pytest.raises(KeyboardInterrupt):
-        judge_samples(plan, *folders, judges, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
-    others = [
-        make_judges(inputs["reward_model"], inputs["trust"], NoiselessRater(Taste(seam=0.1), tiny_judge()), outside),
-        make_judges(
-            inputs["reward_model"],
-            inputs["trust"],
-            NoiselessRater(Taste(), tiny_judge()),
-            {"stlpips_alex": outside["stlpips_alex"]},
-        ),
-    ]
-    assert judges.digest not in {other.digest for other in others}
-    resumed = judge_samples(plan, *folders, judges, tmp_path)
+        judge_samples(plan, *folders, judges, tmp_path / "workspace")
+    assert len(list((tmp_path / "workspace").iterdir())) == 2
+    resumed = judge_samples(plan, *folders, judges, tmp_path / "workspace")
     whole = -(-2 * PROMPTS // 3)
     assert len(asked) == 3 + whole - 2, "what was judged before the kill is not judged again"
-    assert not list(tmp_path.iterdir())
-    pd.testing.assert_frame_equal(resumed, judge_samples(plan, *folders, judges, tmp_path), check_exact=True)
+    fresh = judge_samples(plan, *folders, judges, tmp_path / "other")
+    pd.testing.assert_frame_equal(resumed, fresh, check_exact=True)
     # Other parts are other batches of the same network.
     pd.testing.assert_frame_equal(resumed, catalog.load("evaluation"), rtol=1e-4, atol=1e-5)
+
+
+def test_what_changes_is_judged_afresh_and_nothing_else(
+    catalog: DataCatalog, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefpaint.evaluation import samples
+    from prefpaint.evaluation.samples import Judges, judge_samples, make_judges, plan_samples
+
+    outside = {"stlpips_alex": outside_judges()["stlpips_alex"]}
+    monkeypatch.setattr(samples, "IMAGES_AT_A_TIME", AT_A_TIME)
+    judge, asked = samples._judge, []
+
+    def counting(part: pd.DataFrame, *rest: Any) -> pd.DataFrame:
+        asked.extend(part["prompt_id"].unique())
+        return judge(part, *rest)
+
+    monkeypatch.setattr(samples, "_judge", counting)
+    plan = plan_samples(inputs["prompts"], CONFIG)
+    painted = ImageFolder(shutil.copytree(catalog.load("evaluation_images").path, tmp_path / "painted"))
+
+    def judged_with(judges: Judges) -> list[str]:
+        """Prompts that were judged."""
+        asked.clear()
+        judge_samples(plan, painted, inputs["prompt_images"], inputs["prompt_masks"], judges, tmp_path / "workspace")
+        assert len(list((tmp_path / "workspace").iterdir())) == 3, "parts of other pictures or judges are removed"
+        return asked.copy()
+
+    def judges(taste: Taste, **others: Any) -> Judges:
+        return make_judges(inputs["reward_model"], inputs["trust"], NoiselessRater(taste, tiny_judge()), others)
+
+    ids = list(plan["prompt_id"].unique())
+    assert judged_with(judges(Taste(), **outside)) == ids
+    assert judged_with(judges(Taste(), **outside)) == []
+    assert judged_with(judges(Taste(seam=0.1), **outside)) == ids
+    assert judged_with(judges(Taste(seam=0.1))) == ids
+    row = plan[plan["prompt_id"] == ids[4]].iloc[0]
+    write_image(painted.file(row["image_id"]), np.zeros((SIZE, SIZE, 3), np.uint8))
+    assert judged_with(judges(Taste(seam=0.1))) == ids[3:6]
+
+
+def test_other_code_judges_afresh(tmp_path: Path) -> None:
+    from prefpaint.evaluation.samples import sources_digest
+
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room/one.py").write_text("ONE = 1\n")
+    before = sources_digest(tmp_path)
+    (tmp_path / "room/one.txt").write_text("no code")
+    assert sources_digest(tmp_path) == before
+    (tmp_path / "room/one.py").write_text("ONE = 2\n")
+    assert sources_digest(tmp_path) != before
 
 
 def test_what_changes_is_painted_afresh_and_nothing_else(

@@ -12,6 +12,7 @@ from PIL import Image
 from prefpaint.applications.novel_view_config import NovelViewConfig
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
+from prefpaint.fills.differences import hole_psnr, hole_ssim
 from prefpaint.images import ImageWork
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
@@ -193,7 +194,6 @@ def stereo_metrics(
     Returns:
         psnr_{method} and ssim_{method} with _low and _high, and their gain, aligned minus base, window by window.
     """
-    from prefpaint.evaluation.samples import hole_psnr, hole_ssim
     from prefpaint.stats.bootstrap import bootstrap_mean
 
     found: dict[str, float | int] = {

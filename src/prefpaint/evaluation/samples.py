@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.files import whole_file
 from prefpaint.fills.appearance import Appearance, appearance
+from prefpaint.fills.differences import hole_psnr, hole_spread, hole_ssim
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
@@ -30,8 +32,6 @@ METHODS = ("base", "aligned")
 NOISE_SETS = ("A", "B")
 # Judged together: 100 MB of pictures at 512 px.
 IMAGES_AT_A_TIME = 128
-# Rounding to whole grey levels alone leaves this mean squared error; it keeps the PSNR finite.
-LEAST_SQUARED_ERROR = 1 / 12
 FLAWS = tuple(one.name for one in fields(Appearance))
 # Distances to the original, of `stlpips.outside_judges`.
 OUTSIDE = ("stlpips_alex", "stlpips_vgg")
@@ -212,56 +212,6 @@ def evaluation_work(
     return ImageWork(stamps, list(plan.index), produce, sampling.processes)
 
 
-def hole_ssim(images: np.ndarray, original: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Structural similarity to the original, averaged over the hole (Wang, Bovik, Sheikh, Simoncelli 2004).
-
-    Args:
-        images: (N, H, W, 3) uint8.
-        original: (H, W, 3) uint8.
-        mask: (H, W), 1 in the hole.
-
-    Returns:
-        (N,) float64, at most 1.
-    """
-    from skimage.metrics import structural_similarity
-
-    maps = (structural_similarity(original, image, channel_axis=-1, full=True)[1] for image in images)
-    return np.array([found[mask > 0].mean() for found in maps])
-
-
-def hole_psnr(images: np.ndarray, originals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio over the hole, dB.
-
-    Args:
-        images: (N, H, W, 3) uint8.
-        originals: (H, W, 3) uint8.
-        mask: (H, W), 1 in the hole.
-
-    Returns:
-        (N,) float64.
-    """
-    inside = mask > 0
-    error = np.square(images[:, inside].astype(np.float64) - originals[inside]).mean((1, 2))
-    return 10 * np.log10(255**2 / np.maximum(error, LEAST_SQUARED_ERROR))
-
-
-def hole_spread(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How far each sample lies from the mean of its siblings in the hole: root mean square, grey levels.
-
-    Args:
-        images: (n, H, W, 3) uint8, samples of one prompt.
-        mask: (H, W), 1 in the hole.
-
-    Returns:
-        (n,) float64; NaN for a single sample.
-    """
-    if len(images) < 2:
-        return np.full(len(images), np.nan)
-    values = images[:, mask > 0].astype(np.float64)
-    others = (values.sum(0) - values) / (len(values) - 1)
-    return np.sqrt(np.square(values - others).mean((1, 2)))
-
-
 @dataclass(frozen=True)
 class Judges:
     """Who looks at the fills.
@@ -269,7 +219,7 @@ class Judges:
     Attributes:
         reward, trust: what alignment used.
         rater: the simulated raters without their noise; None when people rated.
-        digest: changes whenever one of them would say something else.
+        digest: changes whenever one of them would say something else, or the code is another.
         outside: who compares fills with hidden originals and has no part in any training or choice; by column of
             `OUTSIDE`. One that is not there leaves its column without values.
     """
@@ -279,6 +229,12 @@ class Judges:
     rater: NoiselessRater | None
     digest: str
     outside: Mapping[str, OutsideJudge] = field(default_factory=dict)
+
+
+def sources_digest(folder: Path) -> str:
+    """Digest of all Python files in a folder and below it."""
+    files = sorted(folder.rglob("*.py"))
+    return fingerprint([[file.relative_to(folder).as_posix(), sha256(file.read_bytes()).hexdigest()] for file in files])
 
 
 def make_judges(reward: Any, trust: Any, rater: NoiselessRater | None, outside: Mapping[str, Any]) -> Judges:
@@ -294,7 +250,10 @@ def make_judges(reward: Any, trust: Any, rater: NoiselessRater | None, outside: 
 
     others = {name: module_digest(judge) for name, judge in outside.items()}
     opinion = rater.digest() if rater else None
-    return Judges(reward, trust, rater, fingerprint(module_digest(reward), trust.digest(), opinion, others), outside)
+    # Judging reaches into half of the package: what other code judged is judged anew.
+    code = sources_digest(Path(__file__).parents[1])
+    digest = fingerprint(module_digest(reward), trust.digest(), opinion, others, code)
+    return Judges(reward, trust, rater, digest, outside)
 
 
 def judge_samples(
@@ -307,12 +266,15 @@ def judge_samples(
 ) -> pd.DataFrame:
     """Everything that is measured on each planned image.
 
+    Some prompts at a time are judged together. A part whose pictures and judges are those of an earlier call is read
+    from the workspace instead; what belongs to no part of this call is removed from there.
+
     Args:
         plan: of `plan_samples`.
         samples: the images made, by image id.
         images, masks: prompts by prompt id.
         judges: who judges.
-        workspace: parts that are done are kept there, so that a killed call goes on where it was.
+        workspace: folder in which judged parts are kept.
 
     Returns:
         The plan plus float64 columns reward, width, noiseless (0-7), the flaws of
@@ -323,7 +285,8 @@ def judge_samples(
     """
     prompt_ids = plan["prompt_id"].unique()
     at_a_time = max(1, IMAGES_AT_A_TIME * len(prompt_ids) // len(plan))
-    parts, main = [], distributed.is_main()
+    parts: dict[Path, pd.DataFrame] = {}
+    main = distributed.is_main()
     with Progress("evaluate: judge", len(prompt_ids)) as progress:
         for start in range(0, len(prompt_ids), at_a_time):
             ids = prompt_ids[start : start + at_a_time]
@@ -333,19 +296,18 @@ def judge_samples(
                 judges.digest, part.to_dict("list"), *sums, [samples.checksum(k) for k in part["image_id"]]
             )
             kept = workspace / f"{stamp}.parquet"
-            if not (main and kept.exists()):
-                parts.append(_judge(part, samples, images, masks, judges))
+            if main and kept.exists():
+                parts[kept] = pd.read_parquet(kept)
+            else:
+                parts[kept] = _judge(part, samples, images, masks, judges)
                 if main:
                     with whole_file(kept) as temporary:
-                        parts[-1].to_parquet(temporary)
-            else:
-                parts.append(pd.read_parquet(kept))
+                        parts[kept].to_parquet(temporary)
             progress.step(len(ids))
-    # They are for a killed call alone: a later one judges with the code of its day.
     if main:
-        for path in workspace.glob("*.parquet"):
+        for path in set(workspace.glob("*.parquet")) - set(parts):
             path.unlink()
-    return pd.concat(parts).loc[plan.index]
+    return pd.concat(parts.values()).loc[plan.index]
 
 
 def _judge(

@@ -1,105 +1,89 @@
 """The `evaluate` pipeline."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.evaluate import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Base and aligned model on evaluation prompts → judged samples → numbers, pictures and the page."""
-    prompt_files = ["prompt_images", "prompt_masks"]
-    figures = [
-        "masks_preview",
-        "candidates_preview",
-        "preferences_figure",
-        "reward_figure",
-        "bound_figure",
-        "trust_figure",
-    ]
-    metrics = ["preferences_metrics", "reward_metrics", "bound_metrics", "align_metrics", "evaluate_metrics"]
+    """Base and aligned model on evaluation prompts → judged samples → numbers and pictures."""
     return Pipeline(
         [
-            node(
-                nodes.paint_comparison,
-                ["base_model", "aligned_model", "prompts", *prompt_files, "params:sampling", "params:evaluate"],
-                "evaluation_images",
+            Node(
                 name="paint_with_both_models",
+                func=nodes.paint_comparison,
+                inputs={
+                    "base": "base_model",
+                    "aligned": "aligned_model",
+                    "prompts": "prompts",
+                    "images": "prompt_images",
+                    "masks": "prompt_masks",
+                    "sampling": "params:sampling",
+                    "config": "params:evaluate",
+                },
+                outputs="evaluation_images",
             ),
-            node(
-                nodes.judge_comparison,
-                [
-                    "evaluation_images",
-                    "prompts",
-                    *prompt_files,
-                    "reward_model",
-                    "trust",
-                    "taste",
-                    "judge",
-                    "evaluation_workspace",
-                    "params:evaluate",
-                ],
-                "evaluation",
+            Node(
                 name="judge_both_models",
+                func=nodes.judge_comparison,
+                inputs={
+                    "painted": "evaluation_images",
+                    "prompts": "prompts",
+                    "images": "prompt_images",
+                    "masks": "prompt_masks",
+                    "reward": "reward_model",
+                    "trust": "trust",
+                    "taste": "taste",
+                    "judge": "judge",
+                    "workspace": "evaluation_workspace",
+                    "config": "params:evaluate",
+                },
+                outputs="evaluation",
             ),
-            node(
-                nodes.try_the_raters,
-                ["base_model", "prompts", *prompt_files, "taste", "judge", "params:sampling", "params:evaluate"],
-                ["sanity_table", "sanity_metrics"],
+            Node(
                 name="try_the_raters",
+                func=nodes.try_the_raters,
+                inputs={
+                    "base": "base_model",
+                    "prompts": "prompts",
+                    "images": "prompt_images",
+                    "masks": "prompt_masks",
+                    "taste": "taste",
+                    "judge": "judge",
+                    "sampling": "params:sampling",
+                    "config": "params:evaluate",
+                },
+                outputs=["sanity_table", "sanity_metrics"],
             ),
-            node(
-                nodes.measure_comparison,
-                ["evaluation", "params:evaluate"],
-                ["evaluate_table", "evaluate_metrics"],
+            Node(
                 name="measure_win_rates",
+                func=nodes.measure_comparison,
+                inputs=["evaluation", "params:evaluate"],
+                outputs=["evaluate_table", "evaluate_metrics"],
             ),
-            node(
-                nodes.compare_all_methods,
-                ["evaluation", "params:evaluate"],
-                ["methods_table", "win_rates", "methods_metrics", "methods_figure"],
+            Node(
                 name="compare_all_methods",
+                func=nodes.compare_all_methods,
+                inputs=["evaluation", "params:evaluate"],
+                outputs=["methods_table", "win_rates", "methods_metrics", "methods_figure"],
             ),
-            node(
-                nodes.score_with_other_models,
-                ["evaluation", "evaluation_images", "prompt_images", "params:evaluate"],
-                ["learned_table", "learned_metrics"],
+            Node(
                 name="score_with_other_models",
+                func=nodes.score_with_other_models,
+                inputs=["evaluation", "evaluation_images", "prompt_images", "params:evaluate"],
+                outputs=["learned_table", "learned_metrics"],
             ),
-            node(nodes.draw_comparison, ["evaluate_table", "evaluation"], "evaluate_figure", name="draw_win_rates"),
-            node(
-                nodes.draw_gallery,
-                ["evaluation", "evaluation_images", *prompt_files, "params:evaluate"],
-                "evaluate_gallery",
+            Node(
+                name="draw_win_rates",
+                func=nodes.draw_comparison,
+                inputs=["evaluate_table", "evaluation"],
+                outputs="evaluate_figure",
+            ),
+            Node(
                 name="draw_gallery",
-            ),
-            node(
-                nodes.write_report,
-                [
-                    "evaluate_table",
-                    "evaluation",
-                    "evaluation_images",
-                    *prompt_files,
-                    *metrics,
-                    "methods_metrics",
-                    "methods_table",
-                    "methods_figure",
-                    "learned_table",
-                    "learned_metrics",
-                    "sanity_table",
-                    "sanity_metrics",
-                    *figures,
-                    "bound_worlds",
-                    "align_figure",
-                    "evaluate_figure",
-                    "extend_metrics",
-                    "extend_figure",
-                    "novel_view_metrics",
-                    "novel_view_figure",
-                    "taste",
-                    "params:evaluate",
-                ],
-                "report",
-                name="write_report",
+                func=nodes.draw_gallery,
+                inputs=["evaluation", "evaluation_images", "prompt_images", "prompt_masks", "params:evaluate"],
+                outputs="evaluate_gallery",
             ),
         ]
     )

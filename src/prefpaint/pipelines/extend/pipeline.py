@@ -10,22 +10,22 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                nodes.gather_pictures,
-                ["prompts", "prompt_images", "params:extend"],
-                "extend_originals",
                 name="gather_pictures",
+                func=nodes.gather_pictures,
+                inputs=["prompts", "prompt_images", "params:extend"],
+                outputs="extend_originals",
             ),
             Node(
-                nodes.extend_pictures,
-                ["aligned_model", "extend_originals", "params:sampling", "params:extend"],
-                "extended_images",
                 name="extend_pictures",
+                func=nodes.extend_pictures,
+                inputs=["aligned_model", "extend_originals", "params:sampling", "params:extend"],
+                outputs="extended_images",
             ),
             Node(
-                nodes.measure_joints,
-                ["aligned_model", "extend_originals", "extended_images", "params:extend"],
-                ["extend_metrics", "extend_figure"],
                 name="measure_joints",
+                func=nodes.measure_joints,
+                inputs=["aligned_model", "extend_originals", "extended_images", "params:extend"],
+                outputs=["extend_metrics", "extend_figure"],
             ),
         ]
     )

@@ -10,24 +10,29 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                nodes.view_photograph,
-                [
-                    "aligned_model",
-                    "photograph_table",
-                    "photographs",
-                    "depth_maps",
-                    "params:sampling",
-                    "params:novel_view",
-                ],
-                "novel_view_frames",
                 name="view_photograph",
+                func=nodes.view_photograph,
+                inputs={
+                    "aligned": "aligned_model",
+                    "regions": "photograph_table",
+                    "photographs": "photographs",
+                    "depth_maps": "depth_maps",
+                    "sampling": "params:sampling",
+                    "config": "params:novel_view",
+                },
+                outputs="novel_view_frames",
             ),
-            Node(nodes.animate, "novel_view_frames", "novel_view_animation", name="animate_views"),
             Node(
-                nodes.compare_stereo,
-                ["base_model", "aligned_model", "params:sampling", "params:novel_view"],
-                ["novel_view_metrics", "novel_view_figure"],
+                name="animate_views",
+                func=nodes.animate,
+                inputs="novel_view_frames",
+                outputs="novel_view_animation",
+            ),
+            Node(
                 name="compare_with_second_view",
+                func=nodes.compare_stereo,
+                inputs=["base_model", "aligned_model", "params:sampling", "params:novel_view"],
+                outputs=["novel_view_metrics", "novel_view_figure"],
             ),
         ]
     )

@@ -1,4 +1,4 @@
-"""Nodes of the `release` pipeline; the work is done in `evaluation.card`."""
+"""Nodes of the `release` pipeline; the work is done in `reporting.model_card`."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from prefpaint.inpainting.config import SamplingConfig
 
 
 def release_model(
+    *,
     base: Any,
     aligned: Any,
     photographs: pd.DataFrame,

@@ -7,24 +7,26 @@ from prefpaint.pipelines.release.nodes import release_model
 
 def create_pipeline() -> Pipeline:
     """Aligned model + everything measured → a folder with a model card."""
-    metrics = ["preferences_metrics", "reward_metrics", "bound_metrics", "align_metrics"]
     return Pipeline(
         [
             Node(
-                release_model,
-                [
-                    "base_model",
-                    "aligned_model",
-                    "photograph_table",
-                    "prompts",
-                    "evaluate_table",
-                    "methods_table",
-                    *metrics,
-                    "params:align",
-                    "params:sampling",
-                ],
-                "release",
                 name="release_model",
+                func=release_model,
+                inputs={
+                    "base": "base_model",
+                    "aligned": "aligned_model",
+                    "photographs": "photograph_table",
+                    "prompts": "prompts",
+                    "table": "evaluate_table",
+                    "methods": "methods_table",
+                    "preferences_metrics": "preferences_metrics",
+                    "reward_metrics": "reward_metrics",
+                    "bound_metrics": "bound_metrics",
+                    "align_metrics": "align_metrics",
+                    "align": "params:align",
+                    "sampling": "params:sampling",
+                },
+                outputs="release",
             )
         ]
     )

@@ -1,0 +1,72 @@
+"""The `report` pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from prefpaint.pipelines.report import nodes
+
+# In the order of the page.
+METRICS = (
+    "evaluate_metrics",
+    "methods_metrics",
+    "learned_metrics",
+    "sanity_metrics",
+    "reward_metrics",
+    "bound_metrics",
+    "align_metrics",
+    "preferences_metrics",
+    "extend_metrics",
+    "novel_view_metrics",
+)
+FIGURES = (
+    "masks_preview",
+    "candidates_preview",
+    "preferences_figure",
+    "reward_figure",
+    "bound_figure",
+    "trust_figure",
+    "align_figure",
+    "evaluate_figure",
+    "methods_figure",
+    "extend_figure",
+    "novel_view_figure",
+)
+
+
+def create_pipeline() -> Pipeline:
+    """Everything that was measured and drawn → one page."""
+    return Pipeline(
+        [
+            Node(
+                name="gather_metrics",
+                func=nodes.gather,
+                inputs={name: name for name in METRICS},
+                outputs="report_metrics",
+            ),
+            Node(
+                name="gather_figures",
+                func=nodes.gather,
+                inputs={name: name for name in FIGURES},
+                outputs="report_figures",
+            ),
+            Node(
+                name="write_report",
+                func=nodes.write_report,
+                inputs={
+                    "table": "evaluate_table",
+                    "methods": "methods_table",
+                    "learned": "learned_table",
+                    "sanity": "sanity_table",
+                    "worlds": "bound_worlds",
+                    "metrics": "report_metrics",
+                    "figures": "report_figures",
+                    "evaluation": "evaluation",
+                    "painted": "evaluation_images",
+                    "images": "prompt_images",
+                    "masks": "prompt_masks",
+                    "taste": "taste",
+                    "config": "params:evaluate",
+                },
+                outputs="report",
+            ),
+        ]
+    )
