@@ -1,5 +1,9 @@
 """Sampling against the stock pipeline, and the laws of seeds and batches."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import torch
 from PIL import Image
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.checkpoint import save_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter, paste_known
 from prefpaint.small_model.build import build_small_pipeline
@@ -100,3 +105,30 @@ def test_a_text_to_image_checkpoint_is_refused(pipe: Any) -> None:
     pipe.unet.register_to_config(in_channels=4)
     with pytest.raises(PrefPaintError, match="4 input channels"):
         Inpainter(pipe, SamplingConfig())
+
+
+def test_the_digest_of_a_checkpoint_is_the_same_in_every_process(pipe: Any, tmp_path: Path) -> None:
+    """The published scheduler files lack keys; diffusers keeps their names as a set."""
+    save_pipeline(pipe, tmp_path)
+    file = tmp_path / "scheduler/scheduler_config.json"
+    lacking = ("prediction_type", "timestep_spacing", "rescale_betas_zero_snr", "sample_max_value", "thresholding")
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({key: config[key] for key in config if key not in lacking}), encoding="utf-8")
+    code = (
+        "from pathlib import Path\n"
+        "from prefpaint.inpainting.checkpoint import load_pipeline\n"
+        "from prefpaint.inpainting.config import SamplingConfig\n"
+        "from prefpaint.inpainting.sampling import painting_digest\n"
+        f"print(painting_digest(load_pipeline(Path({str(tmp_path)!r})), SamplingConfig()))"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1

@@ -64,7 +64,9 @@ def painting_digest(pipe: Any, config: SamplingConfig) -> str:
     The batch and the processes change memory and speed only: a run killed for memory may resume with a smaller batch.
     """
     chain = config.model_dump(mode="json", exclude={"batch", "processes"})
-    return fingerprint(weights_digest(pipe), dict(pipe.scheduler.config), chain)
+    # diffusers lists there the keys that the scheduler's file lacks, in an order that differs between processes.
+    scheduler = {key: value for key, value in pipe.scheduler.config.items() if key != "_use_default_values"}
+    return fingerprint(weights_digest(pipe), scheduler, chain)
 
 
 def paste_known(generated: np.ndarray, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
