@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Each makes the environment it needs.
+# Two commands: `make demo` and `make test`. Each creates the environment it needs.
 
 VENV ?= .venv
 PYTHON := $(shell command -v python3.11 || command -v python3)

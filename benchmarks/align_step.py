@@ -104,7 +104,7 @@ class NotedInpainter(Inpainter):
     def rollout(
         self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], unet: Any = None, hole_only: bool = True
     ) -> Trajectory:
-        """As ever."""
+        """As usual."""
         self.notes.images.append(images)
         self.notes.masks.append(masks)
         self.notes.seeds += seeds
@@ -113,7 +113,7 @@ class NotedInpainter(Inpainter):
         return result
 
     def predict(self, unet: Any, latents: Tensor, index: int | Tensor, condition: Condition) -> Tensor:
-        """As ever; steps that are predicted with gradients are trained ones."""
+        """As usual; steps that are predicted with gradients are trained ones."""
         if torch.is_grad_enabled() and isinstance(index, Tensor):
             self.notes.trained |= set(index.tolist())
         return super().predict(unet, latents, index, condition)
@@ -203,7 +203,7 @@ class Ours:
 class Plain:
     """The published loop: DDPO's, with PrefPaint's reward and γ, and nothing of `prefpaint` in sampling or training.
 
-    Its optimiser steps once per iteration; the published accumulation bug is left out, because gradients are compared.
+    Its optimiser steps once per iteration; the published accumulation bug is omitted, because gradients are compared.
     """
 
     def __init__(self, setup: Setup, pipe: Any, reward: TrustedReward) -> None:
@@ -321,7 +321,7 @@ class Plain:
 
         Args:
             start: what to sample and to train.
-            given: scores to train on instead of the own ones, which are worked out all the same.
+            given: scores to train on instead of its own, which are computed all the same.
             keep: leave the gradient behind.
         """
         micro, count = self.setup.micro_batch, len(start.seeds)
@@ -372,7 +372,7 @@ class Agreement:
 
 
 def release() -> None:
-    """Hand memory of what is no longer used back to the GPU."""
+    """Return memory that is no longer used to the GPU."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -382,7 +382,7 @@ def agreement(setup: Setup) -> Agreement:
     """One iteration both ways from the same weights.
 
     Ours hands its scores to the plain way: a pixel that rounding takes to the next grey level moves a reward by 1e-4 of
-    the rewards' spread, which is no matter of the gradient. Rewards are compared for themselves, on the same images.
+    the rewards' spread, which has nothing to do with the gradient. Rewards are compared separately, on the same images.
     """
     setup = replace(setup, precision="fp32")
     pipe, side = load(setup.model, setup.size_of, setup.quick)
@@ -436,7 +436,7 @@ def measure(way: str, setup: Setup) -> Figures:
     """Time and memory of one way, in a process of its own."""
     prepare_torch(setup.device, setup.threads)
     if setup.device == "cuda" and setup.precision == "bf16":
-        # Kind to the plain way, whose fp32 sampling profits.
+        # Favours the plain way, whose fp32 sampling profits.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     before = _high_water()

@@ -1,4 +1,4 @@
-"""The embedded base on photographs it was not trained on: its bars, beside Telea's fill and the codec alone.
+"""The embedded base on photographs it was not trained on: its goals, with Telea's fill and the codec alone.
 
     python benchmarks/base.py data/01_raw/pretraining/held_out     # the 40 kept out of pretraining
     python benchmarks/base.py                                      # the photographs inside the wheels

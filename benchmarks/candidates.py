@@ -146,7 +146,7 @@ def seconds(work: Callable[[], Any], device: str) -> float:
 
 
 def stock(pipe: Any, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], steps: int) -> np.ndarray:
-    """The stock call on a batch, with the guidance that it uses when none is given; (N, H, W, 3) in [0, 1]."""
+    """The stock call on a batch, with its default guidance; (N, H, W, 3) in [0, 1]."""
     painted = pipe(
         prompt=[""] * len(images),
         image=[Image.fromarray(image) for image in images],

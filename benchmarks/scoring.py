@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure and print; ends with an error when scores differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the batched CLIP tower alone")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the batched CLIP tower only")
     parser.add_argument("--threads", type=int, help="of torch; by default all cores")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: tells that it runs, not how fast")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The rating studio under load: raters at the same time over real HTTP, the server killed meanwhile.
+"""The rating studio under load: many raters at once over real HTTP, while the server is killed repeatedly.
 
     python benchmarks/studio.py                   # SQLite, a folder of its own
     python benchmarks/studio.py postgresql+psycopg://user@host/database
@@ -34,7 +34,7 @@ from tests.studio.project import Client, Server, make_pictures
 
 @dataclass(frozen=True)
 class Crowd:
-    """What a crowd found.
+    """What a crowd of raters measured.
 
     Attributes:
         answered: pages that were acknowledged.
@@ -79,7 +79,7 @@ def _rate(port: int, name: str, seed: int, said: list[_Said], seconds: list[floa
 
 
 def _turn(client: Client, answer: dict[str, Any]) -> tuple[dict[str, Any], float | None]:
-    """Answer, and fetch what the next page shows; the time, or None where the server went away meanwhile."""
+    """Answer, and fetch what the next page shows; the time, or None if the server went away in between."""
     started, calm = time.perf_counter(), True
     try:
         status, body = client.call("POST", "/api/answer", answer)
@@ -97,7 +97,7 @@ def _turn(client: Client, answer: dict[str, Any]) -> tuple[dict[str, Any], float
 def crowd(
     folder: Path, raters: int, prompts: int, kills: int, location: Path | str | None = None, size: int | None = None
 ) -> Crowd:
-    """Let raters rate all prompts at the same time, and kill the server meanwhile.
+    """Let raters rate all prompts at the same time, and kill the server while they do.
 
     Args:
         folder: for pictures, and for the store where `location` gives no other.

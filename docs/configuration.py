@@ -20,7 +20,7 @@ from prefpaint.pipeline_registry import register_pipelines
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/configuration.md"
-# Longer values are looked up where they stand.
+# Longer values are looked up in their file.
 LONGEST = 48
 BOUNDS = {
     "ge": "at least {}",
@@ -94,7 +94,7 @@ def rows(model: type[BaseModel], value: Any, file: str, prefix: str = "", note: 
     Args:
         model: what is described.
         value: an instance of it as configured, or None for its own defaults.
-        file: where its values stand.
+        file: where its values are set.
         prefix: dotted names above.
         note: with which choice the fields are in use.
     """

@@ -3,7 +3,7 @@
     python docs/results.py                        # after `kedro run` or `dvc repro`
     python docs/results.py --held-out ../other    # also the numbers of a clone that ran `kedro run --env=held_out`
 
-Numbers come from data/08_reporting/*_metrics.json, which git keeps. Tables that git does not keep (other seeds, ways
+Numbers come from data/08_reporting/*_metrics.json, which git tracks. Tables that git does not track (other seeds, ways
 of training and aligning, the held-out clone) are copied into docs/tables.json, each with a checksum of what it was
 measured with, and are dropped as soon as that changes. A number that does not exist is "not measured".
 """
@@ -29,7 +29,7 @@ METRICS = (
     *("preferences", "reward", "bound", "align", "extend", "novel_view"),
     *("evaluate", "methods", "learned", "sanity"),
 )
-# Copied tables: their file among the reports, and the file that changes when they are out of date.
+# Copied tables: their file among the reports, and the file whose change makes them out of date.
 COPIED = {
     "seeds": ("seeds.parquet", f"{REPORTS}/evaluate_metrics.json"),
     "ablate_reward": ("ablate_reward.parquet", f"{REPORTS}/reward_metrics.json"),
@@ -37,7 +37,7 @@ COPIED = {
     "held_out": ("", "data/06_models/base/unet/diffusion_pytorch_model.safetensors"),
 }
 
-# A file of the project by its path; None where there is none.
+# A file of the project by its path; None if it does not exist.
 Read = Callable[[str], bytes | None]
 Numbers = Mapping[str, Any]
 Metrics = Mapping[str, Numbers]
@@ -72,7 +72,7 @@ def _with_interval(found: Numbers, key: str, form: Callable[[Any], str]) -> str:
 
 
 def plain(found: Numbers, key: str) -> str:
-    """A number alone."""
+    """A number without an interval."""
     return number(found[key]) if key in found else NOT_MEASURED
 
 
@@ -126,7 +126,7 @@ def split_heads(found: Numbers) -> list[str]:
     return [split + (f", {n} prompts" if (n := found.get(f"{split}_prompts")) else "") for split in SPLITS]
 
 
-# ------------------------------------------------------------------ what there is
+# ------------------------------------------------------------------ reading
 
 
 def from_folder(folder: Path) -> Read:
@@ -137,8 +137,8 @@ def from_folder(folder: Path) -> Read:
 def load(read: Read) -> dict[str, dict[str, Any]]:
     """All metrics by the name of their file.
 
-    An evaluation without the sanity table is of an earlier version, with other photographs and raters: nothing of it
-    is shown.
+    An evaluation without the sanity table is of an earlier version, with other photographs and raters, and is not
+    shown.
     """
     found = {name: read(f"{REPORTS}/{name}_metrics.json") for name in METRICS}
     return {name: json.loads(text) for name, text in found.items() if text} if found["sanity"] else {}
@@ -150,7 +150,7 @@ def digest(content: bytes | None) -> str:
 
 
 def copied(read: Read, name: str) -> Any:
-    """A copied table; None where there is none, or where it was measured with something else."""
+    """A copied table; None if there is none, or if it was measured with something else."""
     content = read(TABLES)
     entry = json.loads(content).get(name) if content else None
     return entry["content"] if entry and entry["beside"] == digest(read(COPIED[name][1])) else None
@@ -173,7 +173,7 @@ def readme_table(metrics: Metrics) -> str:
 
 
 def insert(readme: str, made: str) -> str:
-    """The README with its table exchanged."""
+    """The README with its table replaced."""
     before, rest = readme.split(BEGIN)
     return f"{before}{BEGIN}\n\n{made}\n{END}{rest.split(END)[1]}"
 
@@ -422,7 +422,7 @@ def ablate_reward(metrics: Metrics, read: Read) -> str:
         frozen, variance = f"{100 * row['frozen']:.0f}\N{NO-BREAK SPACE}%", row[f"{judge}_pair_accuracy_variance"]
         cells = [share(row, f"{judge}_pair_accuracy"), number(1e4 * variance), amount(row, f"{judge}_spearman")]
         rows.append([row["objective"], row["head"], frozen, *cells])
-    heads = ("objective", "head", "frozen", "pairs ordered right", "variance over seeds, (% points)²", "Spearman")
+    heads = ("objective", "head", "frozen", "pairs ordered correctly", "variance over seeds, (% points)²", "Spearman")
     return markdown(heads, rows) if rows else NOTHING
 
 
@@ -444,7 +444,7 @@ PAGE = (
     ),
     (
         "The outside judge",
-        "ST-LPIPS, a distance to the hidden original, where one is known. "
+        "By ST-LPIPS, a distance to the hidden original; only prompts that have one count. "
         "[What it can and cannot say](evaluation.md#the-outside-judge).",
         outside_judge,
     ),
@@ -457,12 +457,12 @@ PAGE = (
     ),
     (
         "Scores of other people's models",
-        "Those that have a checkpoint. [How to give one](evaluation.md#scores-of-other-peoples-models).",
+        "Only scores with a checkpoint. [How to set one](evaluation.md#scores-of-other-peoples-models).",
         learned,
     ),
     (
         "Are the simulated raters sane?",
-        "Share of prompts in which the raters, without bias and noise, order two fills as any person would. "
+        "Share of prompts in which the raters, without bias and noise, order two fills as anybody would. "
         "[How this is measured](rating.md#are-the-simulated-raters-sane).",
         sanity,
     ),
@@ -471,8 +471,8 @@ PAGE = (
     ("Trust in the reward", "[What the widths and intervals are](trust.md#how-far-to-believe-it).", trust),
     (
         "Held-out prompts watched during alignment",
-        "Validation prompts, the same noise at every look; intervals are ± 1.96 standard errors. "
-        "[Who watches](aligning.md#reward-hacking-is-watched).",
+        "Validation prompts, with the same noise at every look; intervals are ± 1.96 standard errors. "
+        "[How the watch works](aligning.md#reward-hacking-is-watched).",
         watched,
     ),
     ("Wider pictures", "[How joints are measured](applications.md#wider-pictures).", extend),
@@ -490,7 +490,7 @@ HEAD = """# Results
 
 <!-- Made by `python docs/results.py`; do not edit. -->
 
-What the committed run of the embedded demo measured: 64 px, CPU, one training seed, *simulated* raters. Brackets hold
+What the committed run of the embedded demo measured: 64 px, CPU, one training seed, *simulated* raters. In brackets are
 95 % intervals over prompts; they do not cover another training seed or other photographs. `python docs/results.py`
 makes this page and the README's table from `data/08_reporting/*_metrics.json`.
 """
@@ -523,7 +523,7 @@ def _storable(row: Numbers) -> dict[str, Any]:
 
 
 def collect(root: Path, clone: Path | None) -> dict[str, Any]:
-    """The copied tables: earlier ones, and those whose file is newer than the one they stand beside.
+    """The copied tables: earlier ones, and those whose file is newer than the one it depends on.
 
     Args:
         root: of the project.

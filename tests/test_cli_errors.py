@@ -61,7 +61,7 @@ def test_text_files_renamed_png(project: Project, tmp_path: Path) -> None:
     assert "none of the 2 image files" in sentence(project.run("run", "--pipeline=masks"))
 
 
-def test_odd_files_are_left_out_by_name_and_the_rest_is_used(project: Project, tmp_path: Path) -> None:
+def test_odd_files_are_skipped_by_name_and_the_rest_is_used(project: Project, tmp_path: Path) -> None:
     folder = photographs(tmp_path / "mine")
     Image.new("RGB", (1, 1)).save(folder / "one.png")
     Image.new("RGB", (30_000, 700), (9, 9, 9)).save(folder / "wide.png")
@@ -70,8 +70,8 @@ def test_odd_files_are_left_out_by_name_and_the_rest_is_used(project: Project, t
     project.set(photographs={"folder": str(folder)})
     done = project.run("run", "--pipeline=masks", "--to-nodes=divide_photographs_into_splits")
     assert done.returncode == 0, done.stderr
-    left_out = [line for line in done.stderr.splitlines() if line.startswith("left out ")]
-    assert len(left_out) == 2 and "cut.jpg" in left_out[0] and "one.png: 1x1 pixels" in left_out[1]
+    skipped = [line for line in done.stderr.splitlines() if line.startswith("skipped ")]
+    assert len(skipped) == 2 and "cut.jpg" in skipped[0] and "one.png: 1x1 pixels" in skipped[1]
 
     project.set(photographs={"on_unreadable": "stop", "longest_side": 512})
     assert "cut.jpg: cannot be read" in sentence(project.run("run", "--pipeline=masks"))

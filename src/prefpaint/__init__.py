@@ -2,8 +2,8 @@
 
 import os
 
-# Nothing phones home, whatever the libraries' own defaults are. diffusers and transformers keep advice (to install
-# torchvision, among others) to themselves. Whoever sets one of these keeps what they set.
+# Nothing phones home, whatever the libraries' own defaults are. diffusers and transformers keep their advice (such as
+# to install torchvision) to themselves. A variable that is already set keeps its value.
 for _name, _value in {
     "DIFFUSERS_VERBOSITY": "error",
     "DO_NOT_TRACK": "1",

@@ -28,7 +28,7 @@ def rank() -> int:
 
 
 def processes() -> int:
-    """How many there are."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -47,10 +47,10 @@ def device() -> "torch.device":
 
 
 def _join(meeting: str | None = None) -> None:
-    """Be part of the process group.
+    """Join the process group.
 
     Args:
-        meeting: where the processes find each other; None as torchrun's environment says.
+        meeting: where the processes find each other; None: as torchrun's environment says.
     """
     import torch
 
@@ -66,7 +66,7 @@ def _join(meeting: str | None = None) -> None:
 
 
 def barrier() -> None:
-    """Return when all processes are here."""
+    """Return when all processes have arrived."""
     gather(None)
 
 
@@ -123,7 +123,7 @@ def launch(work: Callable[[], Any], count: int, title: str) -> None:
 
     if torch.cuda.is_available() and count > torch.cuda.device_count():
         raise PrefPaintError(
-            f"{title}: {count} processes are asked for but there are {torch.cuda.device_count()} GPUs; lower processes"
+            f"{title}: {count} processes are requested, but there are {torch.cuda.device_count()} GPUs; lower processes"
         )
     with tempfile.TemporaryDirectory() as folder:
         task = Path(folder) / "task"

@@ -5,15 +5,15 @@ from contextlib import contextmanager
 
 
 class PrefPaintError(Exception):
-    """Something the user can mend: one sentence naming the file, row or key and what to do.
+    """Something the user can fix: one sentence naming the file, row or key and what to do.
 
-    The command line prints the message alone, without a traceback.
+    The command line prints only the message, without a traceback.
     """
 
 
 @contextmanager
 def within_memory(advice: str) -> Iterator[None]:
-    """Turn torch's errors for want of memory into a sentence.
+    """Turn torch's out-of-memory errors into one sentence.
 
     Args:
         advice: what to do about it, naming the knob.
@@ -33,14 +33,14 @@ def within_memory(advice: str) -> Iterator[None]:
 
 @contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Name the extra of this package that brings a library which is missing.
+    """Name the extra of this package that installs a missing library.
 
     Args:
         extra: its name in pyproject.toml.
         what: what needs it, as a user calls it.
 
     Raises:
-        PrefPaintError: an import in the block found a library missing.
+        PrefPaintError: a library that the block imports is missing.
     """
     try:
         yield

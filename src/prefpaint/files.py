@@ -73,7 +73,7 @@ def save_state(state: dict[str, Any], path: Path) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What `save_state` wrote, or None where there is nothing yet. Never runs code from the file.
+    """What `save_state` wrote, or None if nothing was written yet. Never runs code from the file.
 
     Raises:
         PrefPaintError: the file is not such a state.

@@ -1,4 +1,4 @@
-"""Kedro hooks: mistakes are met before anything runs, and progress is shown node by node."""
+"""Kedro hooks: mistakes are caught before anything runs, and progress is shown node by node."""
 
 import logging
 import time

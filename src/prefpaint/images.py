@@ -30,7 +30,7 @@ class ImageFolder(Mapping[str, np.ndarray]):
         self.path, self.masks = Path(path), masks
 
     def file(self, key: str) -> Path:
-        """Where an image lies, whether or not it exists."""
+        """Path of an image, whether or not it exists."""
         return self.path / f"{key}.png"
 
     def __getitem__(self, key: str) -> np.ndarray:
@@ -79,7 +79,7 @@ class ImageFolder(Mapping[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class ImageWork:
-    """Images to be made, lazily: the dataset that saves them asks only for those it lacks.
+    """Images to be made, lazily: the dataset that saves them requests only those it lacks.
 
     Attributes:
         fingerprint: of everything the images depend on; when it differs, earlier images are thrown away. Where
@@ -111,7 +111,7 @@ def complete_folder(folder: ImageFolder, work: ImageWork) -> None:
         _prepare(folder, work)
     distributed.barrier()
     missing = [key for key in work.keys if key not in folder]
-    distributed.barrier()  # All have looked before any writes.
+    distributed.barrier()  # All processes have looked before any of them writes.
     mine = distributed.share(missing)
     if mine:
         for key, image in work.produce(mine):

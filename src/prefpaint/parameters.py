@@ -1,4 +1,4 @@
-"""Parameters checked against their models, every mistake said in one sentence that names the right keys."""
+"""Parameters checked against their models; every mistake is one sentence that names the right keys."""
 
 import types
 import typing

@@ -21,7 +21,7 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and five that are run by name alone.
+    """The stages in their order, all of them together, and five that run only when named.
 
     `pretrain` makes the embedded base model and `judge` what the simulated raters share, `seeds` repeats the training
     from other seeds, `ablate_reward` and `ablate_align` compare ways to train the reward model and to align.

@@ -46,7 +46,7 @@ def check_free(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise PrefPaintError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); give another --port or --host"
+            f"cannot listen on {host}:{port} ({error.strerror}); give another --port or --host"
         ) from error
 
 
@@ -142,7 +142,7 @@ def run(app: FastAPI, host: str, port: int, behind_proxy: bool = False) -> None:
         port=port,
         log_level="warning",
         server_header=False,
-        # Who a request comes from is the proxy's to say where there is one, and nobody's else.
+        # Where there is a proxy, it alone says who a request comes from.
         proxy_headers=behind_proxy,
         forwarded_allow_ips="127.0.0.1",
     )

@@ -69,7 +69,7 @@ def test_a_wrong_mode_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="mode") as caught:
         AlignConfig.model_validate(wrong)
     if isinstance(wrong["mode"], str):
-        assert "is one of default, published, dpo" in str(caught.value)
+        assert "must be one of default, published, dpo" in str(caught.value)
 
 
 def test_gamma_is_a_parameter_of_its_own() -> None:

@@ -194,12 +194,12 @@ def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path: Path) -
     process.start()
     process.join()
     kept = {file: file.read_bytes() for file in (tmp_path / "workspace").iterdir()}
-    with pytest.raises(PrefPaintError, match=r"unfinished run .*align\.lr is 0\.001 there and 0\.002 now"):
+    with pytest.raises(PrefPaintError, match=r"unfinished run .*align\.lr was 0\.001 and is now 0\.002"):
         run(tmp_path, with_(lr=2e-3), watched=True)
     assert {file: file.read_bytes() for file in (tmp_path / "workspace").iterdir()} == kept
     other = make(tmp_path, watched=True)
     other.aligner.inputs = {"gamma": {"kind": "static"}}
-    with pytest.raises(PrefPaintError, match=r'unfinished run .*gamma\.kind is null there and "static" now'):
+    with pytest.raises(PrefPaintError, match=r'unfinished run .*gamma\.kind was null and is now "static"'):
         other.aligner.run(tmp_path / "workspace")
     # Memory may be traded for speed halfway.
     assert len(run(tmp_path, with_(micro_batch=5), watched=True).history) == CONFIG.iterations

@@ -172,7 +172,7 @@ def test_an_aspect_instead_of_a_width(inpainter: Inpainter) -> None:
 
 
 def test_what_cannot_be_done_is_one_sentence(inpainter: Inpainter) -> None:
-    with pytest.raises(PrefPaintError, match=r"extend\.width: asks for 32 columns, and the picture has 32 already"):
+    with pytest.raises(PrefPaintError, match=r"extend\.width: gives 32 columns, but the picture already has 32"):
         extend(inpainter, np.zeros((1, 32, 32, 3), np.uint8), [1], ExtendConfig(width=32, aspect=None))
     with pytest.raises(PrefPaintError, match="4 x 32 px cannot be extended"):
         extend(inpainter, np.zeros((1, 32, 4, 3), np.uint8), [1], ExtendConfig())
@@ -232,7 +232,7 @@ def test_own_pictures_of_any_size(inpainter: Inpainter, tmp_path: Path, caplog: 
     config = ExtendConfig(aspect=3)
     extended = ImageFolder(tmp_path / "extended")
     complete_folder(extended, extend_work(inpainter.original, originals, inpainter.config, config))
-    assert "wide: extend.aspect: asks for 60 columns, and the picture has 200 already" in caplog.text
+    assert "wide: extend.aspect: gives 60 columns, but the picture already has 200" in caplog.text
     assert sorted(extended.size(name) for name in extended) == [(72, 24), (96, 32), (180, 60)]
     found = find_joints(originals, extended, 32, config)
     metrics = extend_metrics([visible for _, visible in found.values()])
@@ -281,7 +281,7 @@ def test_one_more_picture_leaves_the_others(inpainter: Inpainter, tmp_path: Path
 def test_a_folder_that_cannot_be_widened(inpainter: Inpainter, tmp_path: Path) -> None:
     with pytest.raises(PrefPaintError, match=r"extend\.folder: .*nowhere is not a folder"):
         originals_work(PROMPTS, ImageFolder(tmp_path), ExtendConfig(folder=tmp_path / "nowhere"))
-    with pytest.raises(PrefPaintError, match=r"none of 4 pictures can be widened; \w+: extend\.aspect: asks for"):
+    with pytest.raises(PrefPaintError, match=r"none of 4 pictures can be widened; \w+: extend\.aspect: gives"):
         extend_work(inpainter.original, own_pictures(tmp_path), inpainter.config, ExtendConfig(aspect=0.5))
     with pytest.raises(PrefPaintError, match=r"extend\.folder: no picture in .* can be read"):
         extend_work(

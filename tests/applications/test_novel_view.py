@@ -145,7 +145,7 @@ def test_killed_views_go_on_to_the_same_frames(inpainter: Inpainter, tmp_path: P
 @pytest.mark.parametrize(
     ("depth", "message"),
     [
-        (np.ones((8, 8)), "depth is 8 x 8 px, the picture 32 x 32"),
+        (np.ones((8, 8)), "depth is 8 x 8 px, but the picture 32 x 32"),
         (np.zeros((32, 32)), "not above 0"),
         (np.full((32, 32), np.nan), "not above 0"),
     ],
@@ -168,7 +168,7 @@ def test_the_pipeline(project: Project) -> None:
     (project.path / "data/06_models/base").rename(aligned)
     aligned.with_name("base").symlink_to(aligned)
     project.set(novel_view={"frames": 5, "crops": 3, "resamples": 100, "photograph": "nobody"})
-    assert "novel_view.photograph: there is no nobody; there are astronaut" in sentence(
+    assert "novel_view.photograph: nobody was not found; choose from astronaut" in sentence(
         project.run("run", "--pipeline=novel_view")
     )
     project.set(novel_view={"photograph": "motorcycle"})

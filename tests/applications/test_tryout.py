@@ -75,10 +75,10 @@ def test_both_models_fill_the_hole_and_keep_the_rest(painter: Painter, kind: str
 @pytest.mark.parametrize(
     ("picture_bytes", "mask", "message"),
     [
-        (b"dear diary", encoded(right_half()), "the picture is no PNG"),
-        (encoded(picture())[:200], encoded(right_half()), "the picture is no PNG"),
-        (encoded(picture(), "BMP"), encoded(right_half()), "the picture is no PNG"),
-        (encoded(picture()), b"", "the mask is no PNG"),
+        (b"dear diary", encoded(right_half()), "the picture is not a PNG"),
+        (encoded(picture())[:200], encoded(right_half()), "the picture is not a PNG"),
+        (encoded(picture(), "BMP"), encoded(right_half()), "the picture is not a PNG"),
+        (encoded(picture()), b"", "the mask is not a PNG"),
         (encoded(picture()), encoded(np.zeros((60, 90), np.uint8)), "the mask has no hole"),
         (encoded(picture()), encoded(np.full((60, 90), 255, np.uint8)), "the mask covers everything"),
     ],
@@ -112,7 +112,7 @@ def test_a_session(painter: Painter) -> None:
     assert [one["name"] for one in found["fills"]] == ["base", "aligned"]
     assert found["shown"].startswith("data:image/png;base64,")
     answer = client.post("/api/fill", json=body(picture="AAAA"))
-    assert answer.status_code == 422 and "is no PNG" in answer.json()["detail"]
+    assert answer.status_code == 422 and "is not a PNG" in answer.json()["detail"]
 
 
 def test_elsewhere_than_on_loopback_a_token_is_needed(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:

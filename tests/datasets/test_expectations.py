@@ -134,7 +134,7 @@ def test_broken_tables_are_refused(name: str, broken: pd.DataFrame, message: str
 
 def test_further_broken_rules_are_counted() -> None:
     broken = changed(changed(ratings(), 0, "structure", 8), 0, "overall", -1)
-    with pytest.raises(PrefPaintError, match=r"structure=8.*; 1 more rules are broken; nothing was saved"):
+    with pytest.raises(PrefPaintError, match=r"structure=8.*; 1 more rule is broken; nothing was saved"):
         check(broken, read_suite(RULES / "ratings.yml"))
 
 
@@ -200,10 +200,10 @@ def test_tables_and_files_that_belong_together_pass(tmp_path: Path, caplog: pyte
         ("two candidates", "every prompt has its three candidates"),
         ("held-out prompt", "prompts kept for evaluation (seen, unseen) get no candidates"),
         ("two splits", "no prompt is in two splits"),
-        ("file gone", "every candidate's image is there with its recorded checksum"),
+        ("file gone", "every candidate's image exists with its recorded checksum"),
         ("file changed", "first candidate_id=train_00000_1, prompt_id=train_00000, file_sha256="),
-        ("mask changed", "every prompt's mask is there with its recorded checksum"),
-        ("image gone", "every prompt's image is there with its recorded checksum"),
+        ("mask changed", "every prompt's mask exists with its recorded checksum"),
+        ("image gone", "every prompt's image exists with its recorded checksum"),
     ],
 )
 def test_tables_and_files_that_do_not_belong_together(tmp_path: Path, fault: str, message: str) -> None:

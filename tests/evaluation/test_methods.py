@@ -37,7 +37,7 @@ def test_a_duel_by_hand() -> None:
     # Best of two: 3 against (2, 3) is ¾, 2 against (1, 2) is ¾.
     assert duel(ours, ours, 2, theirs).tolist() == [0.75]
     fixed = {"A": np.array([[2.5]]), "B": np.array([[2.5]])}
-    assert duel(fixed, fixed, 1, theirs).tolist() == [0.75], "a method without chance has one sample"
+    assert duel(fixed, fixed, 1, theirs).tolist() == [0.75], "a deterministic method has one sample"
 
 
 def test_everybody_against_everybody() -> None:
@@ -124,11 +124,11 @@ def test_an_empty_pattern_has_no_rows_and_is_said(caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize("summary", [compare_methods, measure])
 def test_samples_that_are_not_there(summary: Callable[[pd.DataFrame, EvaluateConfig], pd.DataFrame]) -> None:
     samples = judged(1.0, CONFIG)
-    with pytest.raises(PrefPaintError, match=r"evaluate\.best_of: asks for the best of 10, but base has 3 samples"):
+    with pytest.raises(PrefPaintError, match=r"evaluate\.best_of: needs the best of 10, but base has 3 samples"):
         summary(samples, EvaluateConfig(best_of=(1, 10), resamples=100))
-    with pytest.raises(PrefPaintError, match=r"evaluate\.splits: asks for unseen, but no sample"):
+    with pytest.raises(PrefPaintError, match=r"evaluate\.splits: names unseen, but none of its samples"):
         summary(samples[samples["split"] == "seen"], CONFIG)
-    with pytest.raises(PrefPaintError, match=r"evaluate\.methods: asks for telea, but no sample"):
+    with pytest.raises(PrefPaintError, match=r"evaluate\.methods: names telea, but none of its samples"):
         summary(samples[samples["method"] != "telea"], CONFIG)
 
 
@@ -270,8 +270,8 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
         ({"telea_low": {"kind": "telea"}}, "reads like a part of a metric"),
         ({"telea_s3": {"kind": "telea"}}, "reads like a part of a metric"),
         ({"a_against_b": {"kind": "telea"}}, "reads like a part of a metric"),
-        ({"mine": {"kind": "checkpoint"}}, "checkpoint is given when"),
-        ({"mine": {"kind": "telea", "checkpoint": "x"}}, "checkpoint is given when"),
+        ({"mine": {"kind": "checkpoint"}}, "set checkpoint if, and only if"),
+        ({"mine": {"kind": "telea", "checkpoint": "x"}}, "set checkpoint if, and only if"),
         ({"mine": {"kind": "photoshop"}}, "kind"),
         (
             {"mine": {"kind": "checkpoint", "checkpoint": "/not/there"}},

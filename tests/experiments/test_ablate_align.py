@@ -57,7 +57,7 @@ def test_variants_start_from_their_mode_the_shared_knobs_and_the_projects_gamma(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"baseline": "c"}, "c is none of the variants a, b"),
+        ({"baseline": "c"}, "c is not one of the variants a, b"),
         ({"variants": {"a": {"lrr": 1.0}}}, "lrr"),
         ({"variants": {"a": {"gamma": {"kinds": "static"}}}}, "kinds"),
         ({"variants": {"a": {"gamma": 3}}}, "valid dictionary"),

@@ -220,7 +220,7 @@ def test_a_file_that_is_no_image_is_named_and_left_out(tmp_path: Path, caplog: p
 
 def test_a_missing_package_without_apt_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_tools(monkeypatch)
-    with pytest.raises(PrefPaintError, match=r"^a-data: there is no a-data_\*\.deb in .* no apt-get .* put the file"):
+    with pytest.raises(PrefPaintError, match=r"^a-data: no a-data_\*\.deb was found in .* no apt-get .* put the file"):
         download_photographs(tmp_path / "out", tmp_path / "packages", 40, LISTED)
 
 
@@ -289,7 +289,7 @@ def test_the_command_ends_with_a_count(packages: Path, tmp_path: Path, monkeypat
     out = tmp_path / "out"
     done = CliRunner().invoke(download, [str(out), "--packages", str(packages), "--shortest-side", "40"])
     assert done.exit_code == 0
-    said = "1 photographs to train on, 1 for validation, 1 held out; 0 of the list are missing"
+    said = "1 photographs to train on, 1 for validation, 1 held out; 0 listed ones are missing"
     assert f"{out}: {said}" in done.output
 
 
@@ -400,7 +400,7 @@ def test_the_lists_splits_are_those_of_the_function() -> None:
     ("line", "sentence"),
     [
         ("x.jpg,p,a/b,CC0,,,tests", "row 1: split is 'tests'"),
-        ("../x.jpg,p,a/b,CC0,,,train", "row 1: '../x.jpg' is no plain file name"),
+        ("../x.jpg,p,a/b,CC0,,,train", "row 1: '../x.jpg' is not a plain file name"),
         ("x.jpg,p,a/b", "row 1: has no licence"),
     ],
 )

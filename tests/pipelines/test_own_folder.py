@@ -127,7 +127,7 @@ def test_an_own_photograph_is_chosen_by_its_name(finished: tuple[Project, list[s
     for name in names:
         assert choose_photograph(regions, depths, name) == photograph_key(name)
     assert choose_photograph(regions, depths, None) == photograph_key(min(names))
-    with pytest.raises(PrefPaintError, match=r"there is no brief\.png; there are .*Grüße"):
+    with pytest.raises(PrefPaintError, match=r"brief\.png was not found; choose from .*Grüße"):
         choose_photograph(regions, depths, "brief.png")
 
 

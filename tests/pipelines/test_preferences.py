@@ -198,9 +198,9 @@ def test_comparisons_alone_become_scores(catalog: DataCatalog) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("changed picture", "every candidate's image is there with its recorded checksum"),
+        ("changed picture", "every candidate's image exists with its recorded checksum"),
         ("equal ratings", "have the score 5.00, so there is no preference to learn"),
-        ("other pictures", "the rating store holds ratings of other candidates alone"),
+        ("other pictures", "the rating store holds only ratings of other candidates"),
         ("damaged store", "ratings.sqlite: the rating store cannot be used (file is not a database)"),
     ],
 )

@@ -85,7 +85,7 @@ def test_a_spreadsheets_byte_order_mark_and_whole_floats_are_no_obstacle(tmp_pat
         (["train_00000_0,ann,good,1,1,2026-01-31"], "line 3: structure is good; ratings"),
         (["train_00000_0,ann,,1,1,2026-01-31"], "line 3: structure is empty; ratings"),
         (["", "train_00009_0,ann,1,1,1,2026-01-31"], "line 4: candidate train_00009_0 is unknown"),
-        ([GOOD[0]], "line 3: rater ann has rated candidate train_00000_1 before"),
+        ([GOOD[0]], "line 3: rater ann has already rated candidate train_00000_1"),
         (["train_00000_0,ann,1,1,1,yesterday"], "line 3: rated_at is yesterday; write times like"),
         (["train_00000_0,ann,1,1,1,"], "line 3: rated_at is empty"),
         (["train_00000_0,,1,1,1,2026-01-31"], "line 3: rater is empty"),
@@ -104,7 +104,7 @@ def test_a_rating_of_another_picture_is_none_of_this_one(tmp_path: Path) -> None
     lines = (HEADER + ",sha256", GOOD[0] + ",sum 0 1", GOOD[1] + ",another sum")
     found = read_preferences(write(tmp_path, *lines), KNOWN)
     assert found.ratings["candidate_id"].tolist() == ["train_00000_1"]
-    assert reasons(found)[0].startswith("line 3: candidate train_00000_0 was made anew since")
+    assert reasons(found)[0].startswith("line 3: candidate train_00000_0 has since been regenerated")
 
 
 def test_an_open_quotation_mark_is_named_where_it_stands(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_files_of_another_kind(tmp_path: Path, name: str, content: bytes, messag
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(PrefPaintError, match=r"nowhere\.csv is not there"):
+    with pytest.raises(PrefPaintError, match=r"nowhere\.csv was not found"):
         read_preferences(tmp_path / "nowhere.csv", KNOWN)
 
 
@@ -262,7 +262,7 @@ def test_the_labelling_configuration_names_what_the_tasks_and_the_import_name(tm
     files = {path.name for path in (tmp_path / "out/images").iterdir()}
     named = {data[key].removeprefix("/data/") for task in tasks for data in [task["data"]] for key in used - {"scale"}}
     assert files == named
-    with pytest.raises(PrefPaintError, match="is there already; name a new folder"):
+    with pytest.raises(PrefPaintError, match="already exists; name a new folder"):
         label_studio_folder(tmp_path / "out", KNOWN, lambda name: picture, "/data/")
 
 

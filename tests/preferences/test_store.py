@@ -108,7 +108,7 @@ def test_ratings_of_pictures_that_have_changed_are_left_out_and_kept(
     ratings, comparisons = found
     assert ratings["candidate_id"].tolist() == ["a"] and list(ratings) == list(RATING_COLUMNS)
     assert comparisons.empty and list(comparisons) == list(COMPARISON_COLUMNS)
-    assert "2 of 3 ratings are of pictures that are no longer there" in caplog.text and "(first b)" in caplog.text
+    assert "2 of 3 ratings are of pictures that no longer exist" in caplog.text and "(first b)" in caplog.text
     assert len(store.ratings()) == 3
     store.close()
 

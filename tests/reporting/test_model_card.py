@@ -111,7 +111,7 @@ def test_a_reward_is_said_to_be_raised_only_where_it_was() -> None:
     raised = model_card(facts(), "")
     for card, here, elsewhere in ((raised, 1, 0), (direct, 0, 1)):
         assert card.count("the model was\naligned to raise it") == card.count("can be exploited") == here
-        assert card.count("training did not raise it") == card.count("no independent judge") == elsewhere
+        assert card.count("training did not raise it") == card.count("not an independent judge") == elsewhere
 
 
 def test_what_must_not_be_hidden_is_said() -> None:

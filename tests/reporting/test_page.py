@@ -390,7 +390,7 @@ def test_what_the_watch_saw_is_told() -> None:
     metrics |= {"watch_referee_gain": 0.25, "watch_referee_gain_error": 0.125, "watch_hacked_by_referee": 0}
     metrics |= {"watch_reward_gain": 0.5, "watch_reward_gain_error": 0.125}
     kept, drift = watch_sentences(metrics)
-    assert "after iteration 24 of 28" in kept and "stopped early" in kept
+    assert "after iteration 24 of 28" in kept and "stopped alignment early" in kept
     assert "+0.250 ± 0.125 by the referee" in kept and "noiseless" not in kept
     assert drift.startswith("No other judge") and "brightness +0.125" in drift
     raised = watch_sentences({**metrics, "watch_hacked_by_referee": 1})[1]

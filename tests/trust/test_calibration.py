@@ -116,7 +116,7 @@ def test_a_handful_of_prompts_cannot_open_the_gate() -> None:
     train, validation = (Embedded.of(embeddings, scores, split) for split in ("train", "validation"))
     few = Embedded(validation.z, validation.reward, validation.score, ["p"] * len(validation.score))
     trust = judge(fit_trust(train, few, CONFIG), few, GAMMA, CONFIG)
-    assert trust.reasons[0] == "1 rated validation prompts cannot tell, 10 are needed"
+    assert trust.reasons[0] == "1 rated validation prompts are too few to tell; 10 are needed"
 
 
 def test_equal_errors_are_no_information() -> None:

@@ -17,9 +17,9 @@ class Checkpoints:
     """Checkpoints of a run, written by the main process and read by all.
 
     Args:
-        folder: of the run; made when there is none. What another, finished run left in it is removed.
-        identity: what the weights depend on, as nested JSON; the last state is only gone on from when it is the same.
-        keep_last: checkpoints kept.
+        folder: of the run; created if it does not exist. What another, finished run left in it is removed.
+        identity: what the weights depend on, as nested JSON; a run resumes only from a state with the same identity.
+        keep_last: how many checkpoints are kept.
 
     Raises:
         PrefPaintError: the folder holds an unfinished run of another identity.
@@ -35,7 +35,7 @@ class Checkpoints:
             raise PrefPaintError(
                 f"{folder}: holds an unfinished run of another configuration "
                 f"({_difference(there['identity'], self.identity)}); set it back "
-                "to go on with that run, or remove the folder to start afresh"
+                "to resume that run, or remove the folder to start afresh"
             )
         if distributed.is_main():
             for half in folder.glob(".*.tmp"):
@@ -67,7 +67,7 @@ class Checkpoints:
 
     def restart(self) -> None:
         """Remove every state and the best weights."""
-        distributed.barrier()  # All have read them.
+        distributed.barrier()  # By now every process has read them.
         if distributed.is_main():
             self._clear()
         distributed.barrier()
@@ -106,7 +106,7 @@ def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The first values that differ, as a phrase."""
     old, new = _flat(there), _flat(here)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    phrases = [f"{key} is {_short(old.get(key))} there and {_short(new.get(key))} now" for key in keys[:3]]
+    phrases = [f"{key} was {_short(old.get(key))} and is now {_short(new.get(key))}" for key in keys[:3]]
     return "; ".join(phrases) + ("" if len(keys) <= 3 else f"; and {len(keys) - 3} more")
 
 

@@ -9,7 +9,7 @@ from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
 
-# What a mode's knobs are where they are not given; what it does stands under the same name in `modes.MODES`.
+# Values of a mode's knobs where they are not set; what the mode does is under the same name in `modes.MODES`.
 PRESETS: dict[str, dict[str, Any]] = {
     # Group advantages, few steps, chosen on the embedded model: the values that the fields below declare.
     "default": {},
@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given over what is preset, at every depth, so that one nested knob does not take its neighbours away.
+    """Merge given values over presets, at every depth, so that setting one nested knob does not drop its neighbours.
 
     Args:
         preset: plain values and mappings; left as it is.
@@ -54,29 +54,29 @@ def over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 class LoraConfig(Config):
     """A low-rank adapter in the attention layers instead of all weights (peft)."""
 
-    rank: int = Field(16, ge=1, description="Of each adapter; its memory is proportional.")
+    rank: int = Field(16, ge=1, description="Rank of each adapter; its memory is proportional.")
     alpha: int = Field(16, ge=1, description="The adapter's output is scaled by alpha / rank.")
 
 
 class AlignConfig(Config):
-    """The `align` pipeline. A knob that is not given has its mode's value (`PRESETS`)."""
+    """The `align` pipeline. A knob that is not set takes its mode's value (`PRESETS`)."""
 
     mode: str = Field(
         "default",
         description="default: DDPO with group advantages; published: DDPO as published; dpo: Diffusion-DPO on the "
         "ratings themselves.",
     )
-    seed: int = Field(0, ge=0, description="Of the order of prompts, the sampling noise and the trained steps.")
+    seed: int = Field(0, ge=0, description="Seed of the order of prompts, the sampling noise and the trained steps.")
     iterations: int = Field(
         14,
         ge=1,
-        description="Rounds of sampling and updating (dpo: of one update); time is proportional. May be raised "
-        "afterwards: a finished run goes on.",
+        description="Rounds of sampling and updating (dpo: one update each); time is proportional. May be raised "
+        "afterwards: a finished run then continues.",
     )
     tune: Literal["full", "lora"] = Field(
         "full",
-        description="All weights, or an adapter: no copy of the base and little optimiser memory. It wants a learning "
-        "rate some ten times higher.",
+        description="full: all weights; lora: an adapter, which takes no copy of the base and little optimiser memory, "
+        "and needs a learning rate about ten times higher.",
     )
     lora: LoraConfig = LoraConfig()
     lr: float = Field(1e-4, gt=0, description="AdamW's learning rate, constant throughout.")
@@ -89,24 +89,24 @@ class AlignConfig(Config):
         ge=0,
         lt=1,
         description="Decay of the moving average of the policy's weights over iterations; the average is what is "
-        "kept. It takes the noise of the last updates out; 0 keeps the last weights, as published.",
+        "kept. It averages out the noise of the last updates; 0 keeps the last weights, as published.",
     )
     hole_only: bool = Field(
-        True, description="Log-probabilities and errors over the hole's latents, or over all latents as published."
+        True, description="Log-probabilities and errors over the hole's latents only; false: over all, as published."
     )
     watch: WatchConfig = WatchConfig()
 
-    # Of the two DDPO modes.
-    prompts: int = Field(32, ge=1, description="Prompts per iteration, of all processes together.")
+    # For the two DDPO modes.
+    prompts: int = Field(32, ge=1, description="Prompts per iteration, over all processes.")
     candidates: int = Field(
         8, ge=1, description="Samples of each prompt per iteration. Group advantages compare them with each other."
     )
     advantage: Literal["group", "batch"] = Field(
         "group",
-        description="Reward minus the mean of its prompt's samples (image difficulty cancels), or normalised over "
-        "the whole batch as published.",
+        description="group: reward minus the mean of its prompt's samples (image difficulty cancels); batch: reward "
+        "normalised over the whole batch, as published.",
     )
-    advantage_clip: float = Field(5.0, gt=0, description="Advantages are cut to ± this.")
+    advantage_clip: float = Field(5.0, gt=0, description="Advantages are clipped to ± this.")
     steps: int = Field(5, ge=2, description="DDIM steps of the sampled chains.")
     trained_steps: int = Field(2, ge=1, description="Random steps of each chain that are trained on.")
     least_sigma: float = Field(
@@ -120,7 +120,7 @@ class AlignConfig(Config):
         ge=1,
         description="Optimiser steps per iteration; the samples are divided among them. With 1, the value of every "
         "mode, the policy that learns is the one that sampled: all probability ratios are 1, up to rounding, and "
-        "`clip` has nothing to do.",
+        "`clip` has no effect.",
     )
     clip: float = Field(
         1e-3,
@@ -132,7 +132,7 @@ class AlignConfig(Config):
         0.0, ge=0, description="Weight of the KL divergence to the base; above 0 costs one more UNet pass per step."
     )
 
-    dpo: DPOConfig = Field(DPOConfig(), description="Of mode dpo.")
+    dpo: DPOConfig = Field(DPOConfig(), description="For mode dpo.")
 
     # Memory, speed and bookkeeping: never the result.
     micro_batch: int = Field(128, ge=1, description="Images per UNet call.")
@@ -143,27 +143,27 @@ class AlignConfig(Config):
         1, ge=1, description="Processes started on this machine, one per GPU; ignored under an outer torchrun."
     )
     checkpoint_every: int = Field(1, ge=1, description="Iterations between checkpoints; a kill loses at most these.")
-    keep_last: int = Field(2, ge=1, description="Checkpoints kept, besides the best weights so far.")
+    keep_last: int = Field(2, ge=1, description="Checkpoints kept, in addition to the best weights so far.")
     trackers: tuple[str, ...] = Field(
         ("tensorboard",),
-        description="Experiment trackers, by accelerate's names. Others than tensorboard may go online.",
+        description="Experiment trackers, by accelerate's names. Trackers other than tensorboard may send data online.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, given: Any) -> Any:
-        """Let the mode decide what is not given."""
+        """Let the mode decide what is not set."""
         if not isinstance(given, dict):
             return given
         mode = given.get("mode", "default")
-        # Anything else than a string is no mode; the field's own check says so.
+        # Anything but a string is not a mode; the field's own check says so.
         return over(PRESETS.get(mode, {}) if isinstance(mode, str) else {}, given)
 
     @field_validator("mode")
     @classmethod
     def _known(cls, mode: str) -> str:
         if mode not in PRESETS:
-            raise ValueError(f"is one of {', '.join(PRESETS)}")
+            raise ValueError(f"must be one of {', '.join(PRESETS)}")
         return mode
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ class AlignConfig(Config):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What the weights after some iteration depend on: everything but memory, speed, bookkeeping and how many."""
+        """What the weights after an iteration depend on: everything but memory, speed, bookkeeping and `iterations`."""
         bookkeeping = {
             *("iterations", "micro_batch", "gradient_checkpointing"),
             *("processes", "checkpoint_every", "keep_last", "trackers"),

@@ -26,7 +26,7 @@ from prefpaint.inpainting.sampling import Inpainter, Trajectory
 
 @dataclass(frozen=True)
 class Rollout:
-    """This process's samples of one iteration, n of all N, and what training needs of them.
+    """This process's samples of one iteration, n of all N, and what training needs from them.
 
     Attributes:
         chain: n trajectories.
@@ -46,10 +46,10 @@ class PolicyGradient:
     """DDPO: sample fills, score them, and make the better ones likelier.
 
     Args:
-        inpainter: samples.
+        inpainter: draws the samples.
         scorer: gives rewards and trust weights.
-        prompts: to sample.
-        config: how.
+        prompts: what is sampled from.
+        config: how to sample and train.
 
     Raises:
         PrefPaintError: there are no prompts, or too few steps of the chain are random.
@@ -91,7 +91,7 @@ class PolicyGradient:
         mine = distributed.share(range(len(chosen)))
         ids = [chosen[number] for number in mine for _ in range(config.candidates)]
         first = mine[0] * config.candidates
-        # An image's seed depends on its own place alone, whichever process makes it.
+        # An image's seed depends only on its own position, whichever process makes it.
         seeds = [derive_seed("align", config.seed, iteration, prompt, first + n) for n, prompt in enumerate(ids)]
         images, masks = self.prompts.images.stack(ids), self.prompts.masks.stack(ids)
         parts = []
@@ -149,7 +149,7 @@ class PolicyGradient:
         for share in np.array_split(rng.permutation(rollout.total), config.inner_updates):
             mine = share - rollout.first
             mine = mine[(mine >= 0) & (mine < len(rollout.advantage))]
-            # Every step of every sample is an item of its own, so that small batches fill one UNet call.
+            # Every step of every sample is a separate item, so that small batches fill one UNet call.
             index, rows = (torch.from_numpy(part.reshape(-1)) for part in np.meshgrid(steps, mine, indexing="ij"))
             for start in range(0, len(rows), config.micro_batch):
                 some = slice(start, start + config.micro_batch)
@@ -179,7 +179,7 @@ class PolicyGradient:
             index, rows: (n,) int64, the step of the chain and the sample of each item.
 
         Returns:
-            Loss (n,), and (3, n): ratio, whether clipped, KL to the base (0 where align.kl is 0: not looked at).
+            Loss (n,), and (3, n): ratio, whether clipped, KL to the base (0, and not computed, where align.kl is 0).
         """
         painter, config, chain = self.inpainter, self.config, rollout.chain
         index, rows = index.to(painter.device), rows.to(painter.device)

@@ -32,7 +32,7 @@ from prefpaint.stats.agreement import pairs_within
 
 @dataclass(frozen=True)
 class PreferenceLoss:
-    """What one evaluation gives; each (N,).
+    """The result of one evaluation; each (N,).
 
     Attributes:
         loss: to be minimised in the mean.
@@ -52,7 +52,7 @@ def diffusion_dpo_loss(
         better, worse: (N,) mean squared denoising errors of the policy on both fills of a pair, at the same timestep
             and from the same noise; gradients flow through them.
         base_better, base_worse: (N,) those of the base.
-        beta: β T ω of the paper; the half is of its code.
+        beta: β T ω of the paper; the factor ½ comes from its code.
         weight: (N,) of the pairs.
     """
     margin = -beta / 2 * ((better - base_better) - (worse - base_worse))
@@ -75,10 +75,10 @@ class RatedPairs:
     """Diffusion-DPO on pairs of rated fills of one prompt.
 
     Args:
-        inpainter: encodes pictures and predicts; its guidance is not used, because a denoising error is one pass's.
+        inpainter: encodes pictures and predicts; guidance is not used, as a denoising error comes from one pass.
         prompts: images by prompt id.
         rated: fills with scores.
-        config: how.
+        config: how to train.
         gammas: (N,) trust weights of the rated fills; None for 1.
 
     Raises:
@@ -154,8 +154,8 @@ class RatedPairs:
         """Pairs, noised.
 
         Args:
-            pairs: which.
-            places: of each in the iteration; its noise and time depend on it alone.
+            pairs: numbers of the pairs.
+            places: position of each in the iteration; its noise and time depend only on that.
             iteration: of training.
         """
         painter, rated = self.inpainter, self.rated
@@ -236,7 +236,7 @@ def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, we
         axes.plot(x, history[name], color=GREY, linewidth=0.5)
         axes.plot(x, history[name].rolling(20, min_periods=1).mean(), color=BLUE, label="better fill, mean of 20")
         axes.set(title=title, ylabel=unit)
-    # The errors stand last in the list: the worse fill's go into the same panel.
+    # The errors come last in the list: the worse fill's go into the same panel.
     axes.plot(x, history["worse_error_change"].rolling(20, min_periods=1).mean(), color=ORANGE, label="worse fill")
     axes.legend(fontsize=7, frameon=False)
 

@@ -21,7 +21,7 @@ def align_figure(history: pd.DataFrame, watched: pd.DataFrame, config: AlignConf
         history: one row per iteration.
         watched: one row per look at held-out prompts.
         config: of the run; its mode draws the training.
-        weight: how γ came about, in a few words.
+        weight: how γ was obtained, in a few words.
     """
     figure = Figure(figsize=(13, 6.2), layout="constrained")
     above, below = figure.subplots(2, 4)

@@ -1,4 +1,4 @@
-"""What an alignment starts from: what the stages before left, and configurations."""
+"""What an alignment starts from: the results of earlier stages, and configurations."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,15 +25,15 @@ class Job:
     """Everything an alignment starts from.
 
     Attributes:
-        base: the base pipeline; left as it is.
+        base: the base pipeline; it is not changed.
         reward_model, trust: of the `reward` and `bound` pipelines, fitted to train ratings.
         referee: a reward model of test ratings, which the optimised reward has not seen.
         prompts: table with prompt_id, split, image_sha256.
         prompt_images, prompt_masks, candidate_images: folders.
         scores: table with candidate_id, prompt_id, split, score.
         rater: the simulated raters without their noise; None when people rated.
-        config, gamma, sampling, reward: configurations. Alignment walks chains of its own length, `config.steps`.
-        scorer: rewards instead of `reward_model` under `trust`.
+        config, gamma, sampling, reward: configurations. Alignment samples chains of its own length, `config.steps`.
+        scorer: used instead of `reward_model` and `trust`.
     """
 
     base: Any
@@ -62,7 +62,7 @@ class Job:
         return RatedImages.of(self.candidate_images, self.prompt_masks, self.scores[self.scores["split"] == "train"])
 
     def weigh(self) -> Amplification:
-        """What trust makes of rewards and samples.
+        """How trust changes rewards and weighs samples.
 
         Raises:
             PrefPaintError: trust carries no information, and `gamma.uninformative` is `refuse`.

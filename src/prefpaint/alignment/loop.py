@@ -38,7 +38,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves.
+    """The result of a run.
 
     Attributes:
         unet: the aligned network, stock, float32, on the CPU.
@@ -62,7 +62,7 @@ class Aligner:
         method: what an iteration does.
         config: everything else.
         watch: looks at held-out prompts; the weights of its best look are the result. Without it, the last are.
-        inputs: by name, settings and digests of what method and watch were made from, to recognise a run by.
+        inputs: settings and digests, by name, of what method and watch were made from; they identify a run.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class Aligner:
         self.watched: list[dict[str, float]] = []
 
     def run(self, workspace: Path, title: str = "align") -> Result:
-        """Align to the end, going on from the workspace's last checkpoint where there is one.
+        """Align to the end, resuming from the workspace's last checkpoint if it has one.
 
         Args:
-            workspace: folder of this run alone.
+            workspace: folder that only this run uses.
             title: shown with the progress.
 
         Raises:

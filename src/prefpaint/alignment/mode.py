@@ -1,4 +1,4 @@
-"""What sets one way of aligning apart from the others, in one value. Each is made in a file of its own."""
+"""What sets one way of aligning apart from the others, as one value. Each is defined in its own file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from prefpaint.inpainting.sampling import Inpainter
 
 @dataclass(frozen=True)
 class Mode:
-    """A way of aligning. Its knobs and their values stand in `config`, found by the same name.
+    """A way of aligning. Its knobs and their values are in `config`, under the same name.
 
     A history is a table with one row per iteration: iteration, gradient_norm, unet_evaluations and whatever else the
     method's `iterate` gives.
 
     Attributes:
         method: makes what an iteration does; the inpainter samples the chain that is aligned.
-        weighs: whether γ counts under a configuration. Where it does not, trust is never asked.
+        weighs: whether γ counts under a configuration. Where it does not, trust is never consulted.
         objective: the column of the history that training raises or lowers; its mean over the first and the last fifth
             of a run is part of the metrics.
         objective_words: what that column is, for the model card.
-        raises_reward: whether that is the learned reward, which then is no outside judge of the result.
-        metrics: figures of a whole history beside those that every mode has.
+        raises_reward: whether that is the learned reward, which is then not an independent judge of the result.
+        metrics: figures of a whole history, in addition to those that every mode has.
         panels: draws up to three panels of a history, taking as many axes as it needs; the last argument says in a few
-            words how γ came about.
+            words how γ was obtained.
     """
 
     method: Callable[[Job, Inpainter], Method]

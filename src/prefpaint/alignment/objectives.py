@@ -15,15 +15,15 @@ from prefpaint.inpainting.ddim import mean_over
 def group_advantages(rewards: Tensor, limit: float) -> Tensor:
     """Rewards minus the mean of their prompt, divided by the common spread of those differences.
 
-    Comparing samples of one prompt only keeps the prompt's difficulty out of the gradient. One spread for
+    Comparing only samples of the same prompt keeps the prompt's difficulty out of the gradient. One spread for
     all prompts, not one each: a prompt whose samples hardly differ must not be blown up.
 
     Args:
-        rewards: (P, K), K samples of each of P prompts; NaN marks a sample to leave out.
-        limit: advantages are cut to ± this.
+        rewards: (P, K), K samples of each of P prompts; NaN marks a sample to skip.
+        limit: advantages are clipped to ± this.
 
     Returns:
-        (P, K), 0 for samples left out.
+        (P, K), 0 for skipped samples.
     """
     centred = rewards - rewards.nanmean(dim=1, keepdim=True)
     return _scaled(centred, limit)
@@ -41,7 +41,7 @@ def _scaled(centred: Tensor, limit: float) -> Tensor:
 
 @dataclass(frozen=True)
 class PolicyLoss:
-    """What one policy-gradient evaluation gives.
+    """The result of one policy-gradient evaluation.
 
     Attributes:
         loss: (N,), to be minimised in the mean.

@@ -20,7 +20,7 @@ ADAPTER = "policy"
 class Policy:
     """A UNet that samples and learns.
 
-    Where the working precision is bfloat16, float32 masters stand behind the trained weights: an update of 2e-6 would
+    Where the working precision is bfloat16, the trained weights have float32 masters: an update of 2e-6 would
     be rounded away otherwise. With `tune: lora` only an adapter is trained, in the very network that is the base when
     the adapter is off.
 
@@ -51,7 +51,7 @@ class Policy:
         )
 
     def _adapt(self, unet: Any) -> Any:
-        """Put the adapter in; it changes nothing until it is trained."""
+        """Insert the adapter; it changes nothing until it is trained."""
         from diffusers.training_utils import cast_training_params
         from peft import LoraConfig
 
@@ -161,7 +161,7 @@ class Policy:
         return made.requires_grad_(False)
 
     def release(self) -> None:
-        """Take the adapter out of the base again."""
+        """Remove the adapter from the base again."""
         if self.config.tune == "lora":
             self.network.unload_lora()
 
@@ -174,7 +174,7 @@ class Policy:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
+        """Restore a state."""
         self._set(self.masters, state["masters"])
         self._set(self.averages, state["averages"])
         self.optimizer.load_state_dict(state["optimizer"])

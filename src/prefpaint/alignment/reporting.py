@@ -1,4 +1,4 @@
-"""What an alignment run comes to, as flat metrics."""
+"""The outcome of an alignment run, as flat metrics."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from prefpaint.alignment.watch import best, hacked
 
 # Judges whose opinion alignment does not raise.
 INDEPENDENT = ("referee", "noiseless")
-# Of the look at held-out prompts whose weights are the result.
+# Figures of the look at held-out prompts whose weights are the result.
 WATCHED = ("kl", "brightness", "saturation", "sharpness")
 
 
@@ -21,7 +21,7 @@ def align_metrics(
         history: one row per iteration.
         watched: one row per look at held-out prompts.
         config: of the run.
-        fell_back: whether γ was asked for and 1 was used, because trust carries no information.
+        fell_back: whether 1 was used instead of the configured γ, because trust carries no information.
 
     Returns:
         Rounded to six digits. Those of every mode, NAME_first_fifth and NAME_last_fifth of the mode's objective, and

@@ -11,11 +11,11 @@ from prefpaint.reward.model import RewardModel
 
 
 def align(job: Job, workspace: Path, title: str = "align") -> Result:
-    """Align, going on from the workspace; in several processes each calls this.
+    """Align, resuming from the workspace; with several processes, each calls this.
 
     Args:
         job: what to start from.
-        workspace: folder of this run alone.
+        workspace: folder that only this run uses.
         title: shown with the progress.
 
     Raises:

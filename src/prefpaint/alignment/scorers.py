@@ -34,7 +34,7 @@ class TrustedReward:
     Attributes:
         model: gives rewards and embeddings.
         trust: gives widths.
-        weigh: what is made of both.
+        weigh: combines both.
         batch: images scored at a time.
     """
 

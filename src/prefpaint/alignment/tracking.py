@@ -12,7 +12,7 @@ class Tracking:
     """Trackers of the main process.
 
     Args:
-        names: accelerate's, as `tensorboard`, `mlflow` or `wandb`; some talk to a network, tensorboard does not.
+        names: accelerate's, such as `tensorboard`, `mlflow` or `wandb`; some use a network, tensorboard does not.
         folder: for trackers that write files.
         configuration: of the run, written down at its beginning.
         done: iterations that an earlier process has logged.
@@ -49,7 +49,7 @@ class Tracking:
             self.accelerator.log(dict(figures), step=step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is still buffered."""
         if self.accelerator is not None:
             # Not `end_training`: it would end the process group too.
             for tracker in self.accelerator.trackers:

@@ -1,8 +1,8 @@
 """Watching for reward hacking: held-out prompts, judged by more than the reward that is being raised.
 
 A policy that learns the reward model's mistakes raises its reward while other judges of the same pictures stop
-agreeing (Gao, Schulman, Hilton 2023). The referee, a reward model of other people's ratings of other prompts, decides
-which weights are kept and when to stop; further judges are only written down.
+agreeing (Gao, Schulman, Hilton 2023). The referee, a second reward model fitted to ratings of other prompts, decides
+which weights are kept and when to stop; the other judges are only recorded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +71,7 @@ class Watch:
         """Judge one fill of every held-out prompt.
 
         Returns:
-            For every judge NAME its mean, NAME_gain, the mean difference to the base's fills from the same noise, and
+            For every judge NAME its mean, NAME_gain, the mean difference from the base's fills of the same noise, and
             NAME_gain_error, the standard error of that over prompts; brightness, saturation and sharpness, mean
             differences of `appearance_of_holes`; and kl to the base, the mean over steps and images of the chains that
             were sampled. The same on every process.
@@ -108,7 +108,7 @@ class Watch:
         ]
 
     def _measure(self, chains: Sequence[Trajectory]) -> dict[str, np.ndarray]:
-        """Everything that is said of the fills, of all processes."""
+        """Everything that is measured about the fills, from all processes."""
         images = np.concatenate([chain.images for chain in chains])
         found = {name: np.asarray(judge(images, self.masks), np.float64) for name, judge in self.judges.items()}
         return {name: gather_rows(values) for name, values in (found | appearance_of_holes(images, self.masks)).items()}
@@ -175,7 +175,7 @@ def appearance_of_holes(images: np.ndarray, masks: np.ndarray) -> dict[str, np.n
 
 
 def best(looks: Sequence[Mapping[str, float]]) -> int:
-    """Number of the look that the referee likes most; the first of equals."""
+    """Number of the look that the referee likes most; the first in a tie."""
     return int(np.argmax([look[REFEREE] for look in looks]))
 
 

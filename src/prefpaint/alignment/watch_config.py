@@ -8,7 +8,7 @@ from prefpaint.config import Config
 class WatchConfig(Config):
     """Looks at validation prompts, on which nothing is trained."""
 
-    every: int = Field(2, ge=1, description="Iterations between looks.")
+    every: int = Field(2, ge=1, description="Iterations between looks at validation prompts.")
     prompts: int = Field(
         64,
         ge=2,

@@ -81,7 +81,7 @@ def plan_windows(width: int, wanted: int, side: int, overlap: float) -> list[Win
     while known_left > 0 or known_right < wanted:
         if known_right < wanted and (wanted - known_right >= known_left):
             end = min(known_right + step, wanted)
-            # The last step shows more of what is known rather than to paint what nobody wants.
+            # The last step shows more of what is known instead of painting what nobody needs.
             left = max(end - side, known_left) if end - known_left >= side else known_left
             painted = min(again, known_right - first_right)
             windows.append(Window(left, known_left, known_right, known_right, end, painted))
@@ -113,7 +113,7 @@ def match_edge(known: np.ndarray, fill: np.ndarray) -> np.ndarray:
     from scipy.fft import dct, idct
 
     height, width = fill.shape[1:3]
-    # The known picture goes on with the slope it had.
+    # The known picture continues with the slope it had.
     missing = 2 * known[:, :, 1] - known[:, :, 0] - fill[:, :, 0]
     waves = dct(missing, axis=1, norm="ortho")
     fading = np.exp(-np.pi * np.arange(height)[:, None] * np.arange(width)[None, :] / (REACH * height))
@@ -127,7 +127,7 @@ def _join(canvas: np.ndarray, start: int, again: int, strip: np.ndarray) -> None
     Args:
         canvas: (N, H, W, 3) float64; a mirrored view of it to go to the left.
         start: the first new column.
-        again: columns before it that the strip has too.
+        again: columns before it that the strip also covers.
         strip: (N, H, again + w, 3), columns from start - again on.
     """
     begin = start - again
@@ -148,7 +148,7 @@ def wanted_width(height: int, width: int, config: ExtendConfig) -> int:
     """Columns to reach.
 
     Raises:
-        PrefPaintError: a picture is too small, or wider already.
+        PrefPaintError: a picture is too small, or already that wide.
     """
     if min(height, width) < SMALLEST:
         raise PrefPaintError(
@@ -157,7 +157,7 @@ def wanted_width(height: int, width: int, config: ExtendConfig) -> int:
     wanted = config.width if config.width is not None else round(float(config.aspect or 0) * height)
     key = "width" if config.width is not None else "aspect"
     if wanted <= width:
-        raise PrefPaintError(f"extend.{key}: asks for {wanted} columns, and the picture has {width} already; raise it")
+        raise PrefPaintError(f"extend.{key}: gives {wanted} columns, but the picture already has {width}; raise it")
     return wanted
 
 

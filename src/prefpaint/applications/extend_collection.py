@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 # Pictures in the figure.
 SHOWN = 12
-# Of the widened pictures that are painted together.
+# Pixels of the widened pictures that are painted together.
 PIXELS_AT_ONCE = 2**25
 
 
@@ -37,7 +37,7 @@ def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
     fit = (prompts["split"] == "unseen") & prompts["pattern"].str.startswith("outpaint")
     ordered = prompts[fit].sort_values("prompt_id")
     if ordered.empty:
-        logger.warning("no prompt of split unseen shows a whole picture (masks.patterns): none is widened")
+        logger.warning("no prompt of split unseen shows a whole picture (masks.patterns), so none is widened")
     turn = ordered.groupby("photograph").cumcount()
     return list(ordered.assign(turn=turn).sort_values(["turn", "photograph"])["prompt_id"].head(count))
 
@@ -45,7 +45,7 @@ def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
 def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendConfig) -> ImageWork:
     """The pictures that are to be widened: the user's own, or those of `choose_pictures`.
 
-    Files that are no images are left out, and said so.
+    Files that are not images are skipped with a warning.
 
     Raises:
         PrefPaintError: the folder is missing or holds no image.
@@ -71,7 +71,7 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
             try:
                 yield key, np.asarray(read_image(files[key], config.longest_side))
             except PrefPaintError as error:
-                logger.warning("%s; it is left out", error)
+                logger.warning("%s; it is skipped", error)
 
     return ImageWork(stamps, list(files), produce)
 
@@ -83,10 +83,10 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
         pipe: a `StableDiffusionInpaintPipeline`.
         originals: what is to be widened.
         sampling: the denoising chain.
-        config: how wide, and how. Pictures that are as wide already are left out, and said so.
+        config: how wide, and how. Pictures that are already as wide are skipped with a warning.
 
     Raises:
-        PrefPaintError: every picture is as wide already.
+        PrefPaintError: every picture is already as wide.
     """
     from prefpaint.inpainting.sampling import Inpainter, native_size, painting_digest
 
@@ -99,7 +99,7 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
             wanted_width(height, width, config)
         except PrefPaintError as error:
             refused[str(name)] = str(error)
-            logger.warning("%s: %s; it is left out", name, error)
+            logger.warning("%s: %s; it is skipped", name, error)
     if len(refused) == len(sizes) > 0:
         name, reason = next(iter(refused.items()))
         raise PrefPaintError(f"none of {len(sizes)} pictures can be widened; {name}: {reason}")
@@ -190,7 +190,7 @@ def draw_extended(originals: ImageFolder, extended: ImageFolder, found: dict[str
     shown = list(found.items())[:SHOWN]
     figure = Figure(figsize=(11, 2.0 * max(1, len(shown))), layout="constrained")
     if not shown:
-        figure.text(0.5, 0.5, "no prompt shows a whole picture: none was widened", ha="center")
+        figure.text(0.5, 0.5, "no prompt shows a whole picture, so none was widened", ha="center")
         return figure
     axes = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 4))
     for (left, right), (name, (joints, visible)) in zip(axes, shown, strict=True):

@@ -21,7 +21,7 @@ from prefpaint.progress import Progress
 
 # A window of the stereo pair counts when at least this share of it has to be filled.
 LEAST_HOLE = 0.02
-# Windows of the model's size that stand side by side in the stereo pair.
+# Windows of the model's size that fit on top of each other in the stereo pair.
 WINDOWS_HIGH = 2.6
 
 
@@ -43,7 +43,7 @@ class Views:
 def camera_path(frames: int, yaw: float, pitch: float) -> list[tuple[float, float]]:
     """A closed way around the picture: (yaw, pitch) per frame, radians, beginning where the picture was taken.
 
-    An ellipse that passes through the middle, so that no step of the way is a jump, the last to the first neither.
+    An ellipse through the middle, so that no step along the way is a jump, not even from the last view to the first.
     """
     turns = 2 * np.pi * np.arange(frames) / frames
     return [(float(yaw * np.sin(turn)), float(pitch * np.sin(2 * turn))) for turn in turns]
@@ -78,10 +78,10 @@ def novel_view(
     height, width = image.shape[:2]
     if depth.shape != (height, width):
         raise PrefPaintError(
-            f"depth is {depth.shape[1]} x {depth.shape[0]} px, the picture {width} x {height}; make it anew"
+            f"depth is {depth.shape[1]} x {depth.shape[0]} px, but the picture {width} x {height}; remake it"
         )
     if not (np.isfinite(depth).all() and (depth > 0).all()):
-        raise PrefPaintError("depth has values that are not above 0; make the depth map anew")
+        raise PrefPaintError("depth has values that are not above 0; remake the depth map")
     focal = width / 2 / np.tan(field_of_view / 2)
     middle = (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
     pivot = float(np.median(depth[middle]))
@@ -135,7 +135,7 @@ def stereo_windows(
     Args:
         left, right: (H, W, 3) uint8, rectified.
         disparity: (H, W) float of the left picture, pixels; NaN and infinity where unknown.
-        side: of a window, pixels; the pair is resized so that 2.6 windows stand on top of each other.
+        side: of a window, pixels; the pair is resized so that 2.6 windows fit on top of each other.
         count: how many windows.
         seed: of the draw.
 
@@ -167,7 +167,7 @@ def stereo_windows(
 
 
 def fill_stereo(windows: StereoWindows, inpainters: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
-    """Fills of every model, and of the smoothest surface as a humble baseline; (N, S, S, 3) uint8 by method."""
+    """Fills of every model, and of the smoothest surface as a simple baseline; (N, S, S, 3) uint8 by method."""
     from prefpaint.inpainting.sampling import paint_at_native_size
 
     seeds = [derive_seed("stereo", seed, number) for number in range(len(windows.warped))]
@@ -184,7 +184,7 @@ def stereo_metrics(
 ) -> dict[str, float | int]:
     """Likeness of the filled pixels to what the right camera saw: PSNR (dB) and SSIM with 95 % intervals.
 
-    Intervals are over windows, which overlap and are all of one picture: they say nothing of other pictures.
+    Intervals are over windows, which overlap and are all of one picture: they say nothing about other pictures.
 
     Args:
         windows: of `stereo_windows`.
@@ -273,7 +273,7 @@ def choose_photograph(regions: pd.DataFrame, depths: Container[str], name: str |
     if name is None and keys:
         return next(iter(keys.values()))
     if name not in keys:
-        raise PrefPaintError(f"novel_view.photograph: there is no {name}; there are {', '.join(sorted(keys))}")
+        raise PrefPaintError(f"novel_view.photograph: {name} was not found; choose from {', '.join(sorted(keys))}")
     return keys[name]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# What "no more visible than others" means: the middle 95 % of the columns that are no joints.
+# What "no more visible than others" means: the middle 95 % of the columns that are not joints.
 RANGE = (2.5, 97.5)
 # Bands beside a joint, as a part of the height; how many places of the original they are compared with at least, and
 # the percentile of what is found there.
@@ -19,7 +19,7 @@ class Visibility:
     """How visible the joints of one picture are.
 
     Steps from column to column are small by construction, for strips are matched there; bands on both sides of a joint
-    show whether a strip goes on as the picture was.
+    show whether a strip continues the picture.
 
     Attributes:
         joints: mean absolute difference to the column before, of each joint; grey levels.
@@ -27,7 +27,7 @@ class Visibility:
         colour_above, texture_above: of each joint, whether colour and texture change more across it, from band to
             band, than at 95 % of the places inside the original; empty where the original is too narrow to tell.
         colour_inside, texture_inside: the same of the places inside the original, each half judged by the other: what
-            a picture that goes on as it was would show.
+            a picture that simply continues would show.
     """
 
     joints: list[float]
@@ -45,7 +45,7 @@ class Visibility:
 
 
 def band_changes(image: np.ndarray, columns: Sequence[int]) -> np.ndarray:
-    """Change from the band before some columns to the band behind them, an eighth of the height wide.
+    """Change from the band before some columns to the band after them, an eighth of the height wide.
 
     Args:
         image: (H, W, 3) uint8.

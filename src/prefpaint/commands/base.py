@@ -1,4 +1,4 @@
-"""What all commands share: a user's mistake is one sentence, and the project's catalog and parameters are at hand."""
+"""What all commands share: one sentence for a user's mistake, and access to the project's catalog and parameters."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from kedro.validation import DataValidationError
 
 from prefpaint.errors import PrefPaintError
 
-# What there must be before people rate.
+# What must exist before people can rate.
 RATED = ("prompts", "candidates", "prompt_images", "prompt_masks", "candidate_images")
 
 environment = click.option("--env", "-e", default=None, help="Configuration environment.")
@@ -53,7 +53,7 @@ def project(env: str | None) -> Iterator[Any]:
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
 
-    # What is loaded from where matters in a run; here the command's own words do.
+    # What is loaded from where matters in a run; here only the command's own output does.
     logging.getLogger("kedro").setLevel(logging.WARNING)
     bootstrap_project(Path.cwd())
     session: Any
@@ -65,7 +65,7 @@ def load(catalog: Any, name: str) -> Any:
     """A dataset that a pipeline makes.
 
     Raises:
-        PrefPaintError: it is not there yet.
+        PrefPaintError: it does not exist yet.
     """
     if not catalog.exists(name):
         option = " --pipelines=masks,candidates" if name in RATED else ""

@@ -25,7 +25,7 @@ def photographs() -> None:
     default=320,
     show_default=True,
     type=click.IntRange(min=16),
-    help="Pixels that larger pictures are reduced to; none is enlarged.",
+    help="Shortest side, in pixels, that larger pictures are reduced to; none is enlarged.",
 )
 def download(out: Path, packages: Path | None, shortest_side: int) -> None:
     """Build the set of pretraining photographs in OUT from Debian packages.
@@ -38,7 +38,7 @@ def download(out: Path, packages: Path | None, shortest_side: int) -> None:
     done = download_photographs(out, packages or own, shortest_side)
     click.echo(
         f"{out}: {done.counts['train']} photographs to train on, {done.counts['validation']} for validation, "
-        f"{done.counts['held_out']} held out; {len(done.missing)} of the list are missing"
+        f"{done.counts['held_out']} held out; {len(done.missing)} listed ones are missing"
     )
     click.echo(f"Their licences are in {out / 'licences.csv'}")
     if own.is_dir():

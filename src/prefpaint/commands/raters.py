@@ -38,14 +38,14 @@ def rate(host: str, port: int, env: str | None) -> None:
             "run `kedro raters add NAME` first"
         )
     address = config.url or address_of(host, port)
-    click.echo(f"The studio is at {address}  (Ctrl+C ends it; nothing that was saved is lost)")
+    click.echo(f"The studio is at {address}  (Ctrl+C stops it; nothing that was saved is lost)")
     click.echo(f"{len(studio.work)} prompts, {config.overlap} raters each; ratings go to {_place(studio.store)}")
     if config.calibration and not studio.calibration:
         click.echo("Calibration pages are skipped: no outpainting prompt is kept for evaluation.")
     if not is_loopback(host):
         click.echo("Raters reach it by this machine's name or address, not by the one above.")
         click.echo(
-            "This address is not encrypted: use it in a network you trust, or put a reverse proxy with TLS in front"
+            "This address is not encrypted: use it on a network you trust, or put a reverse proxy with TLS in front"
         )
     try:
         serve(studio, host, port)
@@ -64,15 +64,15 @@ def raters() -> None:
 
 @raters.command(cls=OneSentence)
 @click.argument("names", nargs=-1, required=True)
-@click.option("--organiser", is_flag=True, help="They see everybody's progress and may export.")
+@click.option("--organiser", is_flag=True, help="They can see everybody's progress and export ratings.")
 @click.option(
     "--address",
     default=None,
-    help=f"Where they find the studio, for the links.  [default: studio.url, or http://127.0.0.1:{PORT}]",
+    help=f"Address of the studio, for the links.  [default: studio.url, or http://127.0.0.1:{PORT}]",
 )
 @environment
 def add(names: tuple[str, ...], organiser: bool, address: str | None, env: str | None) -> None:
-    """Give each of NAMES a token, once shown; an earlier one ends."""
+    """Give each of NAMES a token, which is shown once; earlier tokens stop working."""
     from prefpaint.studio.studio import add_rater
 
     with project(env) as context:
@@ -88,14 +88,14 @@ def add(names: tuple[str, ...], organiser: bool, address: str | None, env: str |
 @click.argument("name")
 @environment
 def block(name: str, env: str | None) -> None:
-    """Shut NAME out at once; their ratings stay."""
+    """Block NAME at once; their ratings stay."""
     from prefpaint.studio.studio import block_rater
 
     with project(env) as context:
         store = context.catalog.load("rating_store")
     block_rater(store, name)
     store.close()
-    click.echo(f"{name} is shut out; `kedro raters add {name}` lets them in again")
+    click.echo(f"{name} is blocked; `kedro raters add {name}` lets them in again")
 
 
 @raters.command("list", cls=OneSentence)
@@ -158,7 +158,7 @@ def ratings() -> None:
 
 @ratings.command("import", cls=OneSentence)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--strict", is_flag=True, help="Take nothing if any row is wrong.")
+@click.option("--strict", is_flag=True, help="Import nothing if any row is wrong.")
 @environment
 def import_ratings(files: tuple[Path, ...], strict: bool, env: str | None) -> None:
     """Add the ratings or comparisons in FILES (CSV, Parquet, Label Studio's JSON) to the store."""
@@ -204,7 +204,7 @@ def export(file: Path, env: str | None) -> None:
     "--address",
     default="/data/local-files/?d=images/",
     show_default=True,
-    help="What comes before an image's file name: where Label Studio finds the folder's images.",
+    help="Prefix of an image's file name: where Label Studio finds the folder's images.",
 )
 @environment
 def tasks(folder: Path, address: str, env: str | None) -> None:

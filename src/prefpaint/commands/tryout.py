@@ -1,4 +1,4 @@
-"""`kedro try`: one's own pictures, filled by base and aligned model."""
+"""`kedro try`: your own pictures, filled by base and aligned model."""
 
 import secrets
 
@@ -13,7 +13,7 @@ EXAMPLES = 12
 
 @click.command("try", cls=OneSentence)
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others than loopback ask for a token."
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any but loopback requires a token."
 )
 @click.option("--port", default=PORT, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @environment
@@ -40,8 +40,8 @@ def tryout(host: str, port: int, env: str | None) -> None:
     painter = Painter(inpainters, reward, trust, native_size(aligned))
     examples = [images[name] for name in choose_pictures(prompts, EXAMPLES)]
     token = None if is_loopback(host) else secrets.token_urlsafe(32)
-    click.echo(f"Try it at {address_of(host, port)}  (Ctrl+C ends it)")
+    click.echo(f"Try it at {address_of(host, port)}  (Ctrl+C stops it)")
     if token:
         click.echo(f"Visitors reach it by this machine's name or address and need the token {token}")
-        click.echo("This address is not encrypted: use it in a network you trust")
+        click.echo("This address is not encrypted: use it on a network you trust")
     run(create_app(painter, examples, host, token), host, port)

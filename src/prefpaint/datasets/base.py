@@ -17,7 +17,7 @@ class PathDataset(AbstractDataset[Any, Any]):
     Where several processes run the same pipeline, the main one writes, and all wait until it is done.
 
     Args:
-        filepath: where it lies; relative paths are the project's.
+        filepath: where it is; relative paths start at the project's root.
         metadata: for plugins such as Kedro-Viz; ignored here.
     """
 
@@ -28,7 +28,7 @@ class PathDataset(AbstractDataset[Any, Any]):
         """Write the file or folder, once.
 
         Raises:
-            PrefPaintError: the disk is full; what was there stays as it was.
+            PrefPaintError: the disk is full; the earlier file or folder stays as it was.
         """
         if distributed.is_main():
             self._put(data)

@@ -1,7 +1,7 @@
 """Rules about tables, kept as YAML in `conf/base/expectations` and checked by great_expectations.
 
-A suite has four parts: a `name`, the `keys` that name an offending row, `derived` columns that are added for the
-check alone (rules that span rows, such as "three candidates per prompt", need one), and the `expectations` in
+A suite has four parts: a `name`, the `keys` that name an offending row, `derived` columns that are added only for the
+check (rules that span rows, such as "three candidates per prompt", need one), and the `expectations` in
 great_expectations' own words: `type`, `kwargs` and a `description`, which the error message repeats.
 """
 
@@ -175,7 +175,7 @@ def _complaint(suite: Suite, rule: Rule, result: Mapping[str, Any]) -> str:
 
 
 def check(frame: pd.DataFrame, suite: Suite) -> Passed:
-    """Hold a table against its rules.
+    """Check a table against its rules.
 
     Raises:
         PrefPaintError: a rule is broken (the sentence names the column, the rule, the expectation and the first
@@ -198,7 +198,8 @@ def check(frame: pd.DataFrame, suite: Suite) -> Passed:
         if not result["success"]:
             complaints.append(_complaint(suite, rule, result))
     if complaints:
-        more = f"; {len(complaints) - 1} more rules are broken" if len(complaints) > 1 else ""
+        others = len(complaints) - 1
+        more = f"; {others} more {'rule is' if others == 1 else 'rules are'} broken" if others else ""
         raise PrefPaintError(f"{complaints[0]}{more}; nothing was saved")
     logger.info("%s: %d rules hold for %d rows", suite.name, len(suite.expectations), len(frame))
     return Passed(suite.name, len(suite.expectations), len(frame))
@@ -218,7 +219,7 @@ class ExpectationValidator:
         """Return the table unchanged.
 
         Raises:
-            PrefPaintError: it breaks a rule.
+            PrefPaintError: the table breaks a rule.
         """
         check(data, self.suite)
         return data

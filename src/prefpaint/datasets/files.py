@@ -19,7 +19,7 @@ ImagePreview = NewType("ImagePreview", str)
 
 
 class TableDataset(FileDataset):
-    """A pandas table as Parquet, or as CSV where the file is called so: those that `dvc plots` draws."""
+    """A pandas table as Parquet, or as CSV if the file name says so: those that `dvc plots` draws."""
 
     def _read(self, path: Path) -> pd.DataFrame:
         if self._filepath.suffix == ".csv":
@@ -62,7 +62,7 @@ class TextDataset(FileDataset):
 
 
 class AnimationDataset(FileDataset):
-    """Frames (N, H, W, 3) uint8 as a GIF that goes round for ever; loads as the file's bytes.
+    """Frames (N, H, W, 3) uint8 as a GIF that loops forever; loads as the file's bytes.
 
     Small frames are enlarged by a whole factor, so that they can be looked at.
     """

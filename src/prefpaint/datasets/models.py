@@ -11,7 +11,7 @@ from prefpaint.files import whole_folder
 
 
 class DiffusersPipelineDataset(PathDataset):
-    """A diffusers inpainting checkpoint: a folder, or for loading alone a hub id.
+    """A diffusers inpainting checkpoint: a folder or, for loading only, a hub id.
 
     Loads as a `StableDiffusionInpaintPipeline` in float32 on the CPU; saves any diffusers pipeline.
 
@@ -38,7 +38,7 @@ class DiffusersPipelineDataset(PathDataset):
         """Load the checkpoint.
 
         Raises:
-            PrefPaintError: it is missing, incomplete, damaged, or no inpainting checkpoint.
+            PrefPaintError: it is missing, incomplete, damaged, or not an inpainting checkpoint.
         """
         from prefpaint.inpainting.checkpoint import load_pipeline
 

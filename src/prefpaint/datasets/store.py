@@ -12,7 +12,7 @@ class RatingStoreDataset(PathDataset):
 
     Args:
         filepath: the folder of the SQLite file; DVC looks there for changes.
-        credentials: {url: …} of another database as SQLAlchemy writes it, in conf/local/credentials.yml, for it
+        credentials: {url: …} of another database as SQLAlchemy writes it, in conf/local/credentials.yml, because it
             holds a password; then the folder stays empty.
         metadata: for plugins such as Kedro-Viz; ignored here.
     """
@@ -25,7 +25,7 @@ class RatingStoreDataset(PathDataset):
 
     def load(self) -> Any:
         """The store; nothing is opened or made before it is used."""
-        # SQLAlchemy is of use to the `preferences` pipeline and the studio alone.
+        # Only the `preferences` pipeline and the studio need SQLAlchemy.
         from prefpaint.preferences.store import RatingStore
 
         return RatingStore(self._url or self._filepath)

@@ -11,7 +11,7 @@ from prefpaint.datasets.base import PathDataset
 class WorkspaceDataset(PathDataset):
     """A scratch folder that a node may keep between runs; loads as a `Path` that exists.
 
-    It is an input, never an output: whoever uses it must tell from its own fingerprints what still fits.
+    It is an input, never an output: the node that uses it tells from its own fingerprints what still fits.
     """
 
     def load(self) -> Path:

@@ -11,7 +11,7 @@ from prefpaint.inpainting.classical import Classical
 
 
 def _folder_or_hub_id(checkpoint: str) -> str:
-    """Refuse a path where nothing is before hours of other work; whether a hub has an id only the hub can tell."""
+    """Reject a path that does not exist before hours of other work; only the hub can tell whether it has an id."""
     if checkpoint and not Path(checkpoint).is_dir() and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", checkpoint):
         raise ValueError(
             f"folder {checkpoint} does not exist; give the folder of a checkpoint or a hub id (owner/name)"
@@ -38,14 +38,14 @@ class MethodConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> "MethodConfig":
         if (self.kind == "checkpoint") != bool(self.checkpoint):
-            raise ValueError("checkpoint is given when the kind is checkpoint, and only then")
+            raise ValueError("set checkpoint if, and only if, kind is checkpoint")
         return self
 
 
 class LearnedScoresConfig(Config):
     """Other people's models that score the fills (the paper's Table 2); empty ones are listed as not run.
 
-    Each is a folder or hub id of a transformers checkpoint where nothing else is said, and costs one pass over all
+    Each is a folder or hub id of a transformers checkpoint unless stated otherwise, and costs one pass over all
     samples.
     """
 
@@ -64,9 +64,9 @@ class LearnedScoresConfig(Config):
 
 
 class EvaluateConfig(Config):
-    """The `evaluate` pipeline: samples of all methods on prompts kept for this alone."""
+    """The `evaluate` pipeline: samples of all methods on prompts kept only for this."""
 
-    seed: int = Field(0, ge=0, description="Of sampling noise and of the bootstrap.")
+    seed: int = Field(0, ge=0, description="Seed of the sampling noise and of the bootstrap.")
     splits: tuple[Literal["seen", "unseen"], ...] = Field(
         ("seen", "unseen"),
         min_length=1,
@@ -81,11 +81,11 @@ class EvaluateConfig(Config):
     )
     methods: Annotated[dict[str, MethodConfig], BeforeValidator(without_empty)] = Field(
         {"telea": MethodConfig(kind="telea"), "biharmonic": MethodConfig(kind="biharmonic")},
-        description="Compared beside base and aligned model, on the same prompts, masks and seeds; by name. null in "
-        "conf/local takes one out.",
+        description="Methods to compare with base and aligned model, by name; same prompts, masks and seeds. null in "
+        "conf/local removes one.",
     )
     scores: LearnedScoresConfig = LearnedScoresConfig()
-    resamples: int = Field(2000, ge=100, description="Bootstrap resamples of the prompts; milliseconds each 1,000.")
+    resamples: int = Field(2000, ge=100, description="Bootstrap resamples of the prompts; milliseconds per 1,000.")
     gallery: int = Field(6, ge=1, description="Prompts shown per kind of choice and split.")
 
     @model_validator(mode="after")
@@ -93,7 +93,7 @@ class EvaluateConfig(Config):
         if min(self.best_of) < 1 or len(set(self.best_of)) != len(self.best_of):
             raise ValueError("best_of needs different whole numbers of at least 1")
         if 1 not in self.best_of:
-            raise ValueError("best_of needs 1: everything else is read against a single sample each")
+            raise ValueError("best_of must include 1: everything else is read against single samples")
         if len(set(self.splits)) != len(self.splits):
             raise ValueError("splits names a split twice")
         for name in self.methods:

@@ -1,6 +1,6 @@
 """ImageReward (Xu et al. 2023, arXiv 2304.05977): its published weights in transformers' BLIP.
 
-The authors' package asks for libraries of 2023; their file is read here instead. A head of linear layers reads the
+The authors' package needs libraries of 2023, so their file is read here instead. A head of linear layers reads the
 first token of BLIP's text encoder, which looks at the picture through cross-attention.
 """
 
@@ -26,7 +26,7 @@ MEAN, SPREAD = 0.16717362830052426, 1.0333394966054072
 LONGEST_TEXT = 35
 # Widths of ViT-B and ViT-L are made of heads of this size.
 HEAD_SIZE = 64
-# In the file but without part in the score.
+# In the file, but not used for the score.
 UNUSED = ("blip.text_proj.", "blip.vision_proj.", "blip.text_encoder.embeddings.position_ids")
 # Published name → transformers' name in the image tower.
 VISION = {
@@ -53,7 +53,7 @@ class ImageReward(nn.Module):
     def __init__(self, vision: Any, text: Any, widths: list[int]) -> None:
         super().__init__()
         self.vision, self.text = vision, text
-        # No activations: so it was published. Dropout between the layers is of no use in scoring.
+        # No activations, as published. Dropout between the layers plays no part in scoring.
         self.head = nn.Sequential(*(nn.Linear(*pair) for pair in pairwise(widths)))
 
     def forward(self, pixels: Tensor, tokens: Tensor, attention: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class ImageReward(nn.Module):
             tokens, attention: (N, L) int64, text tokens and which of them count.
 
         Returns:
-            (N,), over the authors' validation pairs of mean 0 and spread 1.
+            (N,), with mean 0 and spread 1 over the authors' validation pairs.
         """
         seen = self.vision(pixel_values=pixels).last_hidden_state
         read = self.text(
@@ -135,7 +135,7 @@ def _build(file: Path, weights: dict[str, Tensor], text: dict[str, Any]) -> tupl
         patch_size=patch,
         layer_norm_eps=1e-6,
     )
-    # The rest of the file is of BERT and of training.
+    # The rest of the file belongs to BERT and to training.
     wanted = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     language = BlipTextConfig(
         **{name: text[name] for name in wanted},
@@ -180,7 +180,7 @@ def load_imagereward(checkpoint: str) -> tuple[ImageReward, Any, Any]:
         if weights[key].shape != expected[key].shape:
             found, wanted = tuple(weights[key].shape), tuple(expected[key].shape)
             raise PrefPaintError(
-                f"{file}: weight {key} has shape {found}, not {wanted}; {TEXT_CONFIG} is of another model"
+                f"{file}: weight {key} has shape {found}, not {wanted}; {TEXT_CONFIG} belongs to another model"
             )
     model.load_state_dict(weights)
     processor = CLIPImageProcessorPil(

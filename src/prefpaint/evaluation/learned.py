@@ -57,7 +57,7 @@ def _load(name: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, An
     lacking = sorted([*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])])
     if lacking:
         raise PrefPaintError(
-            f"evaluate.scores.{name}: {checkpoint} is no {classes[0].__name__}, it lacks {lacking[0]}"
+            f"evaluate.scores.{name}: {checkpoint} is not a {classes[0].__name__}: it lacks {lacking[0]}"
             f"{f' and {len(lacking) - 1} other weights' if len(lacking) > 1 else ''}; give a checkpoint of that kind"
         )
     return model.eval().to(device()), processor
@@ -71,7 +71,7 @@ def clip_judge(checkpoint: str, text: str) -> Judge:
     """CLIP score, 100 · max(cos(picture, text), 0) (Hessel et al. 2021, with weight 100 as in torchmetrics).
 
     Raises:
-        PrefPaintError: the checkpoint is missing or no CLIP model.
+        PrefPaintError: the checkpoint is missing or not a CLIP model.
     """
     import torch
     from transformers import AutoProcessor, CLIPModel
@@ -92,7 +92,7 @@ def blip_judge(checkpoint: str, text: str) -> Judge:
     """BLIP's probability that the text belongs to the picture (its image-text matching head; Li et al. 2022).
 
     Raises:
-        PrefPaintError: the checkpoint is missing or no BLIP retrieval model.
+        PrefPaintError: the checkpoint is missing or not a BLIP retrieval model.
     """
     import torch
     from transformers import AutoProcessor, BlipForImageTextRetrieval
@@ -113,7 +113,7 @@ def logits_judge(name: str, checkpoint: str) -> tuple[Judge, dict[int, str]]:
     """A classifier's logits, (N, labels), and the names of its labels.
 
     Raises:
-        PrefPaintError: the checkpoint is missing or no image classifier.
+        PrefPaintError: the checkpoint is missing or not an image classifier.
     """
     import torch
     from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -157,7 +157,7 @@ def imagereward_judge(checkpoint: str, text: str) -> Judge:
     """ImageReward's preference score of a picture as an answer to the text (Xu et al. 2023); mean 0, spread 1.
 
     Raises:
-        PrefPaintError: the checkpoint is missing, damaged, or no ImageReward model.
+        PrefPaintError: the checkpoint is missing, damaged, or not an ImageReward model.
     """
     from prefpaint.evaluation.imagereward import imagereward_scores, load_imagereward
 
@@ -280,7 +280,7 @@ def _named_judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Judge]]:
 
 
 def check_checkpoints(given: LearnedScoresConfig) -> None:
-    """Load and drop every checkpoint that is named, so that a wrong one is met before hours of other work.
+    """Load and drop every checkpoint that is named, so that a wrong one is found before hours of other work.
 
     Raises:
         PrefPaintError: one cannot be used.
@@ -290,5 +290,5 @@ def check_checkpoints(given: LearnedScoresConfig) -> None:
 
 
 def learned_metrics(table: pd.DataFrame) -> dict[str, float | int]:
-    """Flat numbers of the scores that were run, e.g. seen_clip_aligned, ..._low, ..._high; never 0 for want of one."""
+    """Flat numbers of scores that were run, e.g. seen_clip_aligned, ..._low, ..._high; never 0 for a missing one."""
     return keyed_values(table[table["status"] == RUN])

@@ -34,12 +34,12 @@ Samples = dict[tuple[str, str], np.ndarray]
 
 @dataclass(frozen=True)
 class Judge:
-    """Whoever prefers one picture of a prompt to another.
+    """A judge that prefers one picture of a prompt to another.
 
     Attributes:
         name: column of the judged samples.
         sign: 1 where more is better, -1 where less is, as of distances.
-        outside: compares single samples only; what it says of one method alone stands among the descriptions.
+        outside: compares single samples only; its values for one method by itself are listed among the descriptions.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Judge:
         return evaluation[known].assign(preference=self.sign * evaluation.loc[known, self.name])
 
     def sizes(self, best_of: tuple[int, ...]) -> tuple[int, ...]:
-        """The S that it judges, of those asked for."""
+        """The S that it judges, of those configured."""
         return (1,) if self.outside else best_of
 
 
@@ -166,21 +166,21 @@ def _compare(evaluation: pd.DataFrame, config: EvaluateConfig, brief: bool) -> l
 
 
 def check_samples(evaluation: pd.DataFrame, config: EvaluateConfig) -> None:
-    """Raise `PrefPaintError` where the judged samples are not those that a configuration asks for."""
+    """Raise `PrefPaintError` if the judged samples are not those of the configuration."""
     again = "run `kedro run --pipeline=evaluate` again"
     for judge in JUDGES:
         if judge.name not in evaluation:
-            raise PrefPaintError(f"evaluation: has no column {judge.name}: an earlier version judged it; {again}")
+            raise PrefPaintError(f"evaluation: has no column {judge.name}; an earlier version judged it, so {again}")
     for split in config.splits:
         if not (evaluation["split"] == split).any():
-            raise PrefPaintError(f"evaluate.splits: asks for {split}, but no sample of it is judged; {again}")
+            raise PrefPaintError(f"evaluate.splits: names {split}, but none of its samples is judged; {again}")
     counts = evaluation.groupby(["method", "prompt_id", "noise_set"]).size().groupby("method").min()
     for name in (*METHODS, *config.methods):
         if name not in counts:
-            raise PrefPaintError(f"evaluate.methods: asks for {name}, but no sample of it is judged; {again}")
+            raise PrefPaintError(f"evaluate.methods: names {name}, but none of its samples is judged; {again}")
         if has_chance(name, config) and counts[name] < config.samples:
             raise PrefPaintError(
-                f"evaluate.best_of: asks for the best of {config.samples}, but {name} has {counts[name]} samples per "
+                f"evaluate.best_of: needs the best of {config.samples}, but {name} has {counts[name]} samples per "
                 f"prompt and noise set; {again}"
             )
 
@@ -198,7 +198,7 @@ def measure(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
         difference, share_better and share_worse of the prompts, variance between samples, order_accuracy of the reward
         within prompts); comparison; best_of (win rates only); prompts, those that the judge knows; value with its 95 %
         interval low, high; key, the name of the value among the flat metrics. Judge noiseless exists only with
-        simulated raters. The two outside judges win where the distance is smaller, at S = 1 alone; their mean and
+        simulated raters. The two outside judges win where the distance is smaller, only at S = 1; their mean and
         difference are distances.
 
     Raises:
@@ -224,7 +224,7 @@ def _key(row: Mapping[str, Any]) -> str:
 
 
 def truest_judge(table: pd.DataFrame) -> str:
-    """Who is believed most in a tidy table: the noiseless score where raters are simulated, else the learned reward."""
+    """The truest judge in a tidy table: the noiseless score where raters are simulated, else the learned reward."""
     return "noiseless" if (table["judge"] == "noiseless").any() else "reward"
 
 

@@ -29,7 +29,7 @@ COLUMNS = (
     "split", "pattern", "judge", "quantity", "method", "against", "best_of", "prompts", "value", "low", "high", "key"
 )  # fmt: skip
 
-# (P, n) per noise set; a method without chance has one sample, which stands for both sets.
+# (P, n) per noise set; a deterministic method has one sample, which serves both sets.
 Values = Mapping[str, np.ndarray]
 
 
@@ -76,7 +76,7 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
 
     Returns:
         One row per number: split; pattern (all, outpainting, warping); judge (noiseless, reward; stlpips_alex and
-        stlpips_vgg, which win where the distance to the original is smaller, at S = 1 alone; or the column that is
+        stlpips_vgg, which win where the distance to the original is smaller, only at S = 1; or the column that is
         averaged); quantity (win_rate, mean, variance between samples of a prompt); method; against (the other method
         of a win rate); best_of (win rates); prompts, those that the judge knows; value with its 95 % interval low,
         high; key, the name of the value among the flat metrics.
@@ -131,7 +131,7 @@ def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> I
         for name in names:
             for other in names:
                 for size in judge.sizes(config.best_of) if other == "base" else (1,):
-                    # Without chance there is no best of several.
+                    # A deterministic method has no best of several.
                     if size > judged[name][NOISE_SETS[0]].shape[1]:
                         continue
                     if name != other or size > 1:
@@ -141,7 +141,7 @@ def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> I
                 continue
             pooled = np.concatenate([judged[name][each] for each in NOISE_SETS], 1)
             yield row(judge.name, "mean", name, pooled.mean(1))
-            # Without chance there is nothing to vary.
+            # A deterministic method has nothing to vary.
             if part[part["method"] == name].groupby("prompt_id").size().min() > 1:
                 yield row(judge.name, "variance", name, sample_variance(pooled))
     for column in OFFLINE:

@@ -38,30 +38,30 @@ OUTSIDE = ("stlpips_alex", "stlpips_vgg")
 
 
 class Scorer(Protocol):
-    """Whatever rewards fills; `reward.model.RewardModel` does."""
+    """Anything that rewards fills, such as `reward.model.RewardModel`."""
 
     def score(self, images: np.ndarray, masks: np.ndarray, batch: int = 64) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class Widths(Protocol):
-    """Whatever turns embeddings into trust widths; `reward.trust.Trust` does."""
+    """Anything that turns embeddings into trust widths, such as `trust.fit.Trust`."""
 
     def widths(self, z: np.ndarray) -> np.ndarray: ...
 
 
 class OutsideJudge(Protocol):
-    """Whoever says how far pictures look from their originals; `stlpips.ShiftTolerantLPIPS` does."""
+    """Anything that says how unlike their originals pictures look, such as `stlpips.ShiftTolerantLPIPS`."""
 
     def distance(self, images: np.ndarray, originals: np.ndarray) -> np.ndarray: ...
 
 
 def has_chance(method: str, config: EvaluateConfig) -> bool:
-    """Whether a method paints another picture from other noise."""
+    """Whether a method paints a different picture from different noise."""
     return method in METHODS or config.methods[method].kind == "checkpoint"
 
 
 def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
-    """One row per image to be made; of methods without chance one per prompt.
+    """One row per image to be made; for deterministic methods one per prompt.
 
     All methods get the same seeds within a noise set, so equal noise is a comparison inside a set and
     independent noise one across the two.
@@ -104,7 +104,7 @@ def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
 def method_loaders(config: EvaluateConfig) -> dict[str, Loader]:
     """How to load the further checkpoints to compare, by method.
 
-    A loader raises `PrefPaintError`, naming the method, where its checkpoint is missing or no inpainting model.
+    A loader raises `PrefPaintError`, naming the method, if its checkpoint is missing or not an inpainting model.
     """
     from prefpaint.inpainting.checkpoint import load_any_pipeline
 
@@ -169,7 +169,7 @@ def evaluation_work(
         device: torch device.
 
     Raises:
-        PrefPaintError: a split has no prompts, or a checkpoint is missing or no inpainting model.
+        PrefPaintError: a split has no prompts, or a checkpoint is missing or not an inpainting model.
     """
     from prefpaint.inpainting.sampling import paint_at_native_size
     from prefpaint.inpainting.stock import make_inpainter
@@ -205,7 +205,7 @@ def evaluation_work(
                     )
                     yield from zip(part.index, painted, strict=True)
                     progress.step(len(part))
-                # Leave memory and accelerator to the next; in bfloat16 the inpainter has a copy.
+                # Free memory and accelerator for the next; in bfloat16 the inpainter has a copy.
                 pipe.to("cpu")
                 del inpainter, pipe
 
@@ -214,14 +214,14 @@ def evaluation_work(
 
 @dataclass(frozen=True)
 class Judges:
-    """Who looks at the fills.
+    """The judges of the fills.
 
     Attributes:
         reward, trust: what alignment used.
         rater: the simulated raters without their noise; None when people rated.
-        digest: changes whenever one of them would say something else, or the code is another.
+        digest: changes whenever one of them would say something else, or the code changes.
         outside: who compares fills with hidden originals and has no part in any training or choice; by column of
-            `OUTSIDE`. One that is not there leaves its column without values.
+            `OUTSIDE`. A missing one leaves its column without values.
     """
 
     reward: Scorer
@@ -242,7 +242,7 @@ def make_judges(reward: Any, trust: Any, rater: NoiselessRater | None, outside: 
 
     Args:
         reward: a `reward.model.RewardModel`.
-        trust: a `reward.trust.Trust`.
+        trust: a `trust.fit.Trust`.
         rater: the simulated raters without their noise, if any.
         outside: of `stlpips.outside_judges`.
     """
@@ -250,7 +250,7 @@ def make_judges(reward: Any, trust: Any, rater: NoiselessRater | None, outside: 
 
     others = {name: module_digest(judge) for name, judge in outside.items()}
     opinion = rater.digest() if rater else None
-    # Judging reaches into half of the package: what other code judged is judged anew.
+    # Judging reaches into half of the package: what other code judged is judged again.
     code = sources_digest(Path(__file__).parents[1])
     digest = fingerprint(module_digest(reward), trust.digest(), opinion, others, code)
     return Judges(reward, trust, rater, digest, outside)
@@ -278,7 +278,7 @@ def judge_samples(
 
     Returns:
         The plan plus float64 columns reward, width, noiseless (0-7), the flaws of
-        `preferences.appearance.Appearance`, hole_psnr (dB) and hole_ssim against the original (NaN for warps, which
+        `fills.appearance.Appearance`, hole_psnr (dB) and hole_ssim against the original (NaN for warps, which
         have none), stlpips_alex and stlpips_vgg, the whole picture's distance to the original (at least 0; NaN for
         warps and for pictures too small for the network), and hole_spread (grey levels). noiseless is NaN without
         simulated raters.

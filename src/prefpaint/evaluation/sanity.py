@@ -86,7 +86,7 @@ def trials(
         seed: of the base's noise.
 
     Returns:
-        "outpainting" and "warp", in so far as there are such prompts.
+        "outpainting" and "warp", as far as such prompts exist.
     """
     kept = prompts[prompts["split"].isin(["seen", "unseen"])].sort_values("prompt_id")
     whole = kept.loc[kept["pattern"] != "warp", "prompt_id"].tolist()
@@ -105,7 +105,7 @@ def sanity_table(rater: NoiselessRater | None, tried: Mapping[str, Trial], resam
     """How often the raters order pairs as any person would.
 
     Args:
-        rater: the simulated raters without their noise; None, and nothing tried, where people rated.
+        rater: the simulated raters without their noise; None where people rated; nothing is tried then.
         tried: by kind of hole.
         resamples: bootstrap draws.
         seed: of the bootstrap and of the random fills.

@@ -25,7 +25,7 @@ NETS: tuple[Net, ...] = get_args(Net)
 # Channels at the five depths.
 WIDTHS: dict[Net, tuple[int, ...]] = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
 PACKAGE, DISTRIBUTION = "stlpips_pytorch", "stlpips-pytorch"
-# Of smaller pictures the features are at some depth no wider than the border that is reflected.
+# For smaller pictures, the features at some depth are no wider than the border that is reflected.
 SMALLEST_SIDE: dict[Net, int] = {"alex": 21, "vgg": 18}
 # Looked at together, beside their originals: 128 pictures of 64 px, two of 512 px. VGG16 then takes about 1 GB; fewer
 # would mean looking at the original of a large picture each time.
@@ -91,7 +91,7 @@ class ShiftTolerantLPIPS(nn.Module):
         net: alex, 10 MB, the authors' default, or vgg, 59 MB.
 
     Raises:
-        PrefPaintError: the package stlpips-pytorch is not installed, or its file is missing, damaged or another one.
+        PrefPaintError: the package stlpips-pytorch is not installed, or its file is missing, damaged or wrong.
     """
 
     shift: Tensor
@@ -118,7 +118,7 @@ class ShiftTolerantLPIPS(nn.Module):
             self.load_state_dict({names[key]: value for key, value in published.items()})
         except (KeyError, RuntimeError) as error:
             raise PrefPaintError(
-                f"{file}: holds other weights than version 0.0.2 of {DISTRIBUTION}; install that version"
+                f"{file}: does not hold the weights of version 0.0.2 of {DISTRIBUTION}; install that version"
             ) from error
         self.eval().requires_grad_(False)
 

@@ -100,7 +100,7 @@ class _Judge:
 
 
 def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
-    """Align once and judge; what an earlier call finished is taken when it still fits."""
+    """Align once and judge; what an earlier call finished is reused if it still fits."""
     stamp = fingerprint(job.config, job.sampling, job.inputs(), judge.ids, job.rater.digest() if job.rater else None)
     done = workspace / "run.json"
     if not (done.exists() and (saved := json.loads(done.read_text()))["stamp"] == stamp):
@@ -125,10 +125,10 @@ def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
 def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Align every variant from every seed.
 
-    A call that was killed goes on where it was.
+    A killed call resumes where it stopped.
 
     Args:
-        job: base, reward, trust and prompts; its `config` is replaced, and variants' `gamma` goes over its own.
+        job: base, reward, trust and prompts; its `config` is replaced, and variants' `gamma` overrides its own.
         config: what to compare.
         workspace: folder for all runs.
 
@@ -194,7 +194,7 @@ def mean_of_seeds(values: np.ndarray) -> tuple[float, float, float]:
     """Mean and 95 % interval of Student's t over the seeds that have a value.
 
     Args:
-        values: (S,), NaN where there is none.
+        values: (S,), NaN where a seed has none.
 
     Returns:
         Mean, low, high; NaN where there are too few values.

@@ -10,20 +10,20 @@ from prefpaint.trust.config import GammaConfig
 
 
 class AblateAlignConfig(Config):
-    """The `ablate_align` pipeline: the paper's Table 3 (left), Table 4 and Figure F-1, at a size of one's own.
+    """The `ablate_align` pipeline: the paper's Table 3 (left), Table 4 and Figure F-1, at a scale you choose.
 
-    A variant is a set of `align` knobs, and of `gamma` knobs under that name. What neither it nor `shared` gives is its
-    mode's value; `gamma` starts from the project's own.
+    A variant is a set of `align` knobs, and of `gamma` knobs under that name. A knob that neither it nor `shared` sets
+    takes its mode's value; `gamma` starts from the project's own.
     """
 
     variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(without_empty)] = Field(
-        min_length=1, description="By name; time is proportional. An empty one of conf/local takes one out."
+        min_length=1, description="Variants by name; time is proportional. null in conf/local removes one."
     )
-    shared: dict[str, Any] = Field({}, description="Knobs of all variants; a variant's own come first.")
+    shared: dict[str, Any] = Field({}, description="Knobs of all variants; a variant's own take precedence.")
     baseline: str = Field(description="The variant whose gain the others are to reach.")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2, description="Of each variant; time is proportional.")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2, description="Seeds of each variant; time is proportional.")
     target: float = Field(
-        0.8, gt=0, le=1, description="The given reward: this share of the baseline's mean gain in held-out reward."
+        0.8, gt=0, le=1, description="Reward to reach, as a share of the baseline's mean gain in held-out reward."
     )
     splits: tuple[Literal["seen", "unseen"], ...] = Field(
         ("seen", "unseen"), min_length=1, description="Which evaluation prompts judge a run; time is proportional."
@@ -34,7 +34,7 @@ class AblateAlignConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> "AblateAlignConfig":
         if self.baseline not in self.variants:
-            raise ValueError(f"baseline: {self.baseline} is none of the variants {', '.join(self.variants)}")
+            raise ValueError(f"baseline: {self.baseline} is not one of the variants {', '.join(self.variants)}")
         for name in self.variants:
             self.config(name, 0)
             self.gamma(name, GammaConfig())

@@ -87,7 +87,7 @@ def variants(reward: RewardConfig, config: AblateRewardConfig) -> list[tuple[str
 def train_and_score(
     given: RatedCandidates, prompts: int | None, reward: RewardConfig, done: Path
 ) -> tuple[np.ndarray, float]:
-    """Train once and score the test candidates; what an earlier call left in `done` is taken when it still fits.
+    """Train once and score the test candidates; what an earlier call left in `done` is reused if it still fits.
 
     Args:
         given: images and scores.
@@ -123,7 +123,7 @@ def train_and_score(
 def compare(given: RatedCandidates, reward: RewardConfig, config: AblateRewardConfig, workspace: Path) -> pd.DataFrame:
     """Train every variant from every seed and judge it on the test prompts.
 
-    A call that was killed goes on with the first training it did not finish.
+    A killed call resumes with the first training it did not finish.
 
     Args:
         given: images and scores.
@@ -141,7 +141,7 @@ def compare(given: RatedCandidates, reward: RewardConfig, config: AblateRewardCo
     """
     test, train = given.rated("test"), given.rated("train", config.prompts)
     if not test.candidate_ids:
-        raise PrefPaintError("scores: no candidate of split test is rated; rate some, there is nothing to compare on")
+        raise PrefPaintError("scores: no candidate of split test is rated, so nothing can be compared; rate some")
     todo = variants(reward, config)
     rows: list[dict[str, Any]] = []
     with Progress("ablate_reward", len(todo) * len(config.seeds)) as progress:
@@ -261,8 +261,8 @@ def ablation_markdown(table: pd.DataFrame) -> str:
     return (
         f"{first['train_prompts']} training prompts, {first['test_prompts']} test prompts, means over "
         f"{first['seeds']} seeds. 95 % intervals: bootstrap over seeds and test prompts together. Pair accuracy is the "
-        "share of pairs of candidates of one prompt that the reward orders rightly; 50 % is chance. Pairwise training "
-        f"says nothing about levels between prompts, which Spearman's ρ over all candidates asks for. `{CONFIGURED}` "
+        "share of pairs of candidates of a prompt that the reward orders correctly; 50 % is chance. Pairwise training "
+        f"says nothing about levels between prompts, on which Spearman's ρ over all candidates depends. `{CONFIGURED}` "
         "is the project's own reward, with a backbone and settings of its own.\n\n" + "\n".join(lines) + "\n"
     )
 
@@ -303,6 +303,6 @@ def ablation_figure(table: pd.DataFrame) -> Figure:
         axes.set_xlim(-0.5, len(shares) - 0.5)
         axes.set_xlabel("frozen share of the backbone")
         axes.set_title(f"judged by the {TITLES[judge]}", fontsize=10, loc="left")
-    panels[0].set_ylabel("pairs of a prompt ordered rightly, %")
+    panels[0].set_ylabel("pairs of a prompt ordered correctly, %")
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=5)
     return figure

@@ -1,4 +1,4 @@
-"""The same training again from other seeds, and with the true objective as reward (the oracle gate)."""
+"""The same training again from other seeds, and with the true objective as reward (the oracle)."""
 
 import copy
 import json
@@ -79,7 +79,7 @@ class Project:
 
 
 def _trust(project: Project, model: RewardModel) -> Trust:
-    """Trust in one reward model. The raters' noise enters the bound alone, never a width, so it is not looked up."""
+    """Trust in one reward model. The raters' noise enters only the bound, never a width, so it is not looked up."""
 
     def embedded(split: str) -> Embedded:
         data, size = project.rated(split), project.reward.score_batch
@@ -94,19 +94,19 @@ def _trust(project: Project, model: RewardModel) -> Trust:
 
 
 def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Path) -> dict[str, float | int]:
-    """Reward, bound, alignment and evaluation from one seed; goes on where a killed call stopped.
+    """Reward, bound, alignment and evaluation from one seed; resumes where a killed call stopped.
 
     Args:
         project: what to start from.
         seed: of reward training and of alignment.
-        oracle: reward alignment with the noiseless score; the learned reward still is trained, to judge by.
-        workspace: folder of this one run.
+        oracle: align to the noiseless score; the learned reward is still trained, to judge by.
+        workspace: folder that only this run uses.
 
     Returns:
         The metrics of `evaluation.measures.flat_metrics`.
 
     Raises:
-        PrefPaintError: the oracle is asked for but people rated.
+        PrefPaintError: the oracle is requested, but people rated.
     """
     if oracle and project.rater is None:
         raise PrefPaintError("seeds.oracle: only simulated raters have a noiseless score; set it to false")

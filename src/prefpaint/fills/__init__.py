@@ -1,1 +1,1 @@
-"""What one sees in a fill: how like a photograph it is, and ways of spoiling one."""
+"""What can be seen in a fill: how like a photograph it is, and ways of spoiling one."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# Rounding to whole grey levels alone leaves this mean squared error; it keeps the PSNR finite.
+# Rounding to whole grey levels by itself leaves this mean squared error; it keeps the PSNR finite.
 LEAST_SQUARED_ERROR = 1 / 12
 
 

@@ -47,7 +47,7 @@ class PhotographJudge(nn.Module):
     scales are averaged inside the hole, in the known part and along the edge; a small head compares them.
 
     On photographs that training never saw the mean likeness of originals is 2 and that of the embedded base's fills 0:
-    `offset` and `scale` are fitted so after training.
+    `offset` and `scale` are fitted to that after training.
     """
 
     def __init__(self, config: JudgeModelConfig) -> None:
@@ -79,7 +79,7 @@ class PhotographJudge(nn.Module):
             images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
             holes = F.interpolate(holes, size)
         colours = 2 * images - 1
-        # In grey levels, on a log scale: of a smooth photograph they are few, of a mirrored fill none.
+        # In grey levels, on a log scale: a smooth photograph has few, a mirrored fill none.
         unlike_mirrored = torch.log1p(127.5 * (colours - mirrored(colours, holes)).abs())
         features = _compare(torch.cat([colours, colours.square(), unlike_mirrored], 1), holes)
         values = torch.cat([colours, holes, unlike_mirrored], 1)

@@ -22,7 +22,7 @@ def _into_hole(image: np.ndarray, mask: np.ndarray, fill: np.ndarray) -> np.ndar
 
 
 def mirror_source(mask: np.ndarray) -> np.ndarray:
-    """Which pixel stands where, once the known part is mirrored outwards over its edge.
+    """Which pixel goes where, once the known part is mirrored outwards over its edge.
 
     A known rectangle is tiled, again and again where one reflection does not reach; of any other hole each pixel takes
     what lies as far on the other side of the nearest known pixel. Known pixels stay where they are, and all do in a

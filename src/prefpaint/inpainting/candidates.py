@@ -22,8 +22,8 @@ SHOWN_PROMPTS = 12
 class CandidatesConfig(Config):
     """The `candidates` pipeline."""
 
-    seed: int = Field(0, ge=0, description="Of the noise of all candidates; each has its own seed drawn from it.")
-    per_prompt: int = Field(3, ge=2, description="Candidates of each prompt; the paper's 3. Cost is proportional.")
+    seed: int = Field(0, ge=0, description="Seed of the noise of all candidates; each has its own seed drawn from it.")
+    per_prompt: int = Field(3, ge=2, description="Candidates of each prompt; the paper has 3. Cost is proportional.")
 
 
 def plan_candidates(prompts: pd.DataFrame, config: CandidatesConfig) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def record_candidates(prompts: pd.DataFrame, painted: ImageFolder, config: Candi
 def candidate_figure(
     prompts: pd.DataFrame, images: ImageFolder, masks: ImageFolder, candidates: pd.DataFrame, painted: ImageFolder
 ) -> "Figure":
-    """Some test prompts, one a row: the original, the prompt and its candidates."""
+    """Some test prompts, one per row: the original, the prompt and its candidates."""
     from matplotlib.figure import Figure
 
     from prefpaint.masks.figures import show_hole

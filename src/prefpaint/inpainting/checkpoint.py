@@ -24,7 +24,7 @@ transformers.utils.logging.disable_progress_bar()
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise for the first file that the folder's own index promises and that is not there.
+    """Raise for the first file that the folder's own index lists and that is missing.
 
     diffusers' own messages for these cases name a class or a hub address instead of the file.
     """
@@ -81,13 +81,13 @@ def load_pipeline(checkpoint: str | Path) -> StableDiffusionInpaintPipeline:
         checkpoint: a local folder (`Path`, or a string that is one) or a hub id.
 
     Raises:
-        PrefPaintError: it is missing, incomplete, damaged, or no Stable Diffusion inpainting checkpoint.
+        PrefPaintError: it is missing, incomplete, damaged, or not a Stable Diffusion inpainting checkpoint.
     """
     return _load(StableDiffusionInpaintPipeline, checkpoint)
 
 
 def load_any_pipeline(checkpoint: str | Path) -> Any:
-    """Load an inpainting checkpoint of whichever of diffusers' classes it is, in float32 on the CPU.
+    """Load an inpainting checkpoint of any of diffusers' classes, in float32 on the CPU.
 
     Args:
         checkpoint: as for `load_pipeline`.

@@ -1,4 +1,4 @@
-"""Humble baselines: fills that know no photographs, only the pixels around the hole."""
+"""Simple baselines: fills that know no photographs, only the pixels around the hole."""
 
 from typing import Literal, get_args
 

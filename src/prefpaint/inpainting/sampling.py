@@ -187,7 +187,7 @@ class Inpainter:
         return self.predict_at(unet, latents, self.schedule.timesteps[index], condition)
 
     def predict_at(self, unet: Any, latents: Tensor, time: Tensor, condition: Condition, guided: bool = True) -> Tensor:
-        """The same at timesteps that need not be of the chain, () or (N,) int64, and on demand without guidance."""
+        """The same at any timesteps, () or (N,) int64, not only those of the chain, and optionally without guidance."""
         inputs = torch.cat([latents, condition.mask, condition.known], 1)
         inputs = inputs.to(self.dtype).contiguous(memory_format=torch.channels_last)
         count = len(latents)
@@ -242,10 +242,10 @@ class Inpainter:
         """Noise originals to a step of the chain and paint from there (SDEdit, Meng et al. 2022); one batch.
 
         Args:
-            images: (N, H, W, 3) uint8, with what belongs into the hole.
+            images: (N, H, W, 3) uint8, with what belongs in the hole.
             masks: (N, H, W) uint8, 1 in the hole.
             seeds: N integers.
-            start: first step that is walked; 0 paints from pure noise, as `rollout` does.
+            start: first step that is run; 0 paints from pure noise, as `rollout` does.
 
         Returns:
             (N, H, W, 3) uint8, known pixels pasted back.
@@ -298,7 +298,7 @@ def in_batches(paint: Paint, images: np.ndarray, masks: np.ndarray, seeds: Seque
 
 
 class Samples(Protocol):
-    """Whatever fills prompts of its own size: `Inpainter`, `stock.StockInpainter`."""
+    """Anything that fills prompts of its own size: `Inpainter`, `stock.StockInpainter`."""
 
     original: Any
 
@@ -306,7 +306,7 @@ class Samples(Protocol):
 
 
 def paint_at_native_size(inpainter: Samples, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
-    """Inpaint prompts of any size with a model of another one.
+    """Inpaint prompts of any size with a model of another size.
 
     Prompts are resized to the model's size, painted and brought back; known pixels are the prompt's own.
 

@@ -48,7 +48,7 @@ class StockInpainter:
             return in_batches(self._paint, images, masks, seeds, self.config.batch)
 
     def _paint(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
-        # What lies in the hole must not be seen, whatever the pipeline makes of the pixels under the mask.
+        # What lies in the hole must not be seen, whatever the pipeline does with the pixels under the mask.
         blind = np.where(masks[..., None] > 0, np.uint8(128), images)
         found = self.original(
             prompt=[self.config.text_prompt] * len(images),

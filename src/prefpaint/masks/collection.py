@@ -38,7 +38,7 @@ def depth_work(
 ) -> ImageWork:
     """Depth maps of all photographs that have a prompt, as `encode_depth` writes them.
 
-    Measured where somebody measured it, else from the configured checkpoint, else `pseudo_depth`. Prompts of kind
+    Measured where a measurement exists, else from the configured checkpoint, else `pseudo_depth`. Prompts of kind
     `warp` need them, and so does the pipeline `novel_view`.
 
     Args:
@@ -72,7 +72,7 @@ def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: Masks
 
     The photographs of a split take turns in a seeded order, so that each gives as many prompts as any other. A prompt
     that would repeat another one is drawn again, and from another photograph when `DRAWS` draws give nothing new.
-    Where no photograph gives anything new the plan is cut, with a warning.
+    Where no photograph gives anything new, the plan is cut short with a warning.
 
     Args:
         regions: as `photographs.collection.photograph_regions` lists them.
@@ -129,7 +129,7 @@ def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: Masks
 
 
 class _Draw:
-    """Draws prompts none of which repeats another."""
+    """Draws prompts, no two of them the same."""
 
     def __init__(self, source: PhotographsConfig, config: MasksConfig) -> None:
         self.source, self.config = source, config
@@ -162,7 +162,7 @@ class _Draw:
 def _report_cuts(
     planned: dict[str, int], regions: pd.DataFrame, source: PhotographsConfig, config: MasksConfig
 ) -> None:
-    """Warn where there are fewer prompts than asked for; stop where a split has none."""
+    """Warn where there are fewer prompts than configured; stop where a split has none."""
     short = {split: planned.get(split, 0) for split, count in config.prompts.items() if planned.get(split, 0) < count}
     if not short:
         return
@@ -175,7 +175,7 @@ def _report_cuts(
     )
     if not all(short.values()):
         raise PrefPaintError(message)
-    logger.warning("%s; the plan is cut to these.", message)
+    logger.warning("%s; the plan is cut to these numbers.", message)
 
 
 def _make(
@@ -269,5 +269,5 @@ def record_prompts(
                 f"{message}, and nothing else is left of {', '.join(sorted(gone))}; give other photographs, set "
                 "photographs.crop_side to a range, or lower masks.geometry.least_hole"
             )
-        logger.warning("%s; they are left out.", message)
+        logger.warning("%s; they are skipped.", message)
     return table[~repeated].reset_index(drop=True)

@@ -8,7 +8,7 @@ from prefpaint.config import Config
 
 Pattern = Literal["outpaint_square", "outpaint_strip", "warp"]
 PromptSplit = Literal["train", "validation", "test", "seen", "unseen"]
-# Prompts that get candidates and ratings; seen and unseen are for evaluation alone.
+# Prompts that get candidates and ratings; seen and unseen are only for evaluation.
 RATED_SPLITS: tuple[PromptSplit, ...] = ("train", "validation", "test")
 
 
@@ -43,7 +43,7 @@ class MaskConfig(Config):
 class MasksConfig(Config):
     """The `masks` pipeline: prompts per split and pattern."""
 
-    seed: int = Field(0, ge=0, description="Of the places of crops and of the holes; another one makes other prompts.")
+    seed: int = Field(0, ge=0, description="Seed of the crops and holes; another seed makes other prompts.")
     geometry: MaskConfig = MaskConfig()
     patterns: dict[Pattern, float] = Field(
         {"outpaint_square": 0.25, "outpaint_strip": 0.25, "warp": 0.5},
@@ -52,7 +52,7 @@ class MasksConfig(Config):
     prompts: dict[PromptSplit, int] = Field(
         {"train": 512, "validation": 96, "test": 128, "seen": 128, "unseen": 128},
         description="Prompts per split. train, validation and test get candidates and ratings; seen (the train "
-        "photographs, other crops and masks) and unseen (photographs set aside) are kept for evaluation alone.",
+        "photographs, other crops and masks) and unseen (photographs set aside) are kept only for evaluation.",
     )
 
     @model_validator(mode="after")

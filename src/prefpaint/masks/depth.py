@@ -30,7 +30,7 @@ def depth_from_disparity(disparity: np.ndarray, nearest: float = 1.0) -> np.ndar
 
 
 def pseudo_depth(image: np.ndarray) -> np.ndarray:
-    """A smooth stand-in where nobody measured depth and no checkpoint is configured.
+    """A smooth substitute where depth was not measured and no checkpoint is configured.
 
     Inverse depth is 0.5 at the top and 1 at the bottom (the ground is near, the horizon far), raised by
     up to 0.35 where the image differs from its border's mean colour (things stand out from their

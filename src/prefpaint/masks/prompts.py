@@ -36,7 +36,7 @@ def make_prompt(crop: np.ndarray, depth: np.ndarray, pattern: Pattern, config: M
 
     Args:
         crop: (size, size, 3) uint8.
-        depth: (size, size) float, positive; used by `warp` alone.
+        depth: (size, size) float, positive; only `warp` uses it.
         pattern: how.
         config: geometry.
         seed: of all draws.

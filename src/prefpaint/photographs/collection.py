@@ -57,7 +57,7 @@ def photograph_names(config: PhotographsConfig) -> list[str]:
 def photograph_work(config: PhotographsConfig) -> ImageWork:
     """The decoded photographs, one PNG each.
 
-    Files that cannot be read are left out, or stop the work if the configuration says so.
+    Files that cannot be read are skipped, or stop the run if the configuration says so.
     """
     names = photograph_names(config)
     keys = {photograph_key(name): name for name in names}
@@ -97,7 +97,7 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
 
     Returns:
         One row per photograph and split that may use it (columns `REGION_COLUMNS`; `disparity` says whether
-        depth was measured), and a report with the files that were left out and why: unreadable ones, and copies of
+        depth was measured), and a report of the files that were skipped and why: unreadable ones, and copies of
         others, which would otherwise be in two splits.
 
     Raises:

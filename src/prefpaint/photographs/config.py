@@ -22,7 +22,7 @@ class PhotographsConfig(Config):
         description="Name of this collection. Scores are normalised per (source, pattern).",
     )
     on_unreadable: Literal["skip", "stop"] = Field(
-        "skip", description="An image that cannot be read: list it by name and go on, or stop the run."
+        "skip", description="When an image cannot be read: skip: list it by name and continue; stop: stop the run."
     )
     size: int = Field(
         64,

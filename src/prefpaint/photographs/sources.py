@@ -24,7 +24,7 @@ class Photograph:
     Attributes:
         name: unique within its collection; the file's relative path for a folder.
         image: (H, W, 3) uint8 sRGB.
-        disparity: (H, W) float32, larger is nearer, NaN where unknown; None when nobody measured it.
+        disparity: (H, W) float32, larger is nearer, NaN where unknown; None if it was not measured.
     """
 
     name: str
@@ -76,7 +76,7 @@ def read_image(path: Path, longest_side: int) -> Image.Image:
     """Decode one file, whatever its mode, and reduce it to at most `longest_side` pixels a side.
 
     Raises:
-        PrefPaintError: the file is no image, is damaged, or is too small or too large to use.
+        PrefPaintError: the file is not an image, is damaged, or is too small or too large to use.
     """
     try:
         # The limit below is ours and generous; PIL's warning at a fifth of it would only confuse.
@@ -86,11 +86,11 @@ def read_image(path: Path, longest_side: int) -> Image.Image:
                 width, height = opened.size
                 if min(width, height) < MIN_SIDE:
                     raise PrefPaintError(
-                        f"{path}: {width}x{height} pixels is too small, {MIN_SIDE} a side is the least"
+                        f"{path}: {width}x{height} pixels is too small; at least {MIN_SIDE} a side are needed"
                     )
                 if width * height > MAX_PIXELS:
                     raise PrefPaintError(
-                        f"{path}: {width}x{height} pixels is too large, {MAX_PIXELS:,} pixels is the most"
+                        f"{path}: {width}x{height} pixels is too large; at most {MAX_PIXELS:,} pixels are allowed"
                     )
                 # JPEG can be decoded at a fraction of its size; a no-op for other formats.
                 opened.draft("RGB", (2 * longest_side, 2 * longest_side))

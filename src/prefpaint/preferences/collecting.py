@@ -1,4 +1,4 @@
-"""Ratings from where there are some: the store, or a whole folder of candidates judged by simulated raters."""
+"""Ratings from the store or, if it is empty, from simulated raters who judge a whole folder of candidates."""
 
 import logging
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def stored_preferences(store: RatingStore, candidates: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """People's ratings and comparisons of the candidates as they are now.
 
-    Ratings of a picture that has been made anew since are skipped with a warning: an id alone does not tell
+    Ratings of a picture that has since been regenerated are skipped with a warning: an id alone does not tell
     that it is another picture.
 
     Args:
@@ -40,7 +40,7 @@ def stored_preferences(store: RatingStore, candidates: pd.DataFrame) -> tuple[pd
         if not kept.all():
             first = table.loc[~kept].iloc[0, 0]
             logger.warning(
-                "%d of %d %s are of pictures that are no longer there or have been made anew since (first %s), and are "
+                "%d of %d %s are of pictures that no longer exist or have since been regenerated (first %s), and are "
                 "skipped; they stay in the store",
                 (~kept).sum(),
                 len(table),

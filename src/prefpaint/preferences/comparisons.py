@@ -17,7 +17,7 @@ def no_comparisons() -> pd.DataFrame:
 
 
 def strengths(comparisons: pd.DataFrame) -> pd.Series:
-    """How strong each candidate is against a middling one, from who was preferred to whom.
+    """How strong each candidate is against an average one, from which was preferred to which.
 
     P(a beats b) = σ(θ_a − θ_b) (R. A. Bradley and M. E. Terry, Biometrika 39, 1952); θ has an independent
     normal prior of mean 0 and variance `PRIOR_VARIANCE`, and the mode of the posterior is found. A tie counts as half a
@@ -46,7 +46,7 @@ def strengths(comparisons: pd.DataFrame) -> pd.Series:
 
 
 def comparison_scores(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Scores on the raters' scale: 7 · σ(θ), seven times the chance of beating a middling fill of the same hole.
+    """Scores on the raters' scale: 7 · σ(θ), seven times the chance of beating an average fill of the same hole.
 
     That is 3.5 for a fill as often preferred as not, whatever the prompt: comparisons do not say which prompts came
     out well.

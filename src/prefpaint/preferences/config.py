@@ -10,6 +10,6 @@ class PreferencesConfig(Config):
     """The `preferences` pipeline: the ratings in the store, or those of simulated raters where there are none."""
 
     simulated: SimulatedConfig = Field(
-        SimulatedConfig(), description="Stands in for people; unused as soon as the store holds ratings."
+        SimulatedConfig(), description="Simulated raters stand in for people until the store holds ratings."
     )
-    seed: int = Field(0, ge=0, description="Of the random halves of raters that the noise ceiling compares.")
+    seed: int = Field(0, ge=0, description="Seed of the random halves of raters that the noise ceiling compares.")

@@ -17,15 +17,15 @@ from prefpaint.files import whole_file
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, HIGHEST, LOWEST, OUTCOMES, RATING_COLUMNS
 
 LONGEST_NAME = 64
-NAME_RULE = f"use up to {LONGEST_NAME} printable characters, the first of them none of = + - @"
+NAME_RULE = f"use up to {LONGEST_NAME} printable characters, not beginning with =, +, - or @"
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that was not taken.
+    """A row that was not accepted.
 
     Attributes:
-        place: where it stands, counted as the user's program counts: "line 7", "row 7", "task 3, annotation 12".
+        place: where it is, counted as the user's program counts: "line 7", "row 7", "task 3, annotation 12".
         reason: what is wrong and what to do.
     """
 
@@ -43,7 +43,7 @@ class _Rows:
     rejected: list[Rejected] = field(default_factory=list)
 
     def reject(self, bad: pd.Series, say: Callable[[pd.Series], str]) -> None:
-        """Leave out the rows where `bad` holds; `say` is told each row as it was written."""
+        """Reject the rows where `bad` holds; `say` gets each row as it was written."""
         for index in bad.index[bad.to_numpy(bool)]:
             self.rejected.append(Rejected(str(self.places[index]), say(self.table.loc[index])))
         self.table = self.table[~bad.to_numpy(bool)]
@@ -76,20 +76,20 @@ def read_preferences(path: Path, candidates: pd.DataFrame) -> Imported:
     """Read ratings or comparisons from a file of people's work.
 
     CSV (UTF-8) and Parquet hold either ratings (RATING_COLUMNS) or comparisons (COMPARISON_COLUMNS); further columns
-    are skipped. JSON is what Label Studio exports of the tasks of `label_studio_tasks`. Times without a zone are
+    are ignored. JSON is what Label Studio exports of the tasks of `label_studio_tasks`. Times without a zone are
     taken as UTC. A column sha256 (as exports have it) says which picture was rated, and rows about pictures that have
-    been made anew since are rejected; without it they are taken to be about today's.
+    since been regenerated are rejected; without it they are taken to be about today's.
 
     Args:
         path: the file; its ending tells what it is.
-        candidates: candidate_id, prompt_id, sha256 of all candidates there are.
+        candidates: candidate_id, prompt_id, sha256 of all existing candidates.
 
     Raises:
         PrefPaintError: the file is missing, empty or of another kind, or lacks a column. Rows that are wrong are
             `rejected` instead.
     """
     if not path.is_file():
-        raise PrefPaintError(f"{path} is not there; give the file that holds the ratings")
+        raise PrefPaintError(f"{path} was not found; give the file that holds the ratings")
     if path.suffix == ".json":
         rows = _read_label_studio(path)
     else:
@@ -119,14 +119,14 @@ def _check_ratings(rows: _Rows, candidates: pd.DataFrame) -> pd.DataFrame:
     if "sha256" in rows.table:
         rows.reject(
             rows.table["sha256"].astype("str") != rows.table["candidate_id"].map(candidates["sha256"]),
-            lambda row: f"candidate {row['candidate_id']} was made anew since: the rating is of another picture",
+            lambda row: f"candidate {row['candidate_id']} has since been regenerated: the rating is of another picture",
         )
     for name in CRITERIA:
         values = _numbers(rows.table[name])
         rows.reject(~(values.between(LOWEST, HIGHEST) & (values % 1 == 0)), partial(_say_rating, name))
     rows.reject(
         rows.table.duplicated(["candidate_id", "rater"]),
-        lambda row: f"rater {row['rater']} has rated candidate {row['candidate_id']} before; keep one of the rows",
+        lambda row: f"rater {row['rater']} has already rated candidate {row['candidate_id']}; keep one of the rows",
     )
     ratings = rows.table[[*RATING_COLUMNS]].copy()
     for name in CRITERIA:
@@ -168,7 +168,7 @@ def _check_comparisons(rows: _Rows, candidates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_common(rows: _Rows, candidates: pd.DataFrame, columns: list[str]) -> None:
-    """Reject rows without names, of unknown candidates, or at no time."""
+    """Reject rows without names, of unknown candidates, or without a time."""
     for name in (*columns, "rater"):
         values = rows.texts(name)
         rows.table = rows.table.assign(**{name: values})
@@ -188,7 +188,7 @@ def _check_common(rows: _Rows, candidates: pd.DataFrame, columns: list[str]) -> 
 
 
 def is_name(name: str) -> bool:
-    """Whether a rater can be called so; see `NAME_RULE`."""
+    """Whether a rater can have this name; see `NAME_RULE`."""
     # A spreadsheet that opens an export would take =, +, - and @ for the beginning of a formula.
     return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip() and name[0] not in "=+-@"
 
@@ -268,10 +268,10 @@ def _read_parquet(path: Path) -> _Rows:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, or as Parquet where the name ends so; whole or not at all.
+    """Write a table as CSV, or as Parquet if the name ends in .parquet; whole or not at all.
 
     Raises:
-        PrefPaintError: the ending is another.
+        PrefPaintError: the name has another ending.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise PrefPaintError(f"{path}: end the name in .csv or .parquet")
@@ -361,7 +361,7 @@ def _read_label_studio(path: Path) -> _Rows:
             rows += found
             places += [place] * len(found)
     table = pd.DataFrame(rows, columns=[*RATING_COLUMNS]).astype(object)
-    # Several rows stand in one place; the order of the file is kept by the places' first appearance.
+    # Several rows can share one place; the order of the file is kept by the places' first appearance.
     return _Rows(path, table, pd.Series(places, index=table.index, dtype="str"), rejected)
 
 
@@ -433,7 +433,7 @@ def label_studio_folder(
     from prefpaint.images import write_image
 
     if folder.exists():
-        raise PrefPaintError(f"{folder}: is there already; name a new folder")
+        raise PrefPaintError(f"{folder}: already exists; name a new folder")
     with whole_folder(folder) as temporary:
         tasks = label_studio_tasks(candidates, address)
         (temporary / "tasks.json").write_text(json.dumps(tasks, indent=1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What there is to say about collected preferences, in numbers and in one figure."""
+"""Collected preferences summed up in numbers and in one figure."""
 
 import math
 from typing import Any

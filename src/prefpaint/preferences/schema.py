@@ -3,7 +3,7 @@
 CRITERIA = ("structure", "texture", "overall")
 # The paper's, section 3; in the order of CRITERIA.
 WEIGHTS = (0.15, 0.15, 0.70)
-# The paper asks for 1-7; its labelling platform also allowed 0.
+# The paper specifies 1-7; its labelling platform also allowed 0.
 LOWEST, HIGHEST = 0, 7
 RATING_COLUMNS = ("candidate_id", "rater", *CRITERIA, "rated_at")
 

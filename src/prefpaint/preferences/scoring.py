@@ -70,7 +70,7 @@ def score_candidates(
 
 
 def fit_normalisation(scores: pd.DataFrame) -> list[Factors]:
-    """Mean and standard deviation of the raw scores per (source, pattern), on the train split alone.
+    """Mean and standard deviation of the raw scores per (source, pattern), over the train split only.
 
     The paper normalises (s − mean) / std per (dataset, pattern), section 3. Nothing of the validation and test
     splits enters the factors.
@@ -88,14 +88,14 @@ def fit_normalisation(scores: pd.DataFrame) -> list[Factors]:
         if count < 2:
             raise PrefPaintError(
                 f"ratings: source {source}, pattern {pattern} has {count} rated {FITTED_ON} candidates, and two are "
-                "needed to normalise its scores; rate more of them or leave the pattern out"
+                "needed to normalise its scores; rate more of them, or drop the pattern from masks.patterns"
             )
         # Equal scores can differ in the last digit once they went through a mean.
         if fitted["std"][(source, pattern)] < 1e-9:
             raise PrefPaintError(
                 f"ratings: all {count} rated {FITTED_ON} candidates of source {source}, pattern {pattern} have the "
                 f"score {fitted['mean'][(source, pattern)]:.2f}, so there is no preference to learn; rate more of them "
-                "or leave the pattern out"
+                "or drop the pattern from masks.patterns"
             )
     return [
         Factors(source=source, pattern=pattern, mean=float(mean), std=float(std), count=int(count))

@@ -70,7 +70,7 @@ class NoiselessRater:
 def simulate_ratings(opinions: np.ndarray, candidate_ids: list[str], config: SimulatedConfig) -> pd.DataFrame:
     """Ratings of every simulated rater for N candidates, whole numbers in 0-7.
 
-    A rating depends on the opinion, the candidate's id and the rater alone, so that candidates can be rated in any
+    A rating depends only on the opinion, the candidate's id and the rater, so that candidates can be rated in any
     batches.
 
     Args:

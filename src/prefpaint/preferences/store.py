@@ -29,7 +29,7 @@ _TURN = 7_015_317
 _CHUNK = 5_000
 
 _tables = sa.MetaData()
-# SQLite counts up in columns of this very type alone.
+# SQLite counts up only in columns of exactly this type.
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -145,7 +145,7 @@ class RatingStore:
         """Connections to the database.
 
         Raises:
-            PrefPaintError: the URL or its driver is not there.
+            PrefPaintError: the URL is wrong or its driver is not installed.
         """
         url = f"sqlite:///{self.file}" if self.file else str(self.location)
         try:
@@ -186,7 +186,7 @@ class RatingStore:
             yield connection
 
     def prepare(self) -> None:
-        """Make the tables where there are none yet.
+        """Create the tables if they do not exist yet.
 
         Raises:
             PrefPaintError: as for `read`.
@@ -220,13 +220,13 @@ class RatingStore:
             return sa.inspect(connection).has_table(ratings.name)
 
     def close(self) -> None:
-        """Let go of the database; SQLite then folds its log into the file."""
+        """Close the database; SQLite then folds its log into the file."""
         self.engine.dispose()
 
     # ------------------------------------------------------------ what people said
 
     def rows(self, statement: sa.Select[Any]) -> pd.DataFrame:
-        """A query's rows as a table with the query's columns."""
+        """A query's rows as a table with its columns."""
         with self.read() as connection:
             found = connection.execute(statement)
             return pd.DataFrame(found.fetchall(), columns=list(found.keys()))
@@ -234,7 +234,7 @@ class RatingStore:
     def ratings(self) -> pd.DataFrame:
         """What counts: of every rater and picture the last rating, less what was withdrawn.
 
-        Calibration pages and second showings do not count. A candidate that was made anew is another picture: its
+        Calibration pages and second showings do not count. A regenerated candidate is another picture: its
         ratings come beside those of the old one, and `fitting` tells them apart.
 
         Returns:
@@ -285,7 +285,7 @@ class RatingStore:
         return found.assign(rated_at=_utc(found["rated_at"]))[[*COMPARISON_COLUMNS, "sha256_a", "sha256_b"]]
 
     def add_ratings(self, table: pd.DataFrame) -> int:
-        """Take up imported ratings; one that was ever said in the store is skipped, even if it was withdrawn since.
+        """Add imported ratings; one that the store has ever held is skipped, even if it was withdrawn since.
 
         Args:
             table: RATING_COLUMNS and sha256.
@@ -296,7 +296,7 @@ class RatingStore:
         return self._add(table, ratings)
 
     def add_comparisons(self, table: pd.DataFrame) -> int:
-        """Take up imported comparisons, likewise.
+        """Add imported comparisons, likewise.
 
         Args:
             table: COMPARISON_COLUMNS, sha256_a, sha256_b; candidate_a < candidate_b.
@@ -338,7 +338,7 @@ class StoreError(PrefPaintError):
 
 
 def enrol(connection: sa.Connection, names: Sequence[str]) -> Mapping[str, int]:
-    """Ids of raters by name; who is not known yet becomes a rater without a token."""
+    """Ids of raters by name; an unknown name becomes a rater without a token."""
     found: dict[str, int] = {}
     for start in range(0, len(names), _CHUNK):
         part = names[start : start + _CHUNK]

@@ -6,10 +6,10 @@ from prefpaint.config import Config
 
 
 class Taste(Config):
-    """What makes a simulated rater like a fill: likeness to a photograph, less what is written down here.
+    """What makes a simulated rater like a fill: likeness to a photograph, minus the flaws weighted here.
 
-    Likeness comes from the judge (`fills.likeness`), the flaws from `fills.appearance`; both look at the picture
-    alone. No rater knows the hidden original. A weight of 0 switches a part off.
+    Likeness comes from the judge (`fills.likeness`), the flaws from `fills.appearance`; both look only at the
+    picture. No rater knows the hidden original. A weight of 0 switches a part off.
     """
 
     likeness: float = Field(
@@ -19,10 +19,10 @@ class Taste(Config):
         -0.65,
         description="Added to every opinion: a fill of likeness 0 and without flaws gets 7 / (1 + exp(-leniency)).",
     )
-    seam: float = Field(0.0, ge=0, description="A step across the hole's edge, in log units of gradient.")
-    colour: float = Field(0.0, ge=0, description="A colour change between rings inside and outside the edge.")
-    palette: float = Field(0.0, ge=0, description="Colours in the fill that occur nowhere in the known part.")
-    texture: float = Field(0.0, ge=0, description="Texture energy that differs from what is preferred.")
+    seam: float = Field(0.0, ge=0, description="Weight of a step across the hole's edge, in log units of gradient.")
+    colour: float = Field(0.0, ge=0, description="Weight of a colour change between rings inside and outside the edge.")
+    palette: float = Field(0.0, ge=0, description="Weight of colours that occur nowhere in the known part.")
+    texture: float = Field(0.0, ge=0, description="Weight of texture energy that differs from what is preferred.")
     preferred_log_energy: float = Field(
         0.0,
         description="Log texture energy of the fill against the known part that is liked best: 0 as textured as "
@@ -33,15 +33,15 @@ class Taste(Config):
 class SimulatedRater(Config):
     """One simulated rater: an honest opinion, shifted and blurred."""
 
-    name: str = Field(min_length=1, description="As it stands in the ratings; the noise is drawn from it too.")
+    name: str = Field(min_length=1, description="Name that the ratings carry; the noise is drawn from it too.")
     bias: float = Field(0.0, description="Added to every rating, points of the 0-7 scale.")
     noise: float = Field(0.6, ge=0, description="Standard deviation of one rating, points of the 0-7 scale.")
 
 
 class SimulatedConfig(Config):
-    """The simulated raters of the embedded default; they step back as soon as the store holds people's ratings."""
+    """The simulated raters of the embedded default; unused as soon as the store holds people's ratings."""
 
-    seed: int = Field(0, ge=0, description="Of the noise of all ratings.")
+    seed: int = Field(0, ge=0, description="Seed of the noise of all ratings.")
     taste: Taste = Taste()
     raters: tuple[SimulatedRater, ...] = Field(
         (
@@ -50,5 +50,5 @@ class SimulatedConfig(Config):
             SimulatedRater(name="simulated_3", bias=0.0, noise=0.6),
         ),
         min_length=1,
-        description="Who rates; each rates every candidate.",
+        description="The raters; each rates every candidate.",
     )

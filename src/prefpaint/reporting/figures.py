@@ -45,7 +45,7 @@ def draw_win_rates(table: pd.DataFrame, evaluation: pd.DataFrame) -> "Figure":
     for (left, right), split in zip(axes, splits, strict=True):
         for j, judge in enumerate(judges):
             part = rates[(rates["split"] == split) & (rates["judge"] == judge)].set_index(["comparison", "best_of"])
-            # Outside judges compare single samples alone.
+            # Outside judges compare only single samples.
             places = [place for place, kind in enumerate(kinds) if kind in part.index]
             part = part.loc[[kinds[place] for place in places]]
             height = np.array(places) + min(0.3, 0.7 / len(judges)) * (j - (len(judges) - 1) / 2)
@@ -89,13 +89,13 @@ class GalleryRow:
     """One prompt beside what became of it.
 
     Attributes:
-        split, choice: under which heading it stands.
+        split, choice: the headings it appears under.
         prompt_id, pattern: of the prompt.
         cells: prompt with its hole in mid-grey, base, aligned, Telea's fill, original (None for a warp); (H, W, 3)
             uint8.
         scores: of base and aligned picture, by the truest judge.
         rewards: of base and aligned picture.
-        widths: of base and aligned picture: how far the reward is to be distrusted.
+        widths: of base and aligned picture: how little the reward can be trusted.
     """
 
     split: str

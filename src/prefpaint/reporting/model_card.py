@@ -24,7 +24,7 @@ from prefpaint.reporting.wording import number, percent
 AGREEMENT = (
     ("alpha_score", "Krippendorff's α of the score"),
     ("rank_agreement", "two raters order two candidates alike"),
-    ("ceiling_spearman_test", "noise ceiling as the ratings alone tell it, Spearman, test"),
+    ("ceiling_spearman_test", "noise ceiling estimated from the ratings, Spearman, test"),
 )
 
 
@@ -66,7 +66,7 @@ def base_license(base: str) -> str | None:
         base: folder or hub id.
 
     Returns:
-        Empty where the card states none or there is no card; None where nobody could look, as without a network.
+        Empty if the card states none or there is no card; None if it could not be looked up, as without a network.
 
     Raises:
         PrefPaintError: the card cannot be read.
@@ -91,7 +91,7 @@ def base_license(base: str) -> str | None:
         return str((metadata_load(card) or {}).get("license") or "")
     except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise PrefPaintError(f"{card}: cannot be read as a model card ({reason}); mend its front matter") from error
+        raise PrefPaintError(f"{card}: cannot be read as a model card ({reason}); correct its front matter") from error
 
 
 def _quality(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -110,9 +110,9 @@ def _quality(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     add(reward, f"test_{truth}_spearman", f"Spearman with {against}, test candidates", number)
     add(bound, "test_spearman_width_error", "Spearman of trust width and error, test candidates", number)
     add(bound, "test_bound_half_width", "proved bound, to either side, score units", number)
-    add(bound, f"test_bound_coverage_{truth}", "test candidates that it holds", percent)
+    add(bound, f"test_bound_coverage_{truth}", "test candidates inside it", percent)
     add(bound, "test_conformal_length", "split-conformal interval, end to end, score units", number)
-    add(bound, "test_conformal_coverage_ratings", "test ratings that it holds", percent)
+    add(bound, "test_conformal_coverage_ratings", "test ratings inside it", percent)
     return rows
 
 
@@ -193,5 +193,5 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         quality=_quality(facts.metrics),
         raises_reward=MODES[facts.mode].raises_reward,
         training=_training(facts),
-        watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "nothing watched for that here.",
+        watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "this run was not checked for that.",
     )

@@ -17,7 +17,7 @@ from prefpaint.reporting.figures import CELL_NAMES, CHOICES, OPENING, GalleryRow
 from prefpaint.reporting.sentences import pick
 from prefpaint.reporting.wording import OUTSIDE_WORDS, number, percent, percent_range, plain_words, signed
 
-# Larger pictures are reduced to this for the page; the full ones lie in the data folder.
+# Larger pictures are reduced to this for the page; the full ones are in the data folder.
 LARGEST_SIDE = 192
 SPLIT_WORDS = {
     "seen": "other crops and holes of photographs that were rated and aligned on",
@@ -38,7 +38,7 @@ DESCRIPTION_WORDS = {
     "reward": ("learned reward", "normalised score units; more is better"),
     "log_energy": ("texture against surroundings", "log ratio; 0 as textured as around, below 0 smoother"),
     "log_energy_coarse": ("the same at half size", "log ratio"),
-    "seam": ("step across the hole's edge", "log ratio; 0 is none"),
+    "seam": ("step across the hole's edge", "log ratio; 0: no step"),
     "colour": ("colour step at the edge", "RGB distance, 0 to 1"),
     "palette": ("colours foreign to the picture", "RGB distance, 0 to 1"),
     "hole_spread": ("difference between samples of one prompt", "grey levels; less is less diverse"),
@@ -123,7 +123,7 @@ class Report:
         gallery: of `figures.choose_rows`.
         metrics: flat metrics by dataset name.
         figures: PNG bytes by dataset name.
-        worlds: of `reward.worlds.worlds_table`.
+        worlds: of `trust.worlds.worlds_table`.
         sanity: of `sanity.sanity_table`.
     """
 
@@ -192,7 +192,7 @@ def _second_view_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _method_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     """The paper's Table 1: per kind of hole and method the win rates against the base, mean and variance.
 
-    What the outside judges say of single samples stands beside it; None where no original is known.
+    What the outside judges say of single samples is shown beside it; None where no original is known.
     """
     judge = truest_judge(methods)
     rows = []

@@ -13,12 +13,12 @@ from prefpaint.trust.fit import WIDTHS
 
 # Normalised scores have spread 1: an interval of ± 3 holds nearly all of them.
 VACUOUS = 3.0
-# Five prompts that all say the same are no evidence at 5 % (sign test), though a bootstrap over them would think so.
+# Five prompts that all say the same are not evidence at 5 % (sign test), though a bootstrap would suggest it.
 LEAST_PROMPTS = 6
 OUTSIDE_JUDGE = (
-    "Beside the raters' taste stands an outside judge that sees the hidden original: ST-LPIPS (Ghildyal and Liu), a "
+    "Besides the raters there is an outside judge that sees the hidden original: ST-LPIPS (Ghildyal and Liu), a "
     "distance between pictures whose weights were fitted to what people chose. Nothing here was trained, chosen or "
-    "tuned by it. It asks another question than the raters do: a good fill need not be what was there before."
+    "tuned by it. It answers a different question from the raters: a good fill need not be what was there before."
 )
 
 
@@ -45,7 +45,7 @@ def verdict(row: "pd.Series[Any]", change: "pd.Series[Any]", better: float, wors
     """Read one win rate and its mean change.
 
     A win rate whose interval contains one half shows neither gain nor loss; a mean that moves the other way
-    is said.
+    is pointed out.
 
     Args:
         row: of the measures table: win_rate, independent, S = 1.
@@ -193,7 +193,7 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
     drift = ", ".join(
         f"{name} {signed(metrics[f'watch_{name}'])}" for name in ("brightness", "saturation", "sharpness")
     )
-    stopped = " Alignment was stopped early by it." if metrics["watch_stopped_early"] else ""
+    stopped = " It stopped alignment early." if metrics["watch_stopped_early"] else ""
     against = [words for name, words in judges if metrics.get(f"watch_hacked_by_{name}")]
     suspicion = (
         f"The reward rose against {' and '.join(against)}: the policy has begun to exploit the reward model."
@@ -201,10 +201,10 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
         else "No other judge shows that the policy exploits the reward model."
     )
     return [
-        f"Kept are the weights after iteration {metrics['watch_best_iteration']} of {metrics['iterations']}, those the "
-        f"referee likes most on held-out prompts.{stopped} There the gain over the base from the same noise, with one "
-        f"standard error, is {'; '.join(gains)}.",
-        f"{suspicion} Fills drifted from the base's by: {drift} (of 1); KL to the base {number(metrics['watch_kl'])} "
+        f"The weights after iteration {metrics['watch_best_iteration']} of {metrics['iterations']} were kept: those "
+        f"that the referee likes most on held-out prompts.{stopped} Their gain over the base from the same noise, with "
+        f"one standard error, is {'; '.join(gains)}.",
+        f"{suspicion} The fills' drift from the base's: {drift} (of 1); KL to the base {number(metrics['watch_kl'])} "
         "nats per step and latent.",
     ]
 
@@ -259,7 +259,7 @@ def width_sentence(metrics: Mapping[str, Any]) -> str:
         if kind != best
     ]
     sentence = (
-        f"Of the widths the {best} one ranks the reward's errors on test ratings best: Spearman {number(value)}, "
+        f"Of the widths, the {best} one ranks the reward's errors on test ratings best: Spearman {number(value)}, "
         f"95\N{NO-BREAK SPACE}% interval {number(low)} to {number(high)}"
         + (f"; {', '.join(others)}." if others else ".")
     )
@@ -271,7 +271,7 @@ def width_sentence(metrics: Mapping[str, Any]) -> str:
 
 
 def interval_sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """What the proved bound and the split-conformal yardstick keep on test candidates; empty without these metrics."""
+    """How the proved bound and split-conformal intervals fare on test candidates; empty without these metrics."""
     if "test_bound_coverage_ratings" not in metrics:
         return []
     truth = "noiseless" if "test_bound_coverage_noiseless" in metrics else "ratings"
@@ -279,17 +279,18 @@ def interval_sentences(metrics: Mapping[str, Any]) -> list[str]:
     width, tightness = metrics["test_bound_half_width"], metrics[f"test_bound_tightness_{truth}"]
     level = percent(1 - metrics["delta"])
     sentences = [
-        f"The bound, ridge estimate ± {number(metrics['bound_factor'])} · elliptical width, holds "
-        f"{percent(metrics[f'test_bound_coverage_{truth}'])} of the {against} of test candidates; it promises to hold "
-        f"all of them at once with probability {level}. It reaches {number(width)} score "
+        f"The bound, ridge estimate ± {number(metrics['bound_factor'])} · elliptical width, contains "
+        f"{percent(metrics[f'test_bound_coverage_{truth}'])} of the {against} of test candidates; it promises to "
+        f"contain all of them at once with probability {level}. It reaches {number(width)} score "
         f"units to either side on average, for half of the candidates more than {number(tightness)} times their error"
         + ("; the whole range of scores is narrower, so it is safe but says little." if width > VACUOUS else ".")
     ]
     if "test_conformal_coverage_ratings" in metrics and "test_conformal_scaled_coverage_ratings" in metrics:
         sentences.append(
-            f"Yardstick: split-conformal intervals from validation errors, which promise {level} for one new candidate "
-            f"and need no theory. Of one length they hold {percent(metrics['test_conformal_coverage_ratings'])} of "
-            f"test ratings at {number(metrics['test_conformal_length'])} score units from end to end; with length in "
+            f"For comparison: split-conformal intervals from validation errors promise {level} for one new candidate "
+            "and need no theory. With one length they contain "
+            f"{percent(metrics['test_conformal_coverage_ratings'])} of test ratings at "
+            f"{number(metrics['test_conformal_length'])} score units from end to end; with length in "
             f"proportion to the trust width, {percent(metrics['test_conformal_scaled_coverage_ratings'])} at "
             f"{number(metrics['test_conformal_scaled_length'])}."
         )
@@ -305,8 +306,8 @@ def worlds_sentence(worlds: pd.DataFrame) -> str:
         for delta, rows in worlds.groupby("delta")
     ]
     return (
-        f"In {number(int(worlds['worlds'].sum()))} drawn worlds whose true ψ* is known, the bound failed for some "
-        f"picture in this share of the worlds of any setting: {'; '.join(parts)}. It is "
+        f"In {number(int(worlds['worlds'].sum()))} drawn worlds whose true ψ* is known, the share of worlds of any "
+        f"setting in which the bound failed for some picture is, for {'; '.join(parts)}. The bound is "
         f"{number(worlds['tightness'].min())} to {number(worlds['tightness'].max())} times the typical error: the "
         "price of holding for every picture at once."
     )
@@ -329,7 +330,7 @@ def joints_sentence(metrics: Mapping[str, Any]) -> str:
             f"before a joint to one behind it, at {percent(metrics['joints_colour_above'])} of "
             f"{number(metrics['joints_told'])} joints the colours change more than at 95\N{NO-BREAK SPACE}% of the "
             f"places inside the original, at {percent(metrics['joints_texture_above'])} the texture does. Inside the "
-            f"originals, each half judged by the other, it is {percent(metrics['inside_colour_above'])} and "
+            f"originals, each half judged by the other, the shares are {percent(metrics['inside_colour_above'])} and "
             f"{percent(metrics['inside_texture_above'])}."
         )
     return sentence
@@ -344,12 +345,12 @@ def second_view_sentence(metrics: Mapping[str, Any]) -> str:
     return (
         f"The aligned model's fills are {verdict} the true view than the base's: {signed(metrics['psnr_gain'])} dB "
         f"({signed(low)} to {signed(high)}), SSIM {signed(metrics['ssim_gain'])} "
-        f"({signed(metrics['ssim_gain_low'])} to {signed(metrics['ssim_gain_high'])}). No rater knew that view."
+        f"({signed(metrics['ssim_gain_low'])} to {signed(metrics['ssim_gain_high'])}). No rater saw that view."
     )
 
 
 def beaten_sentences(methods: pd.DataFrame) -> list[str]:
-    """Methods that are shown to beat the aligned model; said in the headline, for the base alone is a low bar."""
+    """Methods that are shown to beat the aligned model; in the headline, because the base alone is a low bar."""
     judge = truest_judge(methods)
     rates = pick(methods, pattern=ALL, judge=judge, quantity="win_rate", against="aligned", best_of=1)
     enough = rates["prompts"] >= LEAST_PROMPTS

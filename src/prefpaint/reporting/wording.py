@@ -10,8 +10,8 @@ OUTSIDE_WORDS = {"stlpips_alex": "ST-LPIPS (AlexNet)", "stlpips_vgg": "ST-LPIPS 
 KEY_WORDS = (
     ("win_rate", "win rate"),
     ("base_base", "base against base"),
-    ("order_accuracy", "pairs within a prompt ordered right"),
-    ("pair_accuracy", "pairs within a prompt ordered right"),
+    ("order_accuracy", "pairs within a prompt ordered correctly"),
+    ("pair_accuracy", "pairs within a prompt ordered correctly"),
     ("equal", "same noise"),
     ("independent", "other noise"),
     ("hole_psnr", "hole PSNR"),
@@ -31,7 +31,7 @@ def plain_words(key: str) -> str:
 
 
 def percent(value: float) -> str:
-    """0.6712 → "67.1 %", not to be broken across lines."""
+    """0.6712 → "67.1 %", with a space that no line breaks at."""
     return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if math.isfinite(value) else NOTHING
 
 

@@ -16,7 +16,7 @@ from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
-# Embeddings of incomplete images kept at a time: 8 MB at ViT-B/32 size.
+# Embeddings of incomplete images kept at one time: 8 MB at ViT-B/32 size.
 PROMPTS_REMEMBERED = 4096
 
 
@@ -50,7 +50,7 @@ class ContrastBackbone(nn.Module):
 
     At each tapped depth and for each channel, with I, K and E the mean |activation| inside the hole, in the
     known part and along the edge: log I − log K, its absolute value, log E − log K, and the log of the step
-    between local means on both sides of the edge, compared place by place. For each depth besides: how far
+    between local means on both sides of the edge, compared place by place. In addition, for each depth: how far
     the fill's cells lie from the nearest known cell (as PatchCore measures anomaly, Roth et al. 2022).
 
     Nothing describes the picture itself: such features let a head memorise which pictures are easy.
@@ -170,7 +170,7 @@ class ClipBackbone(nn.Module):
             layer.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "ClipBackbone":
-        """As usual; prompts remembered before a training are embedded anew after it."""
+        """As usual; prompts remembered before training are embedded again after it."""
         if mode:
             self.prompts.clear()
         return super().train(mode)

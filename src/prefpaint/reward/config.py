@@ -11,10 +11,12 @@ class ContrastBackboneConfig(Config):
     """Frozen ImageNet features (EfficientNet-lite0) of the fill against its surroundings; works offline."""
 
     kind: Literal["contrast"] = "contrast"
-    input_size: int = Field(96, ge=64, multiple_of=32, description="Side the image is resized to; cost ~ square.")
+    input_size: int = Field(
+        96, ge=64, multiple_of=32, description="Side the image is resized to; cost grows with its square."
+    )
     taps: tuple[int, ...] = Field(
         (0, 1, 3, 5, 8),
-        description="Depths read besides the pixels: 0 is the stem, n the n-th block (1-16). The network is cut "
+        description="Depths read, as well as the pixels: 0 is the stem, n the n-th block (1-16). The network is cut "
         "after the deepest.",
     )
     frozen: float = Field(
@@ -27,7 +29,8 @@ class ClipBackboneConfig(Config):
 
     kind: Literal["clip"] = "clip"
     checkpoint: str = Field(
-        "openai/clip-vit-base-patch32", description="transformers CLIP checkpoint with vision tower: folder or hub id."
+        "openai/clip-vit-base-patch32",
+        description="A transformers CLIP checkpoint with a vision tower: folder or hub id.",
     )
     frozen: float = Field(0.7, ge=0, le=1, description="Share of the layers, from the input on, left untouched.")
     precision: Literal["fp32", "bf16"] = Field(
@@ -43,7 +46,7 @@ class KernelHeadConfig(Config):
     """
 
     kind: Literal["kernel"] = "kernel"
-    embedding: int = Field(512, ge=2, description="Numbers in z: training candidates that serve as landmarks.")
+    embedding: int = Field(512, ge=2, description="Size of z: how many training candidates serve as landmarks.")
     components: int = Field(256, ge=1, description="Leading principal components of the features that are compared.")
     length: float = Field(
         0.5, gt=0, description="Squared length scale of the kernel, in mean squared distances between candidates."
@@ -61,18 +64,18 @@ class MLPHeadConfig(Config):
         0.5,
         ge=0,
         lt=1,
-        description="Share of the features hidden in each training step, the same ones for all its candidates: keeps "
-        "the head from leaning on few of them. Published: 0.",
+        description="Share of the features hidden in each training step, the same for all its candidates: keeps "
+        "the head from relying on a few of them. Published: 0.",
     )
-    dropout: tuple[float, float] = Field((0.1, 0.2), description="In the encoder layer, in the MLP.")
+    dropout: tuple[float, float] = Field((0.1, 0.2), description="Dropout in the encoder layer and in the MLP.")
     hidden: int = Field(512, ge=16, description="Width of the MLP's first layer.")
-    embedding: int = Field(256, ge=2, description="Numbers in z; reward = ⟨z, ψ⟩.")
+    embedding: int = Field(256, ge=2, description="Size of z; reward = ⟨z, ψ⟩.")
     activation: bool = Field(
         True,
         description="GELU between the MLP's layers. Published: false, linear after linear, which collapses the "
         "embeddings to one direction and makes trust a constant.",
     )
-    normalise: bool = Field(True, description="LayerNorm of z. Published: false.")
+    normalise: bool = Field(True, description="Apply LayerNorm to z. Published: false.")
 
 
 BackboneConfig = ContrastBackboneConfig | ClipBackboneConfig
@@ -82,9 +85,7 @@ HeadConfig = KernelHeadConfig | MLPHeadConfig
 class RewardConfig(Config):
     """The `reward` pipeline."""
 
-    seed: int = Field(
-        0, ge=0, description="Of the landmarks, the weights that training starts from and the order of the prompts."
-    )
+    seed: int = Field(0, ge=0, description="Seed of the landmarks, the initial weights and the order of the prompts.")
     backbone: Annotated[BackboneConfig, Field(discriminator="kind")] = ContrastBackboneConfig()
     head: Annotated[HeadConfig, Field(discriminator="kind")] = KernelHeadConfig()
     ensemble: int = Field(
@@ -95,11 +96,13 @@ class RewardConfig(Config):
     )
     objective: Literal["regression", "classification", "pairwise"] = Field(
         "regression",
-        description="Squared error of the score; ordered levels of it (proportional odds); or which of two candidates "
-        "of a prompt is better (Bradley-Terry), whose reward has no level between prompts. A kernel head is "
-        "always a regression.",
+        description="regression: squared error of the score; classification: ordered levels of it (proportional "
+        "odds); pairwise: which of two candidates of a prompt is better (Bradley-Terry), whose reward has no level "
+        "between prompts. A kernel head is always a regression.",
     )
-    levels: int = Field(7, ge=2, description="Classification: levels of equal share that the scores are cut into.")
+    levels: int = Field(
+        7, ge=2, description="Classification: number of equally filled levels that the scores are cut into."
+    )
     within_prompt: float = Field(
         0.5,
         ge=0,
@@ -107,7 +110,7 @@ class RewardConfig(Config):
         description="Regression of an mlp head: share of the loss spent on differences between candidates of one "
         "prompt; 0 is plain regression as published, which mostly learns which prompts are easy.",
     )
-    epochs: int = Field(15, ge=1, description="This and the next three: of an mlp head.")
+    epochs: int = Field(15, ge=1, description="Epochs. This and the next three knobs are for an mlp head.")
     batch: int = Field(32, ge=1, description="Prompts per step; each brings all its candidates.")
     lr: float = Field(1e-4, gt=0, description="AdamW's learning rate at the start; it falls to 0 along a cosine.")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay.")

@@ -65,8 +65,8 @@ class KernelHead(nn.Module):
 
     z = K_mm^(−1/2) k(landmarks, x), so that ⟨z(x), z(x')⟩ approximates k(x, x') = exp(−‖p − p'‖² / (ℓ s)) with p the
     leading principal components of the standardised features, s their mean squared distance and ℓ `config.length`
-    (Williams and Seeger, Using the Nyström Method to Speed Up Kernel Machines, 2001). ‖z‖² ≤ k(x, x) = 1; what is
-    missing to 1 is what the landmarks cannot express. Arithmetic is float64: K_mm is inverted.
+    (Williams and Seeger, Using the Nyström Method to Speed Up Kernel Machines, 2001). ‖z‖² ≤ k(x, x) = 1; what it
+    falls short of 1 is what the landmarks cannot express. Arithmetic is float64: K_mm is inverted.
 
     Args:
         features: width of the backbone's features.
@@ -131,13 +131,13 @@ class KernelHead(nn.Module):
 class RewardModel(nn.Module):
     """Scores filled images in normalised-score units.
 
-    The prompt need not be given apart: outside its hole a candidate is the prompt.
+    The prompt need not be given separately: outside its hole a candidate is the prompt.
 
     Args:
         backbone: which features.
         head: which head, and its sizes.
         ensemble: K heads. z is their embeddings side by side, divided by √K, and the reward their mean.
-        tower: an initialised CLIP tower, when not to be loaded from `backbone.checkpoint`.
+        tower: an initialised CLIP tower, if it is not to be loaded from `backbone.checkpoint`.
     """
 
     def __init__(self, backbone: BackboneConfig, head: HeadConfig, ensemble: int = 1, tower: Any = None) -> None:

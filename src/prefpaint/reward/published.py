@@ -23,7 +23,7 @@ HEAD = MLPHeadConfig(
     activation=False,
     normalise=False,
 )
-# In the file but without part in the score: CLIP's text tower, an alias, and a layer that was copied before use.
+# In the file, but not used for the score: CLIP's text tower, an alias, and a layer that was copied before use.
 UNUSED = (
     "clip_model.positional_embedding",
     "clip_model.text_projection",
@@ -49,7 +49,7 @@ HEAD_NAMES = {
     "mlp.last_layer.": "heads.0.psi.",
 }
 BLOCKS = "clip_model.visual.transformer.resblocks."
-PROJECTION = "clip_model.visual.proj"  # stored as (in, out), the other way round than a linear layer
+PROJECTION = "clip_model.visual.proj"  # stored as (in, out), unlike a linear layer
 
 
 def read_state_dict(file: Path, wanted: str) -> dict[str, Tensor]:
@@ -62,7 +62,7 @@ def read_state_dict(file: Path, wanted: str) -> dict[str, Tensor]:
         wanted: what the file should hold, for the message.
 
     Raises:
-        PrefPaintError: it is missing, damaged, or holds other things than tensors.
+        PrefPaintError: it is missing, damaged, or holds anything but tensors.
     """
     try:
         if file.suffix == ".safetensors":
@@ -131,13 +131,13 @@ def load_published(file: Path) -> RewardModel:
 
     Args:
         file: state dict of the published code, any size of CLIP tower; `.safetensors`, or else what `torch.save`
-            wrote, of which nothing but tensors is unpickled.
+            wrote, from which only tensors are unpickled.
 
     Returns:
         The model in evaluation mode, float32.
 
     Raises:
-        PrefPaintError: the file cannot be read so, or a key is missing, unknown, of the wrong shape or not finite.
+        PrefPaintError: the file cannot be read, or a key is missing, unknown, of the wrong shape or not finite.
     """
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 

@@ -140,7 +140,7 @@ class _Objective(nn.Module):
         return reward_loss(reward, score, group, self.config.within_prompt, self.variances)
 
     def unit(self, reward: Tensor, score: Tensor, group: Tensor) -> float:
-        """What the reward is to be multiplied with to be in score units: 1 for a regression."""
+        """What the reward must be multiplied by to be in score units: 1 for a regression."""
         if self.config.objective == "regression":
             return 1.0
         if self.config.objective == "pairwise":
@@ -173,8 +173,8 @@ def train_reward(
 ) -> tuple[RewardModel, list[dict[str, float]]]:
     """Train on one split, choose on another.
 
-    What is chosen: of a kernel head the ridge λ with the least squared error, of an mlp head the epoch with the
-    least loss of the training's own form. Features of a frozen backbone are computed once.
+    What is chosen: for a kernel head the ridge λ with the least squared error, for an mlp head the epoch with the
+    least loss, in the form that training minimises. Features of a frozen backbone are computed once.
 
     Returns:
         The model in evaluation mode and one row per epoch (epoch, train_loss, validation_loss,

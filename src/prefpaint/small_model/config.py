@@ -23,7 +23,7 @@ class SmallModelConfig(Config):
     unet_channels: tuple[int, ...] = Field((64, 96, 128), description="UNet2DConditionModel channels per level.")
     unet_attention: tuple[bool, ...] = Field(
         (False, True, False),
-        description="Levels with attention besides the middle block. At full latent size it doubles the cost.",
+        description="Levels with attention, in addition to the middle block. At full latent size it doubles the cost.",
     )
     attention_heads: int = Field(4, ge=1, description="Heads of each attention layer.")
     text_width: int = Field(
@@ -34,10 +34,12 @@ class SmallModelConfig(Config):
 class FitConfig(Config):
     """How one network is trained: Muon on matrices and convolutions, AdamW on the rest."""
 
-    steps: int = Field(ge=1, description="Optimiser steps. More prolong a run that was stopped or has ended.")
+    steps: int = Field(
+        ge=1, description="Optimiser steps. A higher number extends a run that was stopped or has finished."
+    )
     batch: int = Field(ge=1, description="Crops per step; time in proportion.")
     muon_lr: float = Field(gt=0, description="Learning rate of matrices and convolutions.")
-    adam_lr: float = Field(1e-3, gt=0, description="Learning rate of everything else.")
+    adam_lr: float = Field(1e-3, gt=0, description="Learning rate of all other weights.")
     warm_up: int = Field(200, ge=1, description="Steps in which the learning rates rise.")
     cool_down: float = Field(
         0.4, ge=0, le=1, description="Last share of the steps, in which the learning rates fall to 0."
@@ -80,7 +82,7 @@ class UNetConfig(FitConfig):
         0.2, ge=0, le=1, description="Loss weight of known latents: they are pasted back, so they matter less."
     )
     pool: int = Field(4096, ge=64, description="Crops encoded at a time: the UNet trains on their latents.")
-    pool_passes: int = Field(6, ge=1, description="Times each pool is gone through before the next is encoded.")
+    pool_passes: int = Field(6, ge=1, description="Passes over each pool before the next is encoded.")
 
 
 class PretrainConfig(Config):
@@ -93,10 +95,10 @@ class PretrainConfig(Config):
     )
     start_from: Path | None = Field(
         None,
-        description="Folder of an earlier checkpoint of the same sizes, such as data/06_models/base: training resumes "
+        description="Folder of an earlier checkpoint of the same sizes, such as data/06_models/base: training starts "
         "from its weights instead of random ones, for as many steps as given. Empty: from scratch.",
     )
-    seed: int = Field(0, ge=0, description="Of the initial weights, the crops, the holes and the noise.")
+    seed: int = Field(0, ge=0, description="Seed of the initial weights, the crops, the holes and the noise.")
     size: int = Field(64, ge=16, multiple_of=8, description="Side of the crops in pixels; cost grows with its square.")
     crop_share: tuple[float, float] = Field(
         (0.3, 1.0), description="Smallest and largest side of a crop, as shares of the photograph's shorter side."
@@ -117,7 +119,7 @@ class JudgeConfig(FitConfig):
     """Training of the judge that the simulated raters share, on the same folder of photographs."""
 
     model: JudgeModelConfig = JudgeModelConfig()
-    seed: int = Field(0, ge=0, description="Of the initial weights, the crops, the holes and the spoiled fills.")
+    seed: int = Field(0, ge=0, description="Seed of the initial weights, the crops, the holes and the spoiled fills.")
     crops: int = Field(
         1600, ge=1, description="Crops that are spoiled in every way and painted by the base; 0.15 s and 200 kB each."
     )
@@ -125,14 +127,14 @@ class JudgeConfig(FitConfig):
         0.35,
         ge=0,
         le=1,
-        description="Share of the crops drawn among those with small holes, as a changed view opens them, besides "
-        "their own share: little of such a picture gives a fill away, so they take longer to learn.",
+        description="Share of crops that are drawn only among those with small holes, as a changed view opens them, "
+        "on top of their normal share: little of such a picture gives a fill away, so they take longer to learn.",
     )
     levels: tuple[int, ...] = Field(
         (0, 1, 2, 3),
         min_length=2,
-        description="Steps of the chain from which the base repaints a noised original: from 0 all is its own, from "
-        "later steps less, so that fills from later steps must look more like the photograph.",
+        description="Steps of the chain from which the base repaints a noised original: from 0 the fill is all its "
+        "own, from later steps less so, and such fills must look more like the photograph.",
     )
     steps: int = Field(3600, ge=1, description="Optimiser steps; 0.4 s each on two cores.")
     batch: int = Field(8, ge=1, description="Crops per step, six pictures of each; time in proportion.")

@@ -49,7 +49,7 @@ class Examples:
     Attributes:
         photographs: each (H, W, 3) uint8.
         config: sizes.
-        warps: (M, size, size) uint8, holes of changed views; without any, all holes are outpainting's.
+        warps: (M, size, size) uint8, holes of changed views; without any, all holes are for outpainting.
     """
 
     photographs: Sequence[np.ndarray]
@@ -80,7 +80,7 @@ class Examples:
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
     def hole(self, seed: int) -> np.ndarray:
-        """(size, size) uint8, 1 inside; a warp's hole may stand mirrored."""
+        """(size, size) uint8, 1 inside; a warp's hole may be mirrored."""
         rng = np.random.default_rng(derive_seed("hole", seed))
         pattern = PATTERNS[rng.choice(len(PATTERNS), p=SHARES)]
         if pattern == "warp" and len(self.warps):
@@ -89,7 +89,7 @@ class Examples:
         kept = "outpaint_strip" if pattern == "warp" else pattern
         blank = np.zeros((self.config.size, self.config.size, 3), np.uint8)
         hole = make_prompt(blank, blank[..., 0], kept, MaskConfig(), int(rng.integers(2**62))).mask
-        # A strip may lie across too: a picture is not only widened.
+        # A strip may run across too: a picture is not only widened.
         return hole.T if pattern == "outpaint_strip" and rng.random() < 0.3 else hole
 
     def batch(self, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ EMA_STEPS = 1000
 
 @contextmanager
 def _without_denormals() -> Iterator[None]:
-    """Numbers next to 0 count as 0: arithmetic with them is many times slower. It holds for the whole process."""
+    """Treat numbers next to 0 as 0: arithmetic with them is many times slower. Holds for the whole process."""
     torch.set_flush_denormal(True)
     try:
         yield

@@ -36,7 +36,7 @@ LIKENESS_OF_ORIGINAL = 2.0
 
 @dataclass(frozen=True)
 class Bank:
-    """Crops with everything that was made of them.
+    """Crops with everything that was made from them.
 
     Attributes:
         pictures: (N, K, size, size, 3) uint8; the first kind is the original.
@@ -64,7 +64,7 @@ def make_bank(inpainter: Inpainter, examples: Examples, config: JudgeConfig, cou
         examples: crops and holes.
         config: seed and levels.
         count: crops.
-        title: for the progress bar, and for the seeds: another title gives other crops.
+        title: for the progress bar and the seeds; another title gives other crops.
     """
     kinds = (ORIGINAL, *SPOILS, *(f"level {level}" for level in config.levels))
     size = examples.config.size

@@ -26,7 +26,7 @@ from prefpaint.small_model.fit import fit
 
 # The second text; against it guidance strengthens what is known.
 UNKNOWN = "unknown"
-# A fixed noise instead of a learned posterior: with a KL term channels of the latents fall asleep, and their colours
+# A fixed noise instead of a learned posterior: with a KL term, channels of the latents go dead, and their colours
 # with them. The pull keeps the latents from growing to drown the noise.
 LATENT_NOISE, LATENT_PULL = 0.05, 1e-3
 

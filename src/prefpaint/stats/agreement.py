@@ -1,4 +1,4 @@
-"""How far raters agree, and how well anything could predict what they say (the noise ceiling)."""
+"""How far raters agree, and how well any predictor could do (the noise ceiling)."""
 
 from dataclasses import dataclass
 
@@ -33,8 +33,8 @@ class SplitHalf:
         reliability: of the mean label of all raters, by the Spearman-Brown formula.
         ceiling: √reliability, the correlation of that label with an unlimited crowd's; no predictor correlates
             better with the label than that, but for luck.
-        pair_accuracy: within a prompt, of one half against the other. Not corrected, for want of a standard
-            correction: with all raters on one side it would be higher.
+        pair_accuracy: within a prompt, of one half against the other. Not corrected, because there is no
+            standard correction: with all raters on one side it would be higher.
     """
 
     correlation: float
@@ -146,7 +146,7 @@ def spearman_brown(correlation: float, factor: float) -> float:
 
 
 def split_half(labels: pd.DataFrame, seed: int, halvings: int = HALVINGS) -> SplitHalf:
-    """The noise ceiling from the raters alone, by splitting them at random, anew for every candidate.
+    """The noise ceiling from the ratings, by splitting the raters at random, separately for every candidate.
 
     Of m raters of a candidate each half gets ⌊m/2⌋; correlations are averaged over the halvings and raised from
     half to all raters by the Spearman-Brown formula. Candidates with one rater do not count.

@@ -1,4 +1,4 @@
-"""Win rates, means and their uncertainty. The unit is the prompt: all its samples stand or fall together.
+"""Win rates, means and their uncertainty. The unit is the prompt: all its samples are drawn together.
 
 Arrays are (P, n): P prompts, n samples of each.
 """
@@ -65,7 +65,7 @@ def share_won(challenger: np.ndarray, base: np.ndarray) -> np.ndarray:
 def best_of(judged: np.ndarray, chosen_by: np.ndarray, size: int) -> np.ndarray:
     """What a judge says of the sample somebody else would choose from each `size` samples.
 
-    Samples are taken in groups in order; what is left over makes no group.
+    Samples are taken in groups in order; a remainder is not used.
 
     Args:
         judged: (P, n), the judge's scores.

@@ -9,7 +9,7 @@ from prefpaint.config import derive_seed
 from prefpaint.images import ImageFolder
 from prefpaint.masks.config import RATED_SPLITS
 
-# What a careful rater says at least of the original, and at most of a hole full of noise or of one colour.
+# The least a careful rater gives the original, and the most for a hole full of noise or of one colour.
 GOOD_FROM, BAD_TO = 5, 3
 FILLS = ("original", "noise", "flat")
 

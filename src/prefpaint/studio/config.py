@@ -10,7 +10,7 @@ from prefpaint.config import Config
 class StudioConfig(Config):
     """`kedro rate`: what raters are shown, and how often."""
 
-    seed: int = Field(0, ge=0, description="Of the order of prompts and of the candidates on a page.")
+    seed: int = Field(0, ge=0, description="Seed of the order of prompts and of the candidates on a page.")
     overlap: int = Field(
         3, ge=1, description="How many raters rate each prompt. Agreement and the noise ceiling need at least 2."
     )
@@ -23,16 +23,16 @@ class StudioConfig(Config):
     repeat_every: int = Field(
         10,
         ge=0,
-        description="After so many pages an earlier one is shown again, to measure the rater's own consistency. "
+        description="After this many pages an earlier one is shown again, to measure the rater's own consistency. "
         "Second showings are not among the ratings. 0: never.",
     )
     claim_minutes: float = Field(
-        30, gt=0, description="A page that nobody has answered for so long is given to the next rater as well."
+        30, gt=0, description="A page that nobody has answered for this long is given to the next rater as well."
     )
     session_hours: float = Field(12, gt=0, description="How long a rater stays signed in.")
     url: str | None = Field(
         None,
-        description="The address raters type in where a reverse proxy stands in front, such as "
+        description="The address raters type in if a reverse proxy is in front, such as "
         "https://rate.example.org. Tokens are then required on loopback too.",
     )
 

@@ -13,8 +13,8 @@ from prefpaint.preferences.store import RatingStore, answers, fitting, pages, ra
 from prefpaint.stats.agreement import krippendorff_alpha, rank_agreement, spearman
 from prefpaint.studio.calibration import KnownFill, passed
 
-# Below these a rater is pointed out. α of 0.4 between one's own first and second opinion leaves little to learn from;
-# three pictures on nine criteria cannot be looked at in three seconds.
+# Below these a rater is pointed out. An α of 0.4 between a rater's first and second opinion leaves little to learn;
+# nine scores of three pictures cannot be given in three seconds.
 LEAST_SELF_ALPHA = 0.4
 LEAST_CALIBRATION = 0.75
 LEAST_SECONDS = 3.0
@@ -115,9 +115,9 @@ def _rater(name: str, labels: pd.DataFrame, found: pd.DataFrame, given: pd.DataF
         flags.append("contradicts themselves")
     if len(mine) >= LEAST_RATINGS:
         if row["with_others"] < LEAST_OTHERS:
-            flags.append("orders pictures unlike everybody")
+            flags.append("orders pictures unlike everybody else")
         if mine["overall"].nunique() == 1:
-            flags.append("gives every picture the same")
+            flags.append("gives every picture the same score")
         if row["seconds"] < LEAST_SECONDS:
             flags.append("too fast to have looked")
     return row | {"flags": flags}
@@ -135,7 +135,7 @@ def _consistency(said: pd.DataFrame) -> tuple[float, float, int]:
 
 
 def _calibration(said: pd.DataFrame) -> float:
-    """Share of calibration pages on which good was called good and bad bad; not judging is not seeing."""
+    """Share of calibration pages on which good was called good and bad bad; a page not judged counts as missed."""
     pages_shown = said[said["kind"] == "calibration"].groupby("page_id")
     results = []
     for _, group in pages_shown:

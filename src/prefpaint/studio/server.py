@@ -112,7 +112,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
         opened = studio.sign_in(body.name.strip(), body.token.strip(), needs_token)
         if opened is None:
             failures.count(request)
-            raise HTTPException(401, "name and token do not fit together")
+            raise HTTPException(401, "name and token do not match")
         session, rater = opened
         response.set_cookie(
             COOKIE,

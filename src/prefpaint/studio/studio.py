@@ -33,7 +33,7 @@ SERVED_IMAGES = 512
 
 
 class NotYours(LookupError):
-    """No such page, or another rater's; the two are told apart by nobody."""
+    """No such page, or another rater's; nobody can tell which."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Answer:
 
     Attributes:
         page_id: of the page.
-        key: chosen by whoever sends it; an answer sent twice under one key is one answer.
+        key: chosen by the sender; an answer sent twice under one key is one answer.
         verdict: rated, or that it cannot be judged.
         scores: per candidate as shown, from left to right, the CRITERIA in 0-7; empty for "cannot judge".
         seconds: how long the page was looked at.
@@ -66,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Shown:
-    """What stands in one place of a page: an id, and the SHA-256 of its image's file (empty for a known fill)."""
+    """What is shown in one place of a page: an id, and the SHA-256 of its image's file (empty for a known fill)."""
 
     id: str
     sha256: str
@@ -99,7 +99,7 @@ class Studio:
         config: how work is handed out.
 
     Raises:
-        PrefPaintError: there is no candidate to rate.
+        PrefPaintError: there are no candidates to rate.
     """
 
     def __init__(
@@ -147,8 +147,8 @@ class Studio:
 
         Args:
             name: of the rater. Where no token is needed, an unknown name becomes a rater.
-            token: as it was given out; a rater that has one needs it always.
-            needs_token: whether names without a token stay outside.
+            token: as it was given out; a rater that has one always needs it.
+            needs_token: whether names without a token are turned away.
 
         Returns:
             The session's token and the rater; None where name and token do not fit.
@@ -205,10 +205,10 @@ class Studio:
             return self._page(connection, rater)
 
     def answer(self, rater: Rater, answer: Answer) -> dict[str, Any]:
-        """Put down an answer and hand out the next page, in one transaction.
+        """Record an answer and hand out the next page, in one transaction.
 
         Returns:
-            As `page`; after a calibration page also `feedback`: which fill stood where, and whether it was seen.
+            As `page`; after a calibration page also `feedback`: which fill was where, and whether the rater noticed.
 
         Raises:
             NotYours: the page is not one of the rater's.
@@ -221,7 +221,7 @@ class Studio:
             known = connection.execute(sa.select(answers.c.page_id).where(answers.c.key == answer.key)).scalar()
             if known is not None and known != page.id:
                 raise ValueError("the key belongs to another answer")
-            # What a calibration page has told about itself cannot be answered better afterwards.
+            # A calibration page has shown its answer, so it cannot be answered again.
             if known is None and not (page.kind == "calibration" and page.state != "open"):
                 self._record(connection, rater, page, answer)
             feedback = _feedback(page, answer) if page.kind == "calibration" and answer.verdict == "rated" else None
@@ -232,13 +232,13 @@ class Studio:
 
         Args:
             rater: whose answer.
-            key: chosen by whoever sends it; the same key takes back one answer, however often it is sent.
+            key: chosen by the sender; the same key takes back one answer, however often it is sent.
 
         Returns:
             As `page`.
         """
         with self.store.write() as connection:
-            # Pages of pictures that have been made anew since are nobody's last answer.
+            # Pages of pictures that have since been regenerated are nobody's last answer.
             mine = [page for page in self._mine(connection, rater) if page.content in self._current]
             first_open = next((page.sequence for page in mine if page.state == "open"), None)
             answered = [
@@ -263,7 +263,7 @@ class Studio:
             return self._page(connection, rater)
 
     def picture(self, rater: Rater, page_id: int, place: int) -> bytes:
-        """A PNG of a page: place 0 is the picture with its hole, 1 and on the candidates from left to right.
+        """A PNG of a page: place 0 is the picture with its hole, 1 and up are the candidates from left to right.
 
         Raises:
             NotYours: the page is not one of the rater's, or has no such place.
@@ -427,7 +427,7 @@ class Studio:
 
 
 def _feedback(page: Any, answer: Answer) -> dict[str, Any]:
-    """What stood where on a calibration page, and whether the rater saw it."""
+    """What was where on a calibration page, and whether the rater noticed."""
     fills = [known.fill for name, _ in page.shown if (known := KnownFill.of(name))]
     overall = {fill: scores[CRITERIA.index("overall")] for fill, scores in zip(fills, answer.scores, strict=True)}
     return {"fills": fills, "passed": passed(overall)}
@@ -439,7 +439,7 @@ def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
     Args:
         store: of ratings.
         name: see `NAME_RULE`.
-        organiser: makes them one who sees everybody's progress and exports; who is one stays one.
+        organiser: lets them see everybody's progress and export; an organiser stays one.
 
     Returns:
         The token. Only its hash is kept, so it cannot be shown again.
@@ -463,15 +463,15 @@ def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
 
 
 def block_rater(store: RatingStore, name: str) -> None:
-    """Shut a rater out at once; their ratings stay.
+    """Block a rater at once; their ratings stay.
 
     Raises:
-        PrefPaintError: there is no such rater.
+        PrefPaintError: the rater is unknown.
     """
     with store.write() as connection:
         number = connection.execute(sa.select(raters.c.id).where(raters.c.name == name)).scalar()
         if number is None:
-            raise PrefPaintError(f"rater {name!r}: is unknown; `kedro raters list` shows who there is")
+            raise PrefPaintError(f"rater {name!r}: is unknown; `kedro raters list` shows all raters")
         connection.execute(sa.update(raters).where(raters.c.id == number).values(blocked=True))
         connection.execute(sa.delete(sessions).where(sessions.c.rater_id == number))
 

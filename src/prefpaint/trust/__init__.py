@@ -1,1 +1,1 @@
-"""The error bound on the reward, its width, and the weight γ that alignment makes of it."""
+"""The error bound on the reward, its width, and the weight γ that alignment derives from it."""

@@ -1,4 +1,4 @@
-"""Whether widths rank the reward's errors, and whether intervals keep what they promise: measured on ratings."""
+"""Whether widths rank the reward's errors, and whether intervals keep their promise: measured on ratings."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Correlation:
 
 
 def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean ranks of values of which each is there as often as its weight says.
+    """Mean ranks of values, each of which is present as often as its weight says.
 
     Args:
         values: (N,).
@@ -97,13 +97,13 @@ def judge(trust: Trust, validation: Embedded, gamma: GammaConfig, config: BoundC
     Args:
         trust: of `fit_trust`.
         validation: rated candidates that nothing was fitted to.
-        gamma: what alignment would make of the width.
+        gamma: how alignment would use the width.
         config: the least variation of γ; the seed of the interval.
     """
     reasons = []
     prompts = len(set(validation.prompt_ids))
     if prompts < LEAST_PROMPTS:
-        reasons.append(f"{prompts} rated validation prompts cannot tell, {LEAST_PROMPTS} are needed")
+        reasons.append(f"{prompts} rated validation prompts are too few to tell; {LEAST_PROMPTS} are needed")
     error = np.abs(validation.reward - validation.score)
     found = spearman(trust.widths(validation.z), error, validation.prompt_ids, derive_seed("gate", config.seed))
     if not math.isfinite(found.value):
@@ -134,7 +134,7 @@ def trust_table(
         scores: candidate_id, score.
         noiseless: candidate_id, noiseless_score; empty when people rated.
         trust: of `judge`.
-        weigh: what alignment makes of the width.
+        weigh: how alignment uses the width.
 
     Returns:
         candidate_id, prompt_id, split, reward, the three widths by name, width (the one that is used), gamma, ridge
@@ -155,7 +155,7 @@ def trust_table(
 
 
 def truths(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What rewards can be held against: the ratings and, with simulated raters, their noiseless score; (N,) each."""
+    """What rewards can be compared with: the ratings and, with simulated raters, their noiseless score; (N,) each."""
     found = {"ratings": table["score"].to_numpy(np.float64)}
     noiseless = table["noiseless_score"].to_numpy(np.float64)
     if len(table) and np.isfinite(noiseless).all():
@@ -208,12 +208,12 @@ def _correlations(name: str, found: Correlation) -> dict[str, float]:
 def trust_metrics(
     table: pd.DataFrame, trust: Trust, weigh: Amplification, config: BoundConfig, effective_rank: float
 ) -> dict[str, Any]:
-    """Everything that is measured about trust, flat; what does not exist is left out.
+    """Everything that is measured about trust, flat; what does not exist is omitted.
 
     Args:
         table: of `trust_table`.
         trust: of `judge`.
-        weigh: what alignment makes of the width. γ is described over candidates that were not trained on, like
+        weigh: how alignment uses the width. γ is described over candidates that were not trained on, like
             the pictures that alignment will make.
         config: for the seed.
         effective_rank: participation ratio of the training embeddings.

@@ -1,4 +1,4 @@
-"""Pictures of trust: V and γ; errors against widths, and what intervals keep of what they promise."""
+"""Pictures of trust: V and γ; errors against widths, and whether intervals keep their promise."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def bound_figure(table: pd.DataFrame, eigenvalues: np.ndarray, trust: Trust, wei
         table: of `calibration.trust_table`.
         eigenvalues: of ZᵀZ, any order.
         trust: of `calibration.judge`.
-        weigh: what alignment makes of the width.
+        weigh: how alignment uses the width.
     """
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     spectrum, widths, gammas = figure.subplots(1, 3)
@@ -76,7 +76,7 @@ def _reliability(axes: Axes, test: pd.DataFrame, error: np.ndarray) -> None:
 
 
 def _coverage(axes: Axes, table: pd.DataFrame) -> None:
-    """Share of test ratings inside split-conformal intervals, against what they promise."""
+    """Share of test ratings inside split-conformal intervals, against the promised share."""
     validation, test = (table[table["split"] == split] for split in ("validation", "test"))
     axes.plot([0.5, 1], [0.5, 1], color=GREY, linewidth=1, linestyle="--", label="as promised")
     for scaled, name, colour in ((False, "same length for all", ORANGE), (True, "length by width", BLUE)):
@@ -90,8 +90,8 @@ def _coverage(axes: Axes, table: pd.DataFrame) -> None:
 def trust_figure(table: pd.DataFrame, trust: Trust) -> Figure:
     """Errors against widths with the bound, errors, reliability of every width, coverage.
 
-    The paper's Figures 2 and 9, and what they leave open. Errors are against the simulated raters' noiseless score
-    where there is one, else against ratings; conformal intervals always promise to hold ratings.
+    The paper's Figures 2 and 9, and what they do not show. Errors are against the simulated raters' noiseless score
+    where there is one, else against ratings; conformal intervals always promise to contain ratings.
 
     Args:
         table: of `calibration.trust_table`.

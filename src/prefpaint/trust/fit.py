@@ -22,7 +22,7 @@ from prefpaint.reward.linear import choose_ridge
 from prefpaint.trust.config import BoundConfig, WidthKind
 
 WIDTHS: tuple[WidthKind, ...] = get_args(WidthKind)
-# Embeddings in float64 at a time: 36,000 of them never lie in memory twice.
+# Embeddings in float64 at a time: 36,000 of them are never in memory twice.
 ROWS = 4096
 ARRAYS = ("factor", "psi", "members", "train_widths")
 
@@ -99,7 +99,7 @@ class Embedded:
             split: its name.
 
         Raises:
-            PrefPaintError: the split has no rated candidate, or embeddings of several lengths.
+            PrefPaintError: the split has no rated candidate, or embeddings of different lengths.
         """
         rows = embeddings[embeddings["split"] == split].merge(scores[["candidate_id", "score"]], on="candidate_id")
         if rows.empty:
@@ -267,7 +267,7 @@ class Trust:
             return cls(**{name: arrays[name] for name in ARRAYS}, **plain, reasons=reasons)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise PrefPaintError(
-                f"{folder}: is no trust folder of this program ({error}); run `kedro run --pipeline=bound`"
+                f"{folder}: is not a trust folder of this program ({error}); run `kedro run --pipeline=bound`"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What alignment makes of rewards and their trust widths: the γ family (paper, equation 8 and Table 4)."""
+"""How alignment uses rewards and their trust widths: the γ family (paper, equation 8 and Table 4)."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from prefpaint.trust.fit import Trust
 
 @dataclass(frozen=True)
 class Amplification:
-    """Weight γ and, where asked for, a reward lowered by doubt.
+    """Weight γ and, if configured, a reward lowered by doubt.
 
     Attributes:
         config: kind and constants.
         unit: the width that counts as 1.
         scale: what γ is multiplied by, so that its mean over the training candidates is `config.average`.
-        informative: False to leave rewards and weights alone, because the width says nothing.
+        informative: False to leave rewards and weights unchanged, because the width says nothing.
     """
 
     config: GammaConfig
@@ -35,7 +35,7 @@ class Amplification:
 
     @property
     def fell_back(self) -> bool:
-        """Whether a kind that looks at widths was asked for and 1 is used instead."""
+        """Whether a kind that looks at widths was configured and 1 is used instead."""
         return not self.informative and self.config.kind != "static"
 
     def gamma(self, widths: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ def amplification(trust: Trust, config: GammaConfig, informative: bool = True) -
         informative: see `Amplification`.
 
     Raises:
-        PrefPaintError: a mean is asked for but γ is 0 for every training candidate.
+        PrefPaintError: a mean is configured, but γ is 0 for every training candidate.
     """
     unit = max(float(np.median(trust.train_widths)), 1e-12) if config.unit == "median" else 1.0
     plain = Amplification(config, unit, 1.0, informative)

@@ -84,7 +84,7 @@ def _draw(world: World, count: int, rng: np.random.Generator, noise: float, psi_
 def draw_worlds(
     world: World, count: int = 1000, seed: int = 0, noise: float | None = None, psi_norm: float | None = None
 ) -> Outcome:
-    """Draw worlds, estimate ψ̂ in each as `fit_trust` does, and hold its errors against the bound.
+    """Draw worlds, estimate ψ̂ in each as `fit_trust` does, and compare its errors with the bound.
 
     Args:
         world: how they are drawn.
@@ -104,7 +104,7 @@ def draw_worlds(
     )
 
 
-# Few and many ratings per direction, weak and strong ridge, both δ of the issue.
+# Few and many ratings per direction, weak and strong ridge, two values of δ.
 SETTINGS = tuple(
     World(candidates, size, ridge, delta=delta)
     for delta in (0.05, 0.2)

@@ -1,1 +1,1 @@
-"""A page on which one's own pictures are filled by base and aligned model."""
+"""A page on which base and aligned model fill your own pictures."""

@@ -24,7 +24,7 @@ class Tried:
     Attributes:
         shown: (S, S, 3) uint8, the picture with its hole.
         fills: by method, (S, S, 3) uint8.
-        rewards, widths: by method; how the reward rates the fill, and how far it is to be distrusted.
+        rewards, widths: by method; how the reward rates the fill, and how little it can be trusted.
     """
 
     shown: np.ndarray
@@ -38,10 +38,10 @@ def read_picture(data: bytes, what: str) -> Image.Image:
 
     Args:
         data: PNG, JPEG or WebP.
-        what: it is, for the message.
+        what: what it is, for the message.
 
     Raises:
-        PrefPaintError: it is none, damaged, or too large.
+        PrefPaintError: it is not an image, is damaged, or is too large.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -50,16 +50,16 @@ def read_picture(data: bytes, what: str) -> Image.Image:
             image.load()
             return image.copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PrefPaintError(f"the {what} is no PNG, JPEG or WebP picture, or it is damaged; send another") from error
+        raise PrefPaintError(f"the {what} is not a PNG, JPEG or WebP picture, or is damaged; send another") from error
 
 
 class Painter:
-    """Base and aligned model, taking turns with whoever asks.
+    """Base and aligned model, filling one picture at a time.
 
     Args:
         inpainters: an `inpainting.sampling.Inpainter` per method.
         reward: with `score`, as `reward.model.RewardModel`.
-        trust: with `widths`, as `reward.trust.Trust`.
+        trust: with `widths`, as `trust.fit.Trust`.
         side: of the models' pictures, pixels.
     """
 

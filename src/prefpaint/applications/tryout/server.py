@@ -62,7 +62,7 @@ def create_app(
 
     Args:
         painter: both models.
-        examples: (H, W, 3) uint8, to try without a picture of one's own.
+        examples: (H, W, 3) uint8, for visitors without a picture of their own.
         host: the address it will listen on.
         token: what visitors must know; None: nothing, as on loopback.
     """
@@ -70,7 +70,7 @@ def create_app(
     harden(app, host)
     serve_files(app, STATIC, {"/": "try.html"}, FILES)
     failures = FailedSignIns()
-    # Kept for as long as the page is served; the token itself is kept as a hash alone.
+    # Kept for as long as the page is served; only a hash of the token itself is kept.
     expected = hashlib.sha256(token.encode()).hexdigest() if token is not None else None
     # When each ends, by the hash of its cookie.
     sessions: dict[str, float] = {}
@@ -87,7 +87,7 @@ def create_app(
         given = hashlib.sha256(body.token.strip().encode("utf-8", "surrogatepass")).hexdigest()
         if expected is not None and not secrets.compare_digest(given, expected):
             failures.count(request)
-            raise HTTPException(401, "this is not the token")
+            raise HTTPException(401, "wrong token")
         now, session = time.monotonic(), secrets.token_urlsafe(32)
         for ended in [name for name, end in sessions.items() if end < now]:
             del sessions[ended]
@@ -109,7 +109,7 @@ def create_app(
     @app.get("/example/{number}", dependencies=guarded)
     def example(number: Annotated[int, InPath(ge=0, le=10_000)]) -> Response:
         if number >= len(examples):
-            raise HTTPException(404, "there is no such example")
+            raise HTTPException(404, "example not found")
         stream = io.BytesIO()
         Image.fromarray(examples[number]).save(stream, "PNG")
         return Response(stream.getvalue(), media_type="image/png")
@@ -119,7 +119,7 @@ def create_app(
         try:
             picture, mask = (base64.b64decode(text, validate=True) for text in (body.picture, body.mask))
         except (binascii.Error, ValueError) as error:
-            raise HTTPException(422, "the picture or the mask is no base64") from error
+            raise HTTPException(422, "the picture or the mask is not base64") from error
         try:
             tried = painter.paint(picture, mask, body.seed)
         except PrefPaintError as error:

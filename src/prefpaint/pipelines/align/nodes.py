@@ -15,7 +15,7 @@ from prefpaint.trust.config import GammaConfig
 def train_referee(
     candidate_images: ImageFolder, prompt_masks: ImageFolder, scores: pd.DataFrame, reward: RewardConfig
 ) -> Any:
-    """A second reward model, of test ratings alone: what alignment is judged by while it runs."""
+    """A second reward model, fitted only to test ratings: the referee that watches alignment while it runs."""
     from prefpaint.reward.training import RatedImages, train_reward
 
     test, validation = (

@@ -25,7 +25,7 @@ def paint_comparison(
     from prefpaint.evaluation.stlpips import outside_judges
 
     check_checkpoints(config.scores)
-    # What is not installed is met now as well.
+    # What is not installed is found now as well.
     outside_judges()
     loaders = {"base": lambda: base, "aligned": lambda: aligned, **method_loaders(config)}
     return evaluation_work(loaders, prompts, images, masks, sampling, config)

@@ -20,12 +20,12 @@ def collect_photographs(source: PhotographsConfig) -> ImageWork:
 
 
 def list_regions(source: PhotographsConfig, photographs: ImageFolder) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The regions each split may use, and which files were left out."""
+    """The regions each split may use, and which files were skipped."""
     from prefpaint.photographs.collection import photograph_regions
 
     regions, report = photograph_regions(source, photographs)
     for skipped in report["skipped"]:
-        log.warning("left out %s", skipped["reason"])
+        log.warning("skipped %s", skipped["reason"])
     return regions, report
 
 

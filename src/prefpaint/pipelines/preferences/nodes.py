@@ -56,14 +56,14 @@ def check_preferences(
     prompt_masks: ImageFolder,
     rules: dict[str, Any],
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any], dict[str, int]]:
-    """Hold ratings, candidates, prompts and files against each other before anything is saved.
+    """Check ratings, candidates, prompts and files against each other before anything is saved.
 
     Returns:
         The ratings, the comparisons, the simulated raters' taste, and how much was checked.
     """
     if ratings.empty and comparisons.empty:
         raise PrefPaintError(
-            "the rating store holds ratings of other candidates alone; rate these with `kedro rate`, or give "
+            "the rating store holds only ratings of other candidates; rate these with `kedro rate`, or give "
             "rating_store another place in conf/local/catalog.yml to use the simulated raters"
         )
     linked = link_tables(prompts, candidates, ratings, prompt_images, prompt_masks, candidate_images)

@@ -1,5 +1,5 @@
 "use strict";
-// Names are shown through textContent alone.
+// Names are shown only through textContent.
 const $ = (id) => document.getElementById(id);
 const number = (value, digits = 2) => (value === null ? "–" : value.toFixed(digits));
 const COLUMNS = [
@@ -11,7 +11,7 @@ const COLUMNS = [
   ["calibration", (r) => (r.calibration === null ? "–" : `${Math.round(100 * r.calibration)} %`)],
   ["consistency", (r) => (r.self_alpha === null ? "–" : `${number(r.self_alpha)} (±${number(r.self_difference, 1)})`)],
   ["with others", (r) => number(r.with_others)],
-  ["to look at", (r) => r.flags.join("; ")],
+  ["to check", (r) => r.flags.join("; ")],
 ];
 
 function cell(tag, text) { const made = document.createElement(tag); made.textContent = String(text); return made; }

@@ -16,7 +16,7 @@ async function call(method, path, body) {
   return found;
 }
 
-// Goes on trying while the server is away or busy: what is not acknowledged is not forgotten.
+// Keeps trying while the server is away or busy: what is not acknowledged is not forgotten.
 async function persist(path, body) {
   for (;;) {
     try {
@@ -37,7 +37,7 @@ function clock() { return new Date().toLocaleTimeString([], { hour: "2-digit", m
 function progress(found) {
   const parts = [`${found.done} done`, `about ${found.left} left`];
   if (found.seconds !== null) {
-    parts.push(`${found.seconds.toFixed(0)} s a page`);
+    parts.push(`${found.seconds.toFixed(0)} s per page`);
     const minutes = Math.max(1, Math.round(found.seconds * found.left / 60));
     if (found.left) parts.push(minutes > 90 ? `${(minutes / 60).toFixed(1)} h to go` : `${minutes} min to go`);
   }
@@ -52,7 +52,7 @@ function candidate(index) {
   image.src = picture(index + 1);
   image.alt = `Candidate ${index + 1}`;
   image.addEventListener("click", () => { at[0] = index; mark(); zoom(); });
-  // Beside the fill on a phone, where there is no room for a picture of its own.
+  // Shown next to the fill on a phone, which has no room for a separate picture.
   const before = document.createElement("img");
   before.src = picture(0);
   before.alt = "The picture with its hole in grey";
@@ -164,7 +164,7 @@ async function answer(verdict) {
 
 function tell(shown, found) {
   after = found;
-  $("feedback-title").textContent = found.feedback.passed ? "Well seen." : "Look again: not as expected.";
+  $("feedback-title").textContent = found.feedback.passed ? "Well spotted." : "Look again: not as expected.";
   $("known").replaceChildren(...found.feedback.fills.map((fill, index) => {
     const figure = document.createElement("figure"), image = document.createElement("img"), caption = document.createElement("figcaption");
     image.src = `/image/${shown.id}/${index + 1}`;

@@ -42,7 +42,7 @@ function load(source, own) {
     status(own ? "paint over what is to be filled" : "");
   };
   image.onerror = async () => {
-    status("this is no picture that a browser can show", true);
+    status("this is not a picture that a browser can show", true);
     await call("GET", "/api/about").catch((error) => { if (error.status === 401) ask(); else status(error.message, true); });
   };
   image.src = source;
