@@ -14,7 +14,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from prefpaint.alignment import checkpoints, ddpo
+from prefpaint.alignment import checkpoints, ddpo, rollouts
 from prefpaint.alignment.config import AlignConfig, LoraConfig
 from prefpaint.alignment.ddpo import PolicyGradient
 from prefpaint.alignment.loop import Aligner, Result
@@ -74,7 +74,7 @@ class Made:
         policy = self.aligner.policy
         policy.optimizer.step = lambda: None  # type: ignore[method-assign, assignment]
         policy.optimizer.zero_grad = lambda: None  # type: ignore[method-assign, assignment]
-        self.method.update(policy, self.method.collect(policy, 0)[0], 0)
+        self.method.update(policy, self.method.sampler.collect(policy.network, 0)[0], 0)
         return torch.cat([value.grad.flatten() for value in policy.masters if value.grad is not None])
 
 
@@ -151,7 +151,7 @@ KILLS = {
 def die_in(folder: Path, point: str) -> None:
     """Align, and be killed without warning; a file being written is half there then."""
     name, call = KILLS[point]
-    owner: Any = next(place for place in (ddpo, checkpoints, checkpoints.Checkpoints) if hasattr(place, name))
+    owner: Any = next(place for place in (ddpo, rollouts, checkpoints, checkpoints.Checkpoints) if hasattr(place, name))
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
 

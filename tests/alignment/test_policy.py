@@ -88,7 +88,7 @@ def test_the_averaged_network_is_lent_and_given_back(unet: Any, config: AlignCon
     policy = Policy(unet, config)
     train(policy)
     own = paint(policy.network).detach()
-    with policy.averaged() as network:
+    with policy.holding(policy.averages) as network:
         lent = paint(network).detach()
     assert not torch.equal(lent, own)
     torch.testing.assert_close(paint(policy.network), own, atol=0, rtol=0)

@@ -189,7 +189,7 @@ def check(left: dict[str, Any], mode: str, folder: Path) -> str:
     raised = MODES[mode].raises_reward
     assert MODES[mode].objective_words in said and ("mean reward" in said) == raised
     assert ("aligned to raise it" in card and "can be exploited" in card) == raised
-    assert ("training did not raise it" in card and "no independent judge" in card) == (not raised)
+    assert ("training did not raise it" in card and "not an independent judge" in card) == (not raised)
     assert "was not checked" not in card
     return card
 

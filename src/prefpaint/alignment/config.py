@@ -1,11 +1,11 @@
-"""Alignment of the base model to people's taste: three modes, and every knob of them."""
+"""Alignment of the base model to people's taste: its modes, and every knob of them."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from prefpaint.alignment.dpo_config import DPOConfig
+from prefpaint.alignment import awm_config, ddpo_config, dpo_config, nft_config
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
 
@@ -13,24 +13,10 @@ from prefpaint.config import Config
 PRESETS: dict[str, dict[str, Any]] = {
     # Group advantages, few steps, chosen on the embedded model: the values that the fields below declare.
     "default": {},
-    # DDPO as in the paper and its code. γ is a parameter of its own, `gamma` (conf/paper has equation 8's numbers).
-    "published": {
-        "iterations": 1000,
-        "watch": {"every": 25},
-        "prompts": 16,
-        "candidates": 1,
-        "advantage": "batch",
-        "steps": 50,
-        "trained_steps": 5,
-        "least_sigma": 0.0,
-        "lr": 2e-6,
-        "clip": 1e-4,
-        "average": 0.0,
-        "gradient_norm": None,
-        "hole_only": False,
-    },
-    # Diffusion-DPO: no sampling, no reward in the loop; gradient descent on the rated pairs themselves.
-    "dpo": {"iterations": 200, "watch": {"every": 25}},
+    "published": ddpo_config.PUBLISHED,
+    "dpo": dpo_config.PRESET,
+    "nft": nft_config.PRESET,
+    "awm": awm_config.PRESET,
 }
 
 
@@ -64,7 +50,7 @@ class AlignConfig(Config):
     mode: str = Field(
         "default",
         description="default: DDPO with group advantages; published: DDPO as published; dpo: Diffusion-DPO on the "
-        "ratings themselves.",
+        "ratings themselves; nft: DiffusionNFT; awm: advantage-weighted matching.",
     )
     seed: int = Field(0, ge=0, description="Seed of the order of prompts, the sampling noise and the trained steps.")
     iterations: int = Field(
@@ -96,7 +82,7 @@ class AlignConfig(Config):
     )
     watch: WatchConfig = WatchConfig()
 
-    # For the two DDPO modes.
+    # For the modes that sample: all but dpo.
     prompts: int = Field(32, ge=1, description="Prompts per iteration, over all processes.")
     candidates: int = Field(
         8, ge=1, description="Samples of each prompt per iteration. Group advantages compare them with each other."
@@ -108,7 +94,11 @@ class AlignConfig(Config):
     )
     advantage_clip: float = Field(5.0, gt=0, description="Advantages are clipped to ± this.")
     steps: int = Field(5, ge=2, description="DDIM steps of the sampled chains.")
-    trained_steps: int = Field(2, ge=1, description="Random steps of each chain that are trained on.")
+    trained_steps: int = Field(
+        2,
+        ge=1,
+        description="Random steps of each chain that are trained on; in nft and awm the noise levels of those steps.",
+    )
     least_sigma: float = Field(
         0.1,
         ge=0,
@@ -132,7 +122,9 @@ class AlignConfig(Config):
         0.0, ge=0, description="Weight of the KL divergence to the base; above 0 costs one more UNet pass per step."
     )
 
-    dpo: DPOConfig = Field(DPOConfig(), description="For mode dpo.")
+    dpo: dpo_config.DPOConfig = Field(dpo_config.DPOConfig(), description="For mode dpo.")
+    nft: nft_config.NFTConfig = Field(nft_config.NFTConfig(), description="For mode nft.")
+    awm: awm_config.AWMConfig = Field(awm_config.AWMConfig(), description="For mode awm.")
 
     # Memory, speed and bookkeeping: never the result.
     micro_batch: int = Field(128, ge=1, description="Images per UNet call.")

@@ -1,7 +1,6 @@
 """DDPO (Black et al. 2024) with the clipping of PPO and PrefPaint's trust weights."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,32 +13,15 @@ from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
-from prefpaint.alignment.objectives import batch_advantages, gaussian_kl, group_advantages, policy_loss
+from prefpaint.alignment.objectives import gaussian_kl, policy_loss
 from prefpaint.alignment.panels import BLUE, GREY, band
 from prefpaint.alignment.policy import Policy
-from prefpaint.alignment.scorers import Prompts, Scorer, TrustedReward
+from prefpaint.alignment.rollouts import Rollout, Sampler
+from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.ddim import ddim_mean, log_probability, per_image
-from prefpaint.inpainting.sampling import Inpainter, Trajectory
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """This process's samples of one iteration, n of all N, and what training needs from them.
-
-    Attributes:
-        chain: n trajectories.
-        advantage, gamma: (n,).
-        first: number of the first of them among all N.
-        total: N.
-    """
-
-    chain: Trajectory
-    advantage: Tensor
-    gamma: Tensor
-    first: int
-    total: int
+from prefpaint.inpainting.sampling import Inpainter
 
 
 class PolicyGradient:
@@ -55,6 +37,8 @@ class PolicyGradient:
         PrefPaintError: there are no prompts, or too few steps of the chain are random.
     """
 
+    keeps_old = False
+
     def __init__(
         self,
         inpainter: Inpainter,
@@ -62,8 +46,7 @@ class PolicyGradient:
         prompts: Prompts,
         config: AlignConfig,
     ) -> None:
-        if len(prompts.ids) == 0:
-            raise PrefPaintError("align: there are no train prompts; run `kedro run --pipeline=masks`")
+        self.sampler = Sampler(inpainter, scorer, prompts, config)
         sigmas = inpainter.schedule.sigma.tolist()
         # A last step without noise (set_alpha_to_one, or η = 0) has no density and cannot be trained.
         self.trainable_steps = [i for i in inpainter.schedule.stochastic if sigmas[i] >= config.least_sigma]
@@ -73,71 +56,16 @@ class PolicyGradient:
                 f"{len(self.trainable_steps)} of the chain are random enough; lower it or align.least_sigma, or raise "
                 "align.steps"
             )
-        self.inpainter, self.scorer, self.prompts, self.config = inpainter, scorer, prompts, config
+        self.inpainter, self.config = inpainter, config
 
     def identity(self) -> dict[str, Any]:
         """The prompts in their order."""
-        return {"prompts": list(self.prompts.ids)}
+        return self.sampler.identity()
 
     def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
         """One round of sampling and updating."""
-        rollout, row = self.collect(policy, iteration)
-        return {"images": float(rollout.total), **row, **self.update(policy, rollout, iteration)}
-
-    def collect(self, policy: Policy, iteration: int) -> tuple[Rollout, dict[str, float]]:
-        """Sample this process's share of the prompts and score all; returns figures over all of them."""
-        config = self.config
-        chosen = self._choose_prompts(iteration)
-        mine = distributed.share(range(len(chosen)))
-        ids = [chosen[number] for number in mine for _ in range(config.candidates)]
-        first = mine[0] * config.candidates
-        # An image's seed depends only on its own position, whichever process makes it.
-        seeds = [derive_seed("align", config.seed, iteration, prompt, first + n) for n, prompt in enumerate(ids)]
-        images, masks = self.prompts.images.stack(ids), self.prompts.masks.stack(ids)
-        parts = []
-        for start in range(0, len(ids), config.micro_batch):
-            rows = slice(start, start + config.micro_batch)
-            parts.append(
-                self.inpainter.rollout(
-                    images[rows], masks[rows], seeds[rows], policy.network, hole_only=config.hole_only
-                )
-            )
-        chain = concatenate(parts)
-        scores = self.scorer(chain.images, masks)
-        gathered = distributed.gather((scores.reward, scores.width, scores.gamma))
-        reward, width, gamma = (np.concatenate(values).astype(np.float64) for values in zip(*gathered, strict=True))
-        rewards = torch.from_numpy(np.where(np.isfinite(reward), reward, np.nan)).reshape(-1, config.candidates)
-        normalise = group_advantages if config.advantage == "group" else batch_advantages
-        advantage = normalise(rewards, config.advantage_clip).reshape(-1)
-        weight = torch.from_numpy(np.nan_to_num(gamma))
-        own = slice(first, first + len(ids))
-        rollout = Rollout(
-            chain,
-            advantage[own].float().to(self.inpainter.device),
-            weight[own].float().to(self.inpainter.device),
-            first,
-            len(advantage),
-        )
-        within = (rewards - rewards.nanmean(dim=1, keepdim=True)).square().nanmean().sqrt()
-        return rollout, {
-            "reward": float(rewards.nanmean()),
-            "reward_spread_within_prompt": float(within),
-            "rewards_dropped": float(rewards.isnan().sum()),
-            "width": float(np.nanmean(width)),
-            "gamma": float(weight.mean()),
-            "gamma_spread": float(weight.std()),
-        }
-
-    def _choose_prompts(self, iteration: int) -> list[str]:
-        """The next prompts of an endless sequence of seeded shuffles of all prompts."""
-        total = len(self.prompts.ids)
-        chosen = []
-        for position in range(iteration * self.config.prompts, (iteration + 1) * self.config.prompts):
-            order = np.random.default_rng(derive_seed("prompts", self.config.seed, position // total)).permutation(
-                total
-            )
-            chosen.append(self.prompts.ids[order[position % total]])
-        return chosen
+        rollout, row = self.sampler.collect(policy.network, iteration)
+        return {**row, **self.update(policy, rollout, iteration)}
 
     def update(self, policy: Policy, rollout: Rollout, iteration: int) -> dict[str, float]:
         """The optimiser steps of one iteration; returns figures over all processes."""
@@ -147,10 +75,9 @@ class PolicyGradient:
         found: list[Tensor] = []
         norms = []
         for share in np.array_split(rng.permutation(rollout.total), config.inner_updates):
-            mine = share - rollout.first
-            mine = mine[(mine >= 0) & (mine < len(rollout.advantage))]
             # Every step of every sample is a separate item, so that small batches fill one UNet call.
-            index, rows = (torch.from_numpy(part.reshape(-1)) for part in np.meshgrid(steps, mine, indexing="ij"))
+            items = np.meshgrid(steps, rollout.rows(share), indexing="ij")
+            index, rows = (torch.from_numpy(part.reshape(-1)) for part in items)
             for start in range(0, len(rows), config.micro_batch):
                 some = slice(start, start + config.micro_batch)
                 loss, watched = self.step_loss(policy, rollout, index[some], rows[some])
@@ -201,22 +128,8 @@ class PolicyGradient:
         return loss, torch.stack([result.ratio, result.clipped.float(), divergence])
 
 
-def concatenate(parts: Sequence[Trajectory]) -> Trajectory:
-    """Join trajectories sampled in several batches."""
-    first = parts[0]
-    return Trajectory(
-        type(first.condition)(
-            torch.cat([part.condition.mask for part in parts]), torch.cat([part.condition.known for part in parts])
-        ),
-        torch.cat([part.latents for part in parts], 1),
-        torch.cat([part.log_probs for part in parts], 1),
-        np.concatenate([part.images for part in parts]),
-    )
-
-
 def _method(job: Job, inpainter: Inpainter) -> PolicyGradient:
-    scorer = job.scorer or TrustedReward(job.reward_model, job.trust, job.weigh(), job.reward.score_batch)
-    return PolicyGradient(inpainter, scorer, job.prompts_of("train"), job.config)
+    return PolicyGradient(inpainter, job.reward_to_raise(), job.prompts_of("train"), job.config)
 
 
 def _metrics(history: pd.DataFrame) -> dict[str, float | int]:

@@ -19,6 +19,7 @@ from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
+from prefpaint.alignment.order import endless
 from prefpaint.alignment.panels import BLUE, GREY, ORANGE
 from prefpaint.alignment.policy import Policy
 from prefpaint.config import derive_seed, fingerprint
@@ -85,6 +86,8 @@ class RatedPairs:
         PrefPaintError: no prompt has two fills with different scores.
     """
 
+    keeps_old = False
+
     def __init__(
         self,
         inpainter: Inpainter,
@@ -107,7 +110,6 @@ class RatedPairs:
         self.better, self.worse = np.where(swap, second, first), np.where(swap, first, second)
         weights = np.ones(len(first)) if gammas is None else np.sqrt(gammas[self.better] * gammas[self.worse])
         self.weights = weights.astype(np.float32)
-        self.alphas = inpainter.pipe.scheduler.alphas_cumprod.to(inpainter.device)
 
     def identity(self) -> dict[str, Any]:
         """The pairs and their weights."""
@@ -141,13 +143,7 @@ class RatedPairs:
 
     def _choose(self, iteration: int) -> np.ndarray:
         """The next pairs of an endless sequence of seeded shuffles of all."""
-        total, count = len(self.better), self.config.dpo.pairs
-        positions = np.arange(iteration * count, (iteration + 1) * count)
-        rounds = {
-            turn: np.random.default_rng(derive_seed("pairs", self.config.seed, int(turn))).permutation(total)
-            for turn in np.unique(positions // total)
-        }
-        return np.array([rounds[position // total][position % total] for position in positions])
+        return endless("pairs", self.config.seed, len(self.better), iteration, self.config.dpo.pairs)
 
     @torch.no_grad()
     def _load(self, pairs: Sequence[int], places: Sequence[int], iteration: int) -> _Pairs:
@@ -168,7 +164,7 @@ class RatedPairs:
             generator = torch.Generator().manual_seed(derive_seed("dpo", self.config.seed, iteration, place))
             # Of the condition, of both fills' encodings, and of the chain.
             noises.append(torch.randn(4, *shape, generator=generator))
-            times.append(torch.randint(len(self.alphas), (), generator=generator))
+            times.append(torch.randint(len(painter.schedule.trained), (), generator=generator))
         noise = torch.stack(noises, 1).to(painter.device)
         return _Pairs(
             painter.condition(incomplete, masks, noise[0]),
@@ -181,22 +177,11 @@ class RatedPairs:
 
     def _errors(self, network: Any, pairs: _Pairs) -> tuple[Tensor, Tensor]:
         """Mean squared denoising errors of better and worse fills, each (n,)."""
-        alpha = self.alphas[pairs.time].double()
-        signal, spread = (
-            value.float().reshape(-1, 1, 1, 1).repeat(2, 1, 1, 1) for value in (alpha.sqrt(), (1 - alpha).sqrt())
-        )
-        clean, noise = torch.cat([pairs.better, pairs.worse]), pairs.noise.repeat(2, 1, 1, 1)
+        time = pairs.time.repeat(2)
+        noised = self.inpainter.noised(torch.cat([pairs.better, pairs.worse]), pairs.noise.repeat(2, 1, 1, 1), time)
         condition = pairs.condition[torch.arange(len(pairs.time)).repeat(2)]
-        noised = signal * clean + spread * noise
-        predicted = self.inpainter.predict_at(network, noised, pairs.time.repeat(2), condition, guided=False)
-        prediction = self.inpainter.schedule.prediction
-        if prediction == "epsilon":
-            target = noise
-        elif prediction == "v_prediction":
-            target = signal * noise - spread * clean
-        else:
-            target = clean
-        errors = mean_over((predicted - target).square(), condition.mask if self.config.hole_only else None)
+        predicted = self.inpainter.predict_at(network, noised.latents, time, condition, guided=False)
+        errors = mean_over((predicted - noised.target).square(), condition.mask if self.config.hole_only else None)
         better, worse = errors.chunk(2)
         return better, worse
 

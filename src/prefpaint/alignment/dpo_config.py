@@ -1,8 +1,12 @@
 """Diffusion-DPO: what a pair of ratings does to the policy."""
 
+from typing import Any
+
 from pydantic import Field
 
 from prefpaint.config import Config
+
+PRESET: dict[str, Any] = {"iterations": 200, "watch": {"every": 25}}
 
 
 class DPOConfig(Config):

@@ -54,8 +54,11 @@ def _held_out(place: Sequence[Axes], watched: pd.DataFrame, reward: str) -> None
     for name, colour in zip(LOOKS, (ORANGE, GREEN, BLUE), strict=True):
         place[2].plot(x, watched[name], color=colour, marker=".", label=name)
     place[2].set(title="Drift of the fills from the base's", ylabel="difference, of 1")
-    place[3].plot(x, watched["kl"], color=BLUE, marker=".")
-    place[3].set(title="KL to the base, per step and latent", ylabel="nats")
+    if "kl" in watched:
+        place[3].plot(x, watched["kl"], color=BLUE, marker=".")
+        place[3].set(title="KL to the base, per step and latent", ylabel="nats")
+    else:
+        place[3].set_axis_off()
     for axes in (place[0], place[1], place[2]):
         axes.axhline(0, color=GREY, linewidth=0.5)
     for axes in place:

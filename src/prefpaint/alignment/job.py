@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.scorers import Prompts, Scorer
+from prefpaint.alignment.scorers import Prompts, Scorer, TrustedReward
 from prefpaint.config import fingerprint
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.checkpoint import module_digest
@@ -60,6 +60,14 @@ class Job:
     def rated(self) -> RatedImages:
         """The rated fills of train prompts."""
         return RatedImages.of(self.candidate_images, self.prompt_masks, self.scores[self.scores["split"] == "train"])
+
+    def reward_to_raise(self) -> Scorer:
+        """What is raised by modes that sample.
+
+        Raises:
+            PrefPaintError: see `weigh`.
+        """
+        return self.scorer or TrustedReward(self.reward_model, self.trust, self.weigh(), self.reward.score_batch)
 
     def weigh(self) -> Amplification:
         """How trust changes rewards and weighs samples.

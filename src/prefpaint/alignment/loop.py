@@ -25,7 +25,13 @@ TIMES = ("images_per_second",)
 
 
 class Method(Protocol):
-    """What one iteration does."""
+    """What one iteration does.
+
+    Attributes:
+        keeps_old: whether it compares the policy with an earlier one (`Policy.old`).
+    """
+
+    keeps_old: bool
 
     def identity(self) -> dict[str, Any]:
         """JSON of what the result depends on besides configuration and base."""
@@ -76,7 +82,7 @@ class Aligner:
         self.inpainter, self.method, self.config, self.watch = inpainter, method, config, watch
         self.inputs = dict(inputs or {})
         self.base_digest = module_digest(inpainter.original.unet)
-        self.policy = Policy(inpainter.pipe.unet, config, inpainter.original.unet)
+        self.policy = Policy(inpainter.pipe.unet, config, inpainter.original.unet, method.keeps_old)
         self.history: list[dict[str, float]] = []
         self.watched: list[dict[str, float]] = []
 

@@ -1,8 +1,10 @@
 """Every way of aligning, by its name in `align.mode`."""
 
+from prefpaint.alignment.awm import AWM
 from prefpaint.alignment.ddpo import DDPO
 from prefpaint.alignment.dpo import DPO
 from prefpaint.alignment.mode import Mode
+from prefpaint.alignment.nft import NFT
 
 # The first two differ only in their knobs.
-MODES: dict[str, Mode] = {"default": DDPO, "published": DDPO, "dpo": DPO}
+MODES: dict[str, Mode] = {"default": DDPO, "published": DDPO, "dpo": DPO, "nft": NFT, "awm": AWM}

@@ -28,15 +28,17 @@ class Policy:
         unet: of the checkpoint, in the working precision; it stays the frozen base.
         config: what is trained, and how.
         original: the same weights as they were given, in float32; `unet` itself when that is float32.
+        keeps_old: whether the mode compares the policy with an earlier one.
 
     Attributes:
         network: what samples and is trained.
         masters: the trained weights, float32.
         averages: the moving average of the masters over iterations.
+        old: another one, whose decay the mode sets; empty where it needs none.
         optimizer: AdamW on the masters.
     """
 
-    def __init__(self, unet: Any, config: AlignConfig, original: Any | None = None) -> None:
+    def __init__(self, unet: Any, config: AlignConfig, original: Any | None = None, keeps_old: bool = False) -> None:
         self.config, self.base = config, unet.requires_grad_(False)
         self.original = unet if original is None else original
         self.network: Any = self._adapt(unet) if config.tune == "lora" else copy.deepcopy(unet).requires_grad_(True)
@@ -46,6 +48,7 @@ class Policy:
         self.names, self.weights = list(named), list(named.values())
         self.masters = [self._master(name, value) for name, value in named.items()]
         self.averages = [value.detach().clone() for value in self.masters]
+        self.old = [value.detach().clone() for value in self.masters] if keeps_old else []
         self.optimizer = torch.optim.AdamW(
             self.masters, lr=config.lr, betas=(0.9, 0.999), weight_decay=config.weight_decay
         )
@@ -84,10 +87,14 @@ class Policy:
             self.network.enable_adapters()
 
     @contextmanager
-    def averaged(self) -> Iterator[Any]:
-        """The network with the averaged weights in it, for as long as the block lasts."""
+    def holding(self, values: Sequence[Tensor]) -> Iterator[Any]:
+        """The network with other weights in it, for as long as the block lasts.
+
+        Args:
+            values: `averages` or `old`.
+        """
         kept = [value.detach().clone() for value in self.weights]
-        self._set(self.weights, self.averages)
+        self._set(self.weights, values)
         try:
             yield self.network
         finally:
@@ -138,6 +145,12 @@ class Policy:
         for mean, value in zip(self.averages, self.masters, strict=True):
             mean.lerp_(value, 1 - self.config.average)
 
+    @torch.no_grad()
+    def age(self, decay: float) -> None:
+        """Move the old policy towards the masters: θ_old ← d θ_old + (1 − d) θ."""
+        for old, value in zip(self.old, self.masters, strict=True):
+            old.lerp_(value, 1 - decay)
+
     def averages_by_name(self) -> dict[str, Tensor]:
         """The averaged weights, float32 on the CPU."""
         return {name: value.cpu() for name, value in zip(self.names, self.averages, strict=True)}
@@ -170,6 +183,7 @@ class Policy:
         return {
             "masters": [value.detach() for value in self.masters],
             "averages": self.averages,
+            "old": self.old,
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -177,5 +191,6 @@ class Policy:
         """Restore a state."""
         self._set(self.masters, state["masters"])
         self._set(self.averages, state["averages"])
+        self._set(self.old, state["old"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._publish()

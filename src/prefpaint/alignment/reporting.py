@@ -8,7 +8,7 @@ from prefpaint.alignment.watch import best, hacked
 
 # Judges whose opinion alignment does not raise.
 INDEPENDENT = ("referee", "noiseless")
-# Figures of the look at held-out prompts whose weights are the result.
+# Figures of the look at held-out prompts whose weights are the result; chains without random steps have no kl.
 WATCHED = ("kl", "brightness", "saturation", "sharpness")
 
 
@@ -37,7 +37,7 @@ def align_metrics(
         "watch_best_iteration": int(chosen["iteration"]),
         "watch_stopped_early": int(len(history) < config.iterations),
         **{f"watch_hacked_by_{name}": int(hacked(looks, name)) for name in INDEPENDENT if name in chosen},
-        **{f"watch_{name}": chosen[name] for name in WATCHED},
+        **{f"watch_{name}": chosen[name] for name in WATCHED if name in chosen},
         **{f"watch_{name}": value for name, value in chosen.items() if "_gain" in name},
         f"{mode.objective}_first_fifth": float(history[mode.objective].head(window).mean()),
         f"{mode.objective}_last_fifth": float(history[mode.objective].tail(window).mean()),

@@ -73,8 +73,8 @@ class Watch:
         Returns:
             For every judge NAME its mean, NAME_gain, the mean difference from the base's fills of the same noise, and
             NAME_gain_error, the standard error of that over prompts; brightness, saturation and sharpness, mean
-            differences of `appearance_of_holes`; and kl to the base, the mean over steps and images of the chains that
-            were sampled. The same on every process.
+            differences of `appearance_of_holes`; and, where the chain has random steps, kl to the base, the mean over
+            steps and images of the chains that were sampled. The same on every process.
         """
         with within_memory(f"lower sampling.batch (now {self.inpainter.config.batch})"):
             return self._look(policy)
@@ -83,11 +83,15 @@ class Watch:
         if self.of_base is None:
             with policy.reference() as network:
                 self.of_base = self._measure(self._paint(network))
-        with policy.averaged() as network:
+        with policy.holding(policy.averages) as network:
             chain = self._paint(network)
             own_means = self._means(network, chain)
-        with policy.reference() as network:
-            kl = gather_rows(self._divergence(chain, own_means, self._means(network, chain)))
+        kl: dict[str, float] = {}
+        # A chain without random steps has no density.
+        if self.inpainter.schedule.stochastic:
+            with policy.reference() as network:
+                divergence = gather_rows(self._divergence(chain, own_means, self._means(network, chain)))
+            kl["kl"] = float(divergence.mean())
         found, base = self._measure(chain), self.of_base
         row = {}
         for name in self.judges:
@@ -95,7 +99,7 @@ class Watch:
             row[name] = float(found[name].mean())
             row[f"{name}_gain"] = float(gain.mean())
             row[f"{name}_gain_error"] = float(gain.std(ddof=1) / len(gain) ** 0.5)
-        return row | {name: float((found[name] - base[name]).mean()) for name in LOOKS} | {"kl": float(kl.mean())}
+        return row | {name: float((found[name] - base[name]).mean()) for name in LOOKS} | kl
 
     def _batches(self) -> list[slice]:
         size = self.inpainter.config.batch

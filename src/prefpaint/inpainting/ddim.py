@@ -17,6 +17,7 @@ class Schedule:
         alpha_previous: (T,) float64, ᾱ at the timestep after it in the chain.
         sigma: (T,) float64, standard deviation of each step; 0 where the step is deterministic.
         prediction: what the network predicts, `epsilon`, `v_prediction` or `sample`.
+        trained: (M,) float64, ᾱ at every timestep that the network was trained at.
     """
 
     timesteps: Tensor
@@ -24,13 +25,14 @@ class Schedule:
     alpha_previous: Tensor
     sigma: Tensor
     prediction: str
+    trained: Tensor
 
     def to(self, device: torch.device) -> "Schedule":
         """The same numbers on a device."""
-        timesteps, alpha, alpha_previous, sigma = (
-            values.to(device) for values in (self.timesteps, self.alpha, self.alpha_previous, self.sigma)
+        timesteps, alpha, alpha_previous, sigma, trained = (
+            values.to(device) for values in (self.timesteps, self.alpha, self.alpha_previous, self.sigma, self.trained)
         )
-        return Schedule(timesteps, alpha, alpha_previous, sigma, self.prediction)
+        return Schedule(timesteps, alpha, alpha_previous, sigma, self.prediction, trained)
 
     @property
     def stochastic(self) -> list[int]:
@@ -61,7 +63,7 @@ def make_schedule(scheduler: object, steps: int, eta: float) -> Schedule:
     )
     variance = (1 - alpha_previous) / (1 - alpha) * (1 - alpha / alpha_previous)
     sigma = eta * variance.clamp(min=0).sqrt()
-    return Schedule(timesteps, alpha, alpha_previous, sigma, str(ddim.config.prediction_type))
+    return Schedule(timesteps, alpha, alpha_previous, sigma, str(ddim.config.prediction_type), table)
 
 
 def per_image(values: Tensor, index: int | Tensor, like: Tensor) -> Tensor:
@@ -94,17 +96,35 @@ def ddim_mean(schedule: Schedule, index: int | Tensor, sample: Tensor, predicted
     def take(values: Tensor) -> Tensor:
         return per_image(values, index, sample)
 
-    signal, noise = take(alpha.sqrt()), take((1 - alpha).sqrt())
-    if schedule.prediction == "epsilon":
-        epsilon = predicted
-        clean = (sample - noise * predicted) / signal
-    elif schedule.prediction == "v_prediction":
-        clean = signal * sample - noise * predicted
-        epsilon = signal * predicted + noise * sample
-    else:
-        clean = predicted
-        epsilon = (sample - signal * predicted) / noise
+    clean, epsilon = denoised(schedule.prediction, sample, predicted, take(alpha.sqrt()), take((1 - alpha).sqrt()))
     return take(previous.sqrt()) * clean + take((1 - previous - sigma**2).clamp(min=0).sqrt()) * epsilon
+
+
+def denoised(
+    prediction: str, sample: Tensor, predicted: Tensor, signal: Tensor, spread: Tensor
+) -> tuple[Tensor, Tensor]:
+    """x̂₀ and ε̂ that a network's output stands for, where x_t = signal x₀ + spread ε.
+
+    Args:
+        prediction: what the network predicts, `epsilon`, `v_prediction` or `sample`.
+        sample: x_t, (N, C, h, w).
+        predicted: the network's output, (N, C, h, w).
+        signal, spread: √ᾱ and √(1 − ᾱ), (1, 1, 1, 1) or (N, 1, 1, 1).
+    """
+    if prediction == "epsilon":
+        return (sample - spread * predicted) / signal, predicted
+    if prediction == "v_prediction":
+        return signal * sample - spread * predicted, signal * predicted + spread * sample
+    return predicted, (sample - signal * predicted) / spread
+
+
+def target(prediction: str, clean: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
+    """What the network should predict at signal · clean + spread · noise; arguments as in `denoised`."""
+    if prediction == "epsilon":
+        return noise
+    if prediction == "v_prediction":
+        return signal * noise - spread * clean
+    return clean
 
 
 def mean_over(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from prefpaint.errors import within_memory
 from prefpaint.inpainting.checkpoint import check_inpainting, weights_digest
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule, per_image
+from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule, per_image, target
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,21 @@ class Trajectory:
     latents: Tensor
     log_probs: Tensor
     images: np.ndarray
+
+
+@dataclass(frozen=True)
+class Noised:
+    """Clean latents on their way to noise, and what the network should say there.
+
+    Attributes:
+        latents: (N, C, h, w), x_t.
+        target: (N, C, h, w), of the network's prediction, whatever that is.
+        spread: (N,), the share of noise in x_t, σ_t in [0, 1].
+    """
+
+    latents: Tensor
+    target: Tensor
+    spread: Tensor
 
 
 def native_size(pipe: Any) -> int:
@@ -199,6 +214,21 @@ class Inpainter:
         times = torch.cat([time.expand(count)] * 2)
         without, with_text = unet(torch.cat([inputs, inputs]), times, texts).sample.float().chunk(2)
         return without + self.config.guidance * (with_text - without)
+
+    def noised(self, clean: Tensor, noise: Tensor, time: Tensor) -> Noised:
+        """x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε.
+
+        Args:
+            clean, noise: (N, C, h, w).
+            time: (N,) int64, timesteps of the checkpoint's training.
+        """
+        alpha = self.schedule.trained[time]
+        signal, spread = (values.float().reshape(-1, 1, 1, 1) for values in (alpha.sqrt(), (1 - alpha).sqrt()))
+        return Noised(
+            signal * clean + spread * noise,
+            target(self.schedule.prediction, clean, noise, signal, spread),
+            spread.flatten(),
+        )
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """(N, C, h, w) latents → (N, H, W, 3) uint8."""

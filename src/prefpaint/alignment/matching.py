@@ -1,0 +1,227 @@
+"""Alignment on the forward process: a policy's own fills are noised, and its predictions there are compared.
+
+No log-probabilities, no stored chain; any sampler will do. What an item's loss is, the mode says (`nft`, `awm`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from prefpaint import distributed
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.panels import BLUE, GREY, band
+from prefpaint.alignment.policy import Policy
+from prefpaint.alignment.rollouts import Rollout, Sampler
+from prefpaint.alignment.scorers import Prompts, Scorer
+from prefpaint.config import derive_seed
+from prefpaint.inpainting.ddim import mean_over
+from prefpaint.inpainting.sampling import Condition, Inpainter, Noised
+
+
+@dataclass(frozen=True)
+class Items:
+    """Noised fills, n of them, with the weight of the elements that count.
+
+    Attributes:
+        noised: the fills and what should be predicted there.
+        time: (n,) int64, timesteps of training.
+        condition: of their prompts.
+        weight: (n, 1, h, w), see `mean_over`; None for all elements.
+        advantage: (n,), γ included.
+        key: (n,) int64, number of each item in the iteration, the same in every process and micro-batch.
+    """
+
+    noised: Noised
+    time: Tensor
+    condition: Condition
+    weight: Tensor | None
+    advantage: Tensor
+    key: Tensor
+
+
+class Objective(Protocol):
+    """What a mode does with noised fills.
+
+    Attributes:
+        pull: weight of the squared difference to the base's prediction.
+        samples_old: whether the old policy samples, rather than the trained one.
+        remembers: whether the loss needs the trained policy's predictions from before the first update.
+        watched: name of the figure that comes with the loss.
+    """
+
+    watched: str
+    pull: float
+    samples_old: bool
+    remembers: bool
+
+    def decay(self, iteration: int) -> float:
+        """Of the old policy, after an iteration."""
+        ...
+
+    def loss(self, items: Items, now: Tensor, old: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of every item.
+
+        Args:
+            items: what was predicted.
+            now, old: predictions of the trained and of the old policy, (n, C, h, w); gradients flow through the first.
+            before: mean squared errors of the policy that entered the iteration, (n,).
+
+        Returns:
+            Loss (n,), and the figure `watched` of each item (n,), detached.
+        """
+        ...
+
+
+class ForwardProcess:
+    """Samples fills, noises them, and trains on the mode's objective.
+
+    The noise of an item depends on its prompt and step and is shared by all samples of the prompt, so that their
+    comparison is one of the samples alone (V-GRPO, arXiv 2604.23380).
+
+    Args:
+        inpainter: samples and predicts; guidance is used in sampling only, because a denoising error is one pass's.
+        scorer: gives rewards and trust weights.
+        prompts: to sample.
+        config: how.
+        objective: of the mode.
+
+    Raises:
+        PrefPaintError: there are no prompts.
+    """
+
+    keeps_old = True
+
+    def __init__(
+        self, inpainter: Inpainter, scorer: Scorer, prompts: Prompts, config: AlignConfig, objective: Objective
+    ) -> None:
+        self.sampler = Sampler(inpainter, scorer, prompts, config)
+        self.inpainter, self.config, self.objective = inpainter, config, objective
+
+    def identity(self) -> dict[str, Any]:
+        """The prompts in their order."""
+        return self.sampler.identity()
+
+    def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
+        """One round of sampling and updating."""
+        with policy.holding(policy.old if self.objective.samples_old else policy.masters) as network:
+            rollout, row = self.sampler.collect(network, iteration)
+        row |= self.update(policy, rollout, iteration)
+        policy.age(self.objective.decay(iteration))
+        return row
+
+    def update(self, policy: Policy, rollout: Rollout, iteration: int) -> dict[str, float]:
+        """The optimiser steps of one iteration; returns figures over all processes."""
+        config = self.config
+        rng = np.random.default_rng(derive_seed("updates", config.seed, iteration))
+        steps = np.sort(rng.choice(config.steps, config.trained_steps, replace=False))
+        shares = np.array_split(rng.permutation(rollout.total), config.inner_updates)
+        before = self._errors_before(policy, rollout, iteration, shares, steps)
+        found: list[Tensor] = []
+        norms = []
+        for share in shares:
+            for items in self._batches(rollout, iteration, share, steps):
+                loss, watched = self._loss(policy, items, before)
+                # The mean over the share's samples and steps, whatever the micro-batches and processes.
+                (loss.sum() / (len(share) * len(steps))).backward()
+                policy.accumulate()
+                found.append(watched.cpu())
+            norms.append(policy.step())
+        parts = distributed.gather(torch.cat(found, 1).numpy() if found else np.zeros((4, 0), np.float32))
+        loss, figure, drift, size = np.concatenate(parts, 1).astype(np.float64)
+        return {
+            "loss": float(loss.mean()),
+            self.objective.watched: float(figure.mean()),
+            "drift_from_old": float(drift.mean()),
+            "prediction_size": float(size.mean()),
+            "gradient_norm": float(np.mean(norms)),
+        }
+
+    def _batches(self, rollout: Rollout, iteration: int, share: np.ndarray, steps: np.ndarray) -> Iterator[Items]:
+        """Every step of every sample of a share is an item of its own; micro-batches of them."""
+        pairs = np.meshgrid(steps, rollout.rows(share), indexing="ij")
+        index, rows = (torch.from_numpy(part.reshape(-1)) for part in pairs)
+        for start in range(0, len(rows), self.config.micro_batch):
+            some = slice(start, start + self.config.micro_batch)
+            yield self._items(rollout, iteration, index[some], rows[some])
+
+    def _items(self, rollout: Rollout, iteration: int, index: Tensor, rows: Tensor) -> Items:
+        painter, config, chain = self.inpainter, self.config, rollout.chain
+        numbers = rows + rollout.first
+        seeds = [
+            derive_seed("forward", config.seed, iteration, number // config.candidates, step)
+            for number, step in zip(numbers.tolist(), index.tolist(), strict=True)
+        ]
+        shape = chain.latents.shape[2:]
+        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        here = rows.to(painter.device)
+        time = painter.schedule.timesteps[index.to(painter.device)]
+        condition = chain.condition[here]
+        return Items(
+            painter.noised(chain.latents[-1][here], noise.to(painter.device), time),
+            time,
+            condition,
+            condition.mask if config.hole_only else None,
+            rollout.advantage[here] * rollout.gamma[here],
+            numbers * config.steps + index,
+        )
+
+    def _predict(self, network: Any, items: Items) -> Tensor:
+        return self.inpainter.predict_at(network, items.noised.latents, items.time, items.condition, guided=False)
+
+    @torch.no_grad()
+    def _errors_before(
+        self, policy: Policy, rollout: Rollout, iteration: int, shares: list[np.ndarray], steps: np.ndarray
+    ) -> Tensor:
+        """Mean squared errors, by the items' key, of the policy as it enters the iteration; (N · steps,).
+
+        NaN where the loss does not need them or nothing has been updated when it does.
+        """
+        errors = torch.full((rollout.total * self.config.steps,), float("nan"), device=self.inpainter.device)
+        for share in shares[1:] if self.objective.remembers else []:
+            for items in self._batches(rollout, iteration, share, steps):
+                difference = self._predict(policy.network, items) - items.noised.target
+                errors[items.key.to(errors.device)] = mean_over(difference.square(), items.weight)
+        return errors
+
+    def _loss(self, policy: Policy, items: Items, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (n,), and (4, n): loss, the objective's figure, squared drift from the old policy, prediction size."""
+        with torch.no_grad(), policy.holding(policy.old) as network:
+            old = self._predict(network, items)
+        now = self._predict(policy.network, items)
+        loss, figure = self.objective.loss(items, now, old, before[items.key.to(before.device)])
+        if self.objective.pull > 0:
+            with torch.no_grad(), policy.reference() as network:
+                base = self._predict(network, items)
+            loss = loss + self.objective.pull * mean_over((now - base).square(), items.weight)
+        drift = mean_over((now.detach() - old).square(), items.weight)
+        size = mean_over(now.detach().square(), items.weight).sqrt()
+        return loss, torch.stack([loss.detach(), figure, drift, size])
+
+
+def forward_metrics(history: pd.DataFrame) -> dict[str, float | int]:
+    """Figures of a whole history that every mode of this kind has."""
+    return {
+        "gamma_mean": float(history["gamma"].mean()),
+        "gamma_spread": float(history["gamma_spread"].mean()),
+        "prediction_size_change": float(history["prediction_size"].iloc[-1] / history["prediction_size"].iloc[0] - 1),
+        "rewards_dropped": int(history["rewards_dropped"].sum()),
+    }
+
+
+def forward_panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, weight: str) -> None:
+    """Reward, γ, and how far an iteration moves the policy."""
+    x, axes = history["iteration"] + 1, next(free)
+    axes.plot(x, history["reward"], color=BLUE, marker=".")
+    axes.set(title="Reward of samples", ylabel="reward")
+    axes = next(free)
+    band(axes, x, history["gamma"], history["gamma_spread"], BLUE)
+    axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+    axes = next(free)
+    axes.plot(x, history["prediction_size"], color=GREY, marker=".")
+    axes.set(title="Size of predictions in the hole", ylabel="root mean square")

@@ -1,0 +1,124 @@
+"""What every mode that learns from its own fills begins with: sample train prompts, score, compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prefpaint import distributed
+from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.objectives import batch_advantages, group_advantages
+from prefpaint.alignment.order import endless
+from prefpaint.alignment.scorers import Prompts, Scorer
+from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.sampling import Inpainter, Trajectory
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """This process's samples of one iteration, n of all N, and what training needs of them.
+
+    Attributes:
+        chain: n trajectories.
+        advantage, gamma: (n,).
+        first: number of the first of them among all N.
+        total: N.
+    """
+
+    chain: Trajectory
+    advantage: Tensor
+    gamma: Tensor
+    first: int
+    total: int
+
+    def rows(self, share: np.ndarray) -> np.ndarray:
+        """Which of this process's samples belong to a share of all.
+
+        Args:
+            share: int64, numbers among all N.
+        """
+        mine = share - self.first
+        return mine[(mine >= 0) & (mine < len(self.advantage))]
+
+
+class Sampler:
+    """Samples prompts and scores the fills.
+
+    Args:
+        inpainter: samples.
+        scorer: gives rewards and trust weights.
+        prompts: to sample.
+        config: how many, and how they are compared.
+
+    Raises:
+        PrefPaintError: there are no prompts.
+    """
+
+    def __init__(self, inpainter: Inpainter, scorer: Scorer, prompts: Prompts, config: AlignConfig) -> None:
+        if len(prompts.ids) == 0:
+            raise PrefPaintError("align: there are no train prompts; run `kedro run --pipeline=masks`")
+        self.inpainter, self.scorer, self.prompts, self.config = inpainter, scorer, prompts, config
+
+    def identity(self) -> dict[str, Any]:
+        """The prompts in their order."""
+        return {"prompts": list(self.prompts.ids)}
+
+    def collect(self, network: Any, iteration: int) -> tuple[Rollout, dict[str, float]]:
+        """Sample this process's share of the prompts and score all; returns figures over all of them."""
+        config = self.config
+        order = endless("prompts", config.seed, len(self.prompts.ids), iteration, config.prompts)
+        mine = distributed.share(range(len(order)))
+        ids = [self.prompts.ids[order[number]] for number in mine for _ in range(config.candidates)]
+        first = mine[0] * config.candidates
+        # An image's seed depends on its own place alone, whichever process makes it.
+        seeds = [derive_seed("align", config.seed, iteration, prompt, first + n) for n, prompt in enumerate(ids)]
+        images, masks = self.prompts.images.stack(ids), self.prompts.masks.stack(ids)
+        parts = []
+        for start in range(0, len(ids), config.micro_batch):
+            rows = slice(start, start + config.micro_batch)
+            parts.append(
+                self.inpainter.rollout(images[rows], masks[rows], seeds[rows], network, hole_only=config.hole_only)
+            )
+        chain = concatenate(parts)
+        scores = self.scorer(chain.images, masks)
+        gathered = distributed.gather((scores.reward, scores.width, scores.gamma))
+        reward, width, gamma = (np.concatenate(values).astype(np.float64) for values in zip(*gathered, strict=True))
+        rewards = torch.from_numpy(np.where(np.isfinite(reward), reward, np.nan)).reshape(-1, config.candidates)
+        normalise = group_advantages if config.advantage == "group" else batch_advantages
+        advantage = normalise(rewards, config.advantage_clip).reshape(-1)
+        weight = torch.from_numpy(np.nan_to_num(gamma))
+        own = slice(first, first + len(ids))
+        rollout = Rollout(
+            chain,
+            advantage[own].float().to(self.inpainter.device),
+            weight[own].float().to(self.inpainter.device),
+            first,
+            len(advantage),
+        )
+        within = (rewards - rewards.nanmean(dim=1, keepdim=True)).square().nanmean().sqrt()
+        return rollout, {
+            "images": float(rollout.total),
+            "reward": float(rewards.nanmean()),
+            "reward_spread_within_prompt": float(within),
+            "rewards_dropped": float(rewards.isnan().sum()),
+            "width": float(np.nanmean(width)),
+            "gamma": float(weight.mean()),
+            "gamma_spread": float(weight.std()),
+        }
+
+
+def concatenate(parts: Sequence[Trajectory]) -> Trajectory:
+    """Join trajectories sampled in several batches."""
+    first = parts[0]
+    return Trajectory(
+        type(first.condition)(
+            torch.cat([part.condition.mask for part in parts]), torch.cat([part.condition.known for part in parts])
+        ),
+        torch.cat([part.latents for part in parts], 1),
+        torch.cat([part.log_probs for part in parts], 1),
+        np.concatenate([part.images for part in parts]),
+    )
