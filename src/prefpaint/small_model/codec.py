@@ -23,7 +23,7 @@ class PerceptualDistance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from prefpaint.reward.backbones import efficientnet_layers
+        from prefpaint.reward.efficientnet import efficientnet_layers
 
         self.layers = efficientnet_layers(max(TAPS)).requires_grad_(False).eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
