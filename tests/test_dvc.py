@@ -38,7 +38,7 @@ def outputs(stage: str) -> dict[str, dict[str, Any]]:
 
 def saved(pipeline: Pipeline) -> list[str]:
     """Outputs that outlive the run."""
-    return [name for name in pipeline.all_outputs() if name in CATALOG]
+    return [name for name in pipeline.all_outputs() if "filepath" in CATALOG.get(name, {})]
 
 
 def is_workspace(name: str) -> bool:

@@ -7,11 +7,8 @@ import torch
 from torch import Tensor
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.job import Job
-from prefpaint.alignment.matching import ForwardProcess, Items, forward_metrics, forward_panels
-from prefpaint.alignment.mode import Mode
+from prefpaint.alignment.matching import Items, forward_mode
 from prefpaint.inpainting.ddim import mean_over
-from prefpaint.inpainting.sampling import Inpainter
 
 POWER, LEAST_ERROR = 0.25, 1e-10
 
@@ -66,16 +63,4 @@ class _AWM:
         return loss + awm.old_pull * mean_over((now - old).square(), items.weight), ratio
 
 
-def _method(job: Job, inpainter: Inpainter) -> ForwardProcess:
-    return ForwardProcess(inpainter, job.reward_to_raise(), job.prompts_of("train"), job.config, _AWM(job.config))
-
-
-AWM = Mode(
-    method=_method,
-    weighs=lambda config: True,
-    objective="reward",
-    objective_words="mean reward",
-    raises_reward=True,
-    metrics=forward_metrics,
-    panels=forward_panels,
-)
+AWM = forward_mode(_AWM)

@@ -3,7 +3,7 @@
 No log-probabilities, no stored chain; any sampler will do. What an item's loss is, the mode says (`nft`, `awm`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.job import Job
+from prefpaint.alignment.mode import Mode
 from prefpaint.alignment.panels import BLUE, GREY, band
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.rollouts import Rollout, Sampler
@@ -225,3 +227,25 @@ def forward_panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignCon
     axes = next(free)
     axes.plot(x, history["prediction_size"], color=GREY, marker=".")
     axes.set(title="Size of predictions in the hole", ylabel="root mean square")
+
+
+def forward_mode(objective: Callable[[AlignConfig], Objective]) -> Mode:
+    """A mode of this kind.
+
+    Args:
+        objective: made from the configuration.
+    """
+
+    def method(job: Job, inpainter: Inpainter) -> ForwardProcess:
+        config = job.config
+        return ForwardProcess(inpainter, job.reward_to_raise(), job.prompts_of("train"), config, objective(config))
+
+    return Mode(
+        method=method,
+        weighs=lambda config: True,
+        objective="reward",
+        objective_words="mean reward",
+        raises_reward=True,
+        metrics=forward_metrics,
+        panels=forward_panels,
+    )

@@ -6,11 +6,8 @@ Zheng et al. 2025, "DiffusionNFT: Online Diffusion Reinforcement with Forward Pr
 from torch import Tensor
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.job import Job
-from prefpaint.alignment.matching import ForwardProcess, Items, forward_metrics, forward_panels
-from prefpaint.alignment.mode import Mode
+from prefpaint.alignment.matching import Items, forward_mode
 from prefpaint.inpainting.ddim import mean_over
-from prefpaint.inpainting.sampling import Inpainter
 
 # As published: keeps the self-normalised error finite where a prediction is exact.
 LEAST_ERROR = 1e-5
@@ -77,16 +74,4 @@ class _NFT:
         return limit * loss, good
 
 
-def _method(job: Job, inpainter: Inpainter) -> ForwardProcess:
-    return ForwardProcess(inpainter, job.reward_to_raise(), job.prompts_of("train"), job.config, _NFT(job.config))
-
-
-NFT = Mode(
-    method=_method,
-    weighs=lambda config: True,
-    objective="reward",
-    objective_words="mean reward",
-    raises_reward=True,
-    metrics=forward_metrics,
-    panels=forward_panels,
-)
+NFT = forward_mode(_NFT)

@@ -38,7 +38,7 @@ class Facts:
         stock_call: whether diffusers' own call can paint with it: its UNet takes latents of four channels.
         simulated: whether the raters are simulated.
         mode, seed: of alignment.
-        sampling: the denoising chain that was aligned and judged.
+        sampling: the denoising chain that was judged.
         photographs: table with photograph, source.
         prompts: table with split.
         table, methods: of `measures.measure` and `methods.compare_methods`.

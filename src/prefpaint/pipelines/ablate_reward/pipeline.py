@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.ablate_reward.nodes import ablate_reward
+from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
@@ -12,16 +13,16 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="ablate_reward",
                 func=ablate_reward,
-                inputs={
-                    "candidate_images": "candidate_images",
-                    "prompt_masks": "prompt_masks",
-                    "candidates": "candidates",
-                    "scores": "scores",
-                    "noiseless": "noiseless",
-                    "workspace": "ablate_reward_workspace",
-                    "reward": "params:reward",
-                    "config": "params:ablate_reward",
-                },
+                inputs=named(
+                    "candidate_images",
+                    "prompt_masks",
+                    "candidates",
+                    "scores",
+                    "noiseless",
+                    workspace="ablate_reward_workspace",
+                    reward="params:reward",
+                    config="params:ablate_reward",
+                ),
                 outputs=["ablate_reward_table", "ablate_reward_markdown", "ablate_reward_figure"],
             )
         ]

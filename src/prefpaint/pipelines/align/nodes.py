@@ -25,8 +25,8 @@ def train_referee(
     return train_reward(test, validation, reward)[0]
 
 
-def align_base(
-    base_model: Any,
+def make_job(
+    base: Any,
     reward_model: Any,
     trust: Any,
     referee: Any,
@@ -37,22 +37,17 @@ def align_base(
     scores: pd.DataFrame,
     taste: dict[str, Any],
     judge: Any,
-    workspace: Path,
     config: AlignConfig,
     gamma: GammaConfig,
     sampling: SamplingConfig,
     reward: RewardConfig,
-) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
-    """Alignment on the train prompts, watched on validation prompts; resumes from the workspace."""
-    import copy
-
-    from prefpaint import distributed
+) -> Any:
+    """Everything that an alignment starts from."""
     from prefpaint.alignment.job import Job
-    from prefpaint.alignment.run import align
     from prefpaint.preferences.simulated import NoiselessRater
 
-    job = Job(
-        base=base_model,
+    return Job(
+        base=base,
         reward_model=reward_model,
         trust=trust,
         referee=referee,
@@ -67,11 +62,20 @@ def align_base(
         sampling=sampling,
         reward=reward,
     )
-    if config.processes > 1 and distributed.processes() == 1:
+
+
+def align_base(job: Any, workspace: Path) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
+    """Alignment on the train prompts, watched on validation prompts; resumes from the workspace."""
+    import copy
+
+    from prefpaint import distributed
+    from prefpaint.alignment.run import align
+
+    if job.config.processes > 1 and distributed.processes() == 1:
         # They leave a finished run in the workspace, which is then read below.
-        distributed.launch(lambda: align(job, workspace), config.processes, "align")
+        distributed.launch(lambda: align(job, workspace), job.config.processes, "align")
     result = align(job, workspace)
-    aligned = copy.copy(base_model)
+    aligned = copy.copy(job.base)
     aligned.unet = result.unet
     return aligned, pd.DataFrame(result.history), pd.DataFrame(result.watched)
 

@@ -2,7 +2,34 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from prefpaint.pipelines.align.nodes import align_base, report_alignment, train_referee
+from prefpaint.pipelines.align import nodes
+from prefpaint.pipelines.wiring import named
+
+
+def job_node() -> Node:
+    """Base model, trusted reward and prompts → `align_job`, which every alignment starts from."""
+    return Node(
+        name="make_align_job",
+        func=nodes.make_job,
+        inputs=named(
+            "reward_model",
+            "trust",
+            "prompts",
+            "prompt_images",
+            "prompt_masks",
+            "candidate_images",
+            "scores",
+            "taste",
+            "judge",
+            base="base_model",
+            referee="referee_model",
+            config="params:align",
+            gamma="params:gamma",
+            sampling="params:sampling",
+            reward="params:reward",
+        ),
+        outputs="align_job",
+    )
 
 
 def create_pipeline() -> Pipeline:
@@ -11,36 +38,20 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 name="train_referee",
-                func=train_referee,
+                func=nodes.train_referee,
                 inputs=["candidate_images", "prompt_masks", "scores", "params:reward"],
                 outputs="referee_model",
             ),
+            job_node(),
             Node(
                 name="align_base_model",
-                func=align_base,
-                inputs={
-                    "base_model": "base_model",
-                    "reward_model": "reward_model",
-                    "trust": "trust",
-                    "referee": "referee_model",
-                    "prompts": "prompts",
-                    "prompt_images": "prompt_images",
-                    "prompt_masks": "prompt_masks",
-                    "candidate_images": "candidate_images",
-                    "scores": "scores",
-                    "taste": "taste",
-                    "judge": "judge",
-                    "workspace": "align_workspace",
-                    "config": "params:align",
-                    "gamma": "params:gamma",
-                    "sampling": "params:sampling",
-                    "reward": "params:reward",
-                },
+                func=nodes.align_base,
+                inputs=["align_job", "align_workspace"],
                 outputs=["aligned_model", "align_history", "align_watched"],
             ),
             Node(
                 name="report_alignment",
-                func=report_alignment,
+                func=nodes.report_alignment,
                 inputs=["align_history", "align_watched", "trust", "params:align", "params:gamma"],
                 outputs=["align_metrics", "align_figure"],
             ),

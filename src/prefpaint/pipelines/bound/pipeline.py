@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.bound.nodes import draw_bound_worlds, fit_bound, measure_trust, report_bound
+from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
@@ -12,15 +13,15 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="fit_trust",
                 func=fit_bound,
-                inputs={
-                    "embeddings": "embeddings",
-                    "scores": "scores",
-                    "ratings": "ratings",
-                    "normalisation": "normalisation",
-                    "reward_model": "reward_model",
-                    "gamma": "params:gamma",
-                    "config": "params:bound",
-                },
+                inputs=named(
+                    "embeddings",
+                    "scores",
+                    "ratings",
+                    "normalisation",
+                    "reward_model",
+                    gamma="params:gamma",
+                    config="params:bound",
+                ),
                 outputs="trust",
             ),
             Node(

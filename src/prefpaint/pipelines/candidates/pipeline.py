@@ -1,6 +1,6 @@
 """The `candidates` pipeline."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.candidates import nodes
 
@@ -10,23 +10,23 @@ def create_pipeline() -> Pipeline:
     given = ["prompts", "prompt_images", "prompt_masks"]
     return Pipeline(
         [
-            node(
-                nodes.paint_candidates,
-                ["base_model", *given, "params:sampling", "params:candidates"],
-                "candidate_images",
+            Node(
                 name="paint_candidates",
+                func=nodes.paint_candidates,
+                inputs=["base_model", *given, "params:sampling", "params:candidates"],
+                outputs="candidate_images",
             ),
-            node(
-                nodes.record_candidates,
-                ["prompts", "candidate_images", "params:candidates"],
-                "candidates",
+            Node(
                 name="record_candidates",
+                func=nodes.record_candidates,
+                inputs=["prompts", "candidate_images", "params:candidates"],
+                outputs="candidates",
             ),
-            node(
-                nodes.show_candidates,
-                [*given, "candidates", "candidate_images"],
-                "candidates_preview",
+            Node(
                 name="show_candidates",
+                func=nodes.show_candidates,
+                inputs=[*given, "candidates", "candidate_images"],
+                outputs="candidates_preview",
             ),
         ]
     )

@@ -3,56 +3,55 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.evaluate import nodes
+from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
     """Base and aligned model on evaluation prompts → judged samples → numbers and pictures."""
+    files = {"images": "prompt_images", "masks": "prompt_masks"}
     return Pipeline(
         [
             Node(
                 name="paint_with_both_models",
                 func=nodes.paint_comparison,
-                inputs={
-                    "base": "base_model",
-                    "aligned": "aligned_model",
-                    "prompts": "prompts",
-                    "images": "prompt_images",
-                    "masks": "prompt_masks",
-                    "sampling": "params:sampling",
-                    "config": "params:evaluate",
-                },
+                inputs=named(
+                    "prompts",
+                    **files,
+                    base="base_model",
+                    aligned="aligned_model",
+                    sampling="params:sampling",
+                    config="params:evaluate",
+                ),
                 outputs="evaluation_images",
             ),
             Node(
                 name="judge_both_models",
                 func=nodes.judge_comparison,
-                inputs={
-                    "painted": "evaluation_images",
-                    "prompts": "prompts",
-                    "images": "prompt_images",
-                    "masks": "prompt_masks",
-                    "reward": "reward_model",
-                    "trust": "trust",
-                    "taste": "taste",
-                    "judge": "judge",
-                    "workspace": "evaluation_workspace",
-                    "config": "params:evaluate",
-                },
+                inputs=named(
+                    "prompts",
+                    "trust",
+                    "taste",
+                    "judge",
+                    **files,
+                    painted="evaluation_images",
+                    reward="reward_model",
+                    workspace="evaluation_workspace",
+                    config="params:evaluate",
+                ),
                 outputs="evaluation",
             ),
             Node(
                 name="try_the_raters",
                 func=nodes.try_the_raters,
-                inputs={
-                    "base": "base_model",
-                    "prompts": "prompts",
-                    "images": "prompt_images",
-                    "masks": "prompt_masks",
-                    "taste": "taste",
-                    "judge": "judge",
-                    "sampling": "params:sampling",
-                    "config": "params:evaluate",
-                },
+                inputs=named(
+                    "prompts",
+                    "taste",
+                    "judge",
+                    **files,
+                    base="base_model",
+                    sampling="params:sampling",
+                    config="params:evaluate",
+                ),
                 outputs=["sanity_table", "sanity_metrics"],
             ),
             Node(

@@ -10,10 +10,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
+                name="train_judge",
                 func=train_judge,
                 inputs=["base_model", "params:pretrain", "params:sampling", "params:judge", "judge_workspace"],
                 outputs="judge",
-                name="train_judge",
             )
         ]
     )

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.masks import nodes
+from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
@@ -14,55 +15,44 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="collect_photographs",
                 func=nodes.collect_photographs,
-                inputs={"source": "params:photographs"},
+                inputs=named(source="params:photographs"),
                 outputs="photographs",
             ),
             Node(
                 name="divide_photographs_into_splits",
                 func=nodes.list_regions,
-                inputs={"source": "params:photographs", "photographs": "photographs"},
+                inputs=named("photographs", source="params:photographs"),
                 outputs=["photograph_table", "photograph_report"],
             ),
             Node(
                 name="plan_prompts",
                 func=nodes.plan_prompts,
-                inputs={"regions": "photograph_table", **configs},
+                inputs=named(**configs, regions="photograph_table"),
                 outputs="prompt_plan",
             ),
             Node(
                 name="estimate_depth",
                 func=nodes.estimate_depth,
                 # The plan comes first: where it stops, no depth has been estimated.
-                inputs={
-                    "regions": "photograph_table",
-                    "plan": "prompt_plan",
-                    "photographs": "photographs",
-                    **configs,
-                },
+                inputs=named("photographs", **configs, regions="photograph_table", plan="prompt_plan"),
                 outputs="depth_maps",
             ),
             Node(
                 name="make_prompts",
                 func=nodes.make_prompts,
-                inputs={"plan": "prompt_plan", **pictures, **configs},
+                inputs=named(**pictures, **configs, plan="prompt_plan"),
                 outputs=["prompt_images", "prompt_masks"],
             ),
             Node(
                 name="record_prompts",
                 func=nodes.record_prompts,
-                inputs={
-                    "plan": "prompt_plan",
-                    **pictures,
-                    "images": "prompt_images",
-                    "masks": "prompt_masks",
-                    **configs,
-                },
+                inputs=named(**pictures, **configs, plan="prompt_plan", images="prompt_images", masks="prompt_masks"),
                 outputs="prompts",
             ),
             Node(
                 name="show_prompts",
                 func=nodes.show_prompts,
-                inputs={"prompts": "prompts", "images": "prompt_images", "masks": "prompt_masks"},
+                inputs=named("prompts", images="prompt_images", masks="prompt_masks"),
                 outputs="masks_preview",
             ),
         ]

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.novel_view import nodes
+from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
@@ -12,22 +13,17 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="view_photograph",
                 func=nodes.view_photograph,
-                inputs={
-                    "aligned": "aligned_model",
-                    "regions": "photograph_table",
-                    "photographs": "photographs",
-                    "depth_maps": "depth_maps",
-                    "sampling": "params:sampling",
-                    "config": "params:novel_view",
-                },
+                inputs=named(
+                    "photographs",
+                    "depth_maps",
+                    aligned="aligned_model",
+                    regions="photograph_table",
+                    sampling="params:sampling",
+                    config="params:novel_view",
+                ),
                 outputs="novel_view_frames",
             ),
-            Node(
-                name="animate_views",
-                func=nodes.animate,
-                inputs="novel_view_frames",
-                outputs="novel_view_animation",
-            ),
+            Node(name="animate_views", func=nodes.animate, inputs="novel_view_frames", outputs="novel_view_animation"),
             Node(
                 name="compare_with_second_view",
                 func=nodes.compare_stereo,

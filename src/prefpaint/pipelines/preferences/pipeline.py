@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from prefpaint.pipelines.preferences.nodes import check_preferences, collect_ratings, report_preferences, score
+from prefpaint.pipelines.preferences import nodes
 
 
 def create_pipeline() -> Pipeline:
@@ -10,7 +10,8 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                collect_ratings,
+                name="collect_ratings",
+                func=nodes.collect_ratings,
                 inputs=[
                     "rating_store",
                     "candidates",
@@ -20,10 +21,10 @@ def create_pipeline() -> Pipeline:
                     "params:preferences",
                 ],
                 outputs=["collected_ratings", "collected_comparisons", "opinions", "collected_taste"],
-                name="collect_ratings",
             ),
             Node(
-                check_preferences,
+                name="check_preferences",
+                func=nodes.check_preferences,
                 inputs=[
                     "collected_ratings",
                     "collected_comparisons",
@@ -36,16 +37,16 @@ def create_pipeline() -> Pipeline:
                     "preference_rules",
                 ],
                 outputs=["ratings", "comparisons", "taste", "preference_checks"],
-                name="check_preferences",
             ),
             Node(
-                score,
+                name="score_candidates",
+                func=nodes.score,
                 inputs=["ratings", "comparisons", "candidates", "prompts", "opinions"],
                 outputs=["scores", "normalisation", "noiseless"],
-                name="score_candidates",
             ),
             Node(
-                report_preferences,
+                name="report_preferences",
+                func=nodes.report_preferences,
                 inputs=[
                     "ratings",
                     "comparisons",
@@ -56,7 +57,6 @@ def create_pipeline() -> Pipeline:
                     "params:preferences",
                 ],
                 outputs=["preferences_metrics", "preferences_figure"],
-                name="report_preferences",
             ),
         ]
     )

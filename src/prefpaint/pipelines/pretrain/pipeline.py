@@ -10,10 +10,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
+                name="pretrain_base_model",
                 func=pretrain_base_model,
                 inputs=["params:pretrain", "pretrain_workspace"],
                 outputs="base_model",
-                name="pretrain_base_model",
             )
         ]
     )

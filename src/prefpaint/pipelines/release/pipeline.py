@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.release.nodes import release_model
+from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
@@ -12,20 +13,20 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="release_model",
                 func=release_model,
-                inputs={
-                    "base": "base_model",
-                    "aligned": "aligned_model",
-                    "photographs": "photograph_table",
-                    "prompts": "prompts",
-                    "table": "evaluate_table",
-                    "methods": "methods_table",
-                    "preferences_metrics": "preferences_metrics",
-                    "reward_metrics": "reward_metrics",
-                    "bound_metrics": "bound_metrics",
-                    "align_metrics": "align_metrics",
-                    "align": "params:align",
-                    "sampling": "params:sampling",
-                },
+                inputs=named(
+                    "prompts",
+                    "preferences_metrics",
+                    "reward_metrics",
+                    "bound_metrics",
+                    "align_metrics",
+                    base="base_model",
+                    aligned="aligned_model",
+                    photographs="photograph_table",
+                    table="evaluate_table",
+                    methods="methods_table",
+                    align="params:align",
+                    sampling="params:sampling",
+                ),
                 outputs="release",
             )
         ]

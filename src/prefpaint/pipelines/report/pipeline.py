@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.report import nodes
+from prefpaint.pipelines.wiring import named
 
 # In the order of the page.
 METRICS = (
@@ -39,33 +40,33 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="gather_metrics",
                 func=nodes.gather,
-                inputs={name: name for name in METRICS},
+                inputs=named(*METRICS),
                 outputs="report_metrics",
             ),
             Node(
                 name="gather_figures",
                 func=nodes.gather,
-                inputs={name: name for name in FIGURES},
+                inputs=named(*FIGURES),
                 outputs="report_figures",
             ),
             Node(
                 name="write_report",
                 func=nodes.write_report,
-                inputs={
-                    "table": "evaluate_table",
-                    "methods": "methods_table",
-                    "learned": "learned_table",
-                    "sanity": "sanity_table",
-                    "worlds": "bound_worlds",
-                    "metrics": "report_metrics",
-                    "figures": "report_figures",
-                    "evaluation": "evaluation",
-                    "painted": "evaluation_images",
-                    "images": "prompt_images",
-                    "masks": "prompt_masks",
-                    "taste": "taste",
-                    "config": "params:evaluate",
-                },
+                inputs=named(
+                    "evaluation",
+                    "taste",
+                    table="evaluate_table",
+                    methods="methods_table",
+                    learned="learned_table",
+                    sanity="sanity_table",
+                    worlds="bound_worlds",
+                    metrics="report_metrics",
+                    figures="report_figures",
+                    painted="evaluation_images",
+                    images="prompt_images",
+                    masks="prompt_masks",
+                    config="params:evaluate",
+                ),
                 outputs="report",
             ),
         ]

@@ -10,22 +10,22 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                train_reward_model,
-                ["candidate_images", "prompt_masks", "scores", "params:reward"],
-                ["reward_model", "reward_history"],
                 name="train_reward_model",
+                func=train_reward_model,
+                inputs=["candidate_images", "prompt_masks", "scores", "params:reward"],
+                outputs=["reward_model", "reward_history"],
             ),
             Node(
-                score_candidates,
-                ["reward_model", "candidate_images", "prompt_masks", "scores", "params:reward"],
-                "embeddings",
                 name="score_candidates_with_reward",
+                func=score_candidates,
+                inputs=["reward_model", "candidate_images", "prompt_masks", "scores", "params:reward"],
+                outputs="embeddings",
             ),
             Node(
-                report_reward,
-                ["embeddings", "scores", "noiseless", "reward_history", "params:reward"],
-                ["reward_metrics", "reward_figure"],
                 name="report_reward",
+                func=report_reward,
+                inputs=["embeddings", "scores", "noiseless", "reward_history", "params:reward"],
+                outputs=["reward_metrics", "reward_figure"],
             ),
         ]
     )
