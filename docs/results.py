@@ -166,10 +166,24 @@ wins over Telea's fill, by the simulated raters | share | methods {split}_noisel
 """
 
 
-def readme_table(metrics: Metrics) -> str:
-    """The one table of the README."""
-    both = {f"{file} {key}": value for file in ("evaluate", "methods") for key, value in metrics.get(file, {}).items()}
-    return markdown(("aligned model", *split_heads(metrics.get("evaluate", {}))), by_split(both, MAIN))
+def main_table(runs: Mapping[str, Metrics]) -> str:
+    """The main figures of some runs side by side; their names stand before the splits'."""
+    columns: list[list[str]] = []
+    for name, metrics in runs.items():
+        both = {
+            f"{file} {key}": value for file in ("evaluate", "methods") for key, value in metrics.get(file, {}).items()
+        }
+        rows = by_split(both, MAIN)
+        heads = [f"{name}{head}" for head in split_heads(metrics.get("evaluate", {}))]
+        columns += [list(column) for column in zip(heads, *(row[1:] for row in rows), strict=True)]
+    labels = ["aligned model", *(label for label, _, _ in listed(MAIN))]
+    heads, *rows = zip(labels, *columns, strict=True)
+    return markdown(heads, rows)
+
+
+def readme_table(read: Read) -> str:
+    """The one table of the README: the demo, and the photographs kept out of pretraining."""
+    return main_table({"demo: ": load(read), "held out: ": copied(read, "held_out") or {}})
 
 
 def insert(readme: str, made: str) -> str:
@@ -397,7 +411,7 @@ def novel_view(metrics: Metrics, read: Read) -> str:
 
 def held_out(metrics: Metrics, read: Read) -> str:
     found = copied(read, "held_out")
-    return readme_table(found) if found else NOTHING
+    return main_table({"": found}) if found else NOTHING
 
 
 def seeds(metrics: Metrics, read: Read) -> str:
@@ -562,7 +576,7 @@ def main() -> None:
         (ROOT / TABLES).write_text(json.dumps(tables, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     read, readme = from_folder(ROOT), ROOT / "README.md"
     (ROOT / "docs/results.md").write_text(results_page(read), encoding="utf-8")
-    readme.write_text(insert(readme.read_text(encoding="utf-8"), readme_table(load(read))), encoding="utf-8")
+    readme.write_text(insert(readme.read_text(encoding="utf-8"), readme_table(read)), encoding="utf-8")
 
 
 if __name__ == "__main__":
