@@ -533,16 +533,7 @@ def parse(arguments: list[str] | None) -> Setup:
     }
     if given.quick:
         sizes = {"batch": 4, "micro_batch": 2, "steps": 3, "trained_steps": 2, "repeats": 1}
-    return Setup(
-        model=given.model,
-        size_of=given.size_of,
-        device=given.device,
-        precision=given.precision,
-        threads=given.threads,
-        quick=given.quick,
-        profile=given.profile,
-        **sizes,
-    )
+    return Setup(**{**vars(given), **sizes})
 
 
 def main(arguments: list[str] | None = None) -> None:

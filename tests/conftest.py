@@ -64,6 +64,16 @@ class Project:
             call = ["prlimit", f"--fsize={limit_file_size}", *call]
         return subprocess.run(call, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False)
 
+    def finish(self, *pipelines: str) -> "Project":
+        """Itself, after a run of these pipelines, which must succeed."""
+        done = self.run("run", f"--pipelines={','.join(pipelines)}")
+        assert done.returncode == 0, done.stderr
+        return self
+
+    def copy(self, path: Path) -> "Project":
+        """A copy to change or break."""
+        return Project(Path(shutil.copytree(self.path, path)))
+
     @property
     def environment(self) -> dict[str, str]:
         """Of the processes that run in the project."""

@@ -84,18 +84,15 @@ def test_a_checkpoint_with_a_missing_file(ready: Project) -> None:
 
 
 @pytest.fixture(scope="session")
-def masks_done(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+def masks_done(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Project:
     """A project in which `masks` has run."""
-    made = make_project(tmp_path_factory.mktemp("masks_done") / "project", tiny_base)
-    done = made.run("run", "--pipeline=masks")
-    assert done.returncode == 0, done.stderr
-    return made.path
+    return make_project(tmp_path_factory.mktemp("masks_done") / "project", tiny_base).finish("masks")
 
 
 @pytest.fixture
-def ready(masks_done: Path, tmp_path: Path) -> Project:
+def ready(masks_done: Project, tmp_path: Path) -> Project:
     """A copy of it to break."""
-    return Project(Path(shutil.copytree(masks_done, tmp_path / "ready")))
+    return masks_done.copy(tmp_path / "ready")
 
 
 def checksums(folder: Path) -> dict[str, bytes]:

@@ -77,3 +77,19 @@ def test_every_notebook_runs_on_a_finished_project(finished: list[Project], name
     assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells), "kept stripped"
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}}).execute()
     assert any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_the_projects_own_seed_repeated_gives_its_own_figures(finished: list[Project]) -> None:
+    import pandas as pd
+
+    project = finished[1]
+    project.set(seeds={"seeds": [0], "oracle": True})
+    done = project.run("run", "--pipeline=seeds")
+    assert done.returncode == 0, done.stderr
+    folder = project.path / "data/08_reporting"
+    table = pd.read_parquet(folder / "seeds.parquet")
+    assert table["run"].tolist() == ["seed 0", "seed 0", "oracle"]
+    first, again, oracle = (row.dropna().to_dict() for _, row in table.iterrows())
+    assert again == {name: first[name] for name in again}
+    assert any(oracle[name] != again[name] for name in again if name != "run")
+    assert "| oracle | unseen |" in (folder / "seeds.md").read_text()

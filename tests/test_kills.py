@@ -16,13 +16,11 @@ ITERATIONS = 4
 
 
 @pytest.fixture(scope="module")
-def bound_done(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+def bound_done(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Project:
     """A project in which everything up to `bound` has run."""
     made = make_project(tmp_path_factory.mktemp("bound_done") / "project", tiny_base)
     made.set(align={"iterations": ITERATIONS})
-    done = made.run("run", "--pipelines=masks,candidates,preferences,reward,bound")
-    assert done.returncode == 0, done.stderr
-    return made.path
+    return made.finish("masks", "candidates", "preferences", "reward", "bound")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -47,9 +45,9 @@ def kill_when(project: Project, pipeline: str, seen: Callable[[str], bool]) -> N
 
 
 @pytest.mark.parametrize("pipeline", ["reward", "align"])
-def test_the_same_command_ends_in_the_same_files(bound_done: Path, tmp_path: Path, pipeline: str) -> None:
+def test_the_same_command_ends_in_the_same_files(bound_done: Project, tmp_path: Path, pipeline: str) -> None:
     result = {"reward": "data/06_models/reward", "align": "data/06_models/aligned"}[pipeline]
-    project = Project(Path(shutil.copytree(bound_done, tmp_path / "project")))
+    project = bound_done.copy(tmp_path / "project")
     assert project.run("run", f"--pipeline={pipeline}").returncode == 0
     whole = files(project.path / result)
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,18 +18,15 @@ from tests.test_cli_errors import sentence
 
 
 @pytest.fixture(scope="session")
-def painted(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+def painted(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Project:
     """A project with candidates and nobody's ratings."""
-    made = make_project(tmp_path_factory.mktemp("painted") / "project", tiny_base)
-    done = made.run("run", "--pipelines=masks,candidates")
-    assert done.returncode == 0, done.stderr
-    return made.path
+    return make_project(tmp_path_factory.mktemp("painted") / "project", tiny_base).finish("masks", "candidates")
 
 
 @pytest.fixture
-def ready(painted: Path, tmp_path: Path) -> Project:
+def ready(painted: Project, tmp_path: Path) -> Project:
     """A copy of it."""
-    return Project(Path(shutil.copytree(painted, tmp_path / "ready")))
+    return painted.copy(tmp_path / "ready")
 
 
 def serve(project: Project, *options: str) -> Iterator[int]:
@@ -105,7 +101,7 @@ def test_tasks_for_label_studio(ready: Project) -> None:
     tasks = json.loads((ready.path / "out/tasks.json").read_text())
     assert len(tasks) == 14 and tasks[0]["data"]["incomplete"].startswith("http://images/")
     assert len(list((ready.path / "out/images").iterdir())) == 14 * 4
-    assert "is there already" in sentence(ready.run("ratings", "tasks", "out"))
+    assert "already exists" in sentence(ready.run("ratings", "tasks", "out"))
 
 
 def test_what_can_be_mended_is_one_sentence(ready: Project, project: Project) -> None:

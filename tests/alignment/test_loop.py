@@ -29,16 +29,9 @@ from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
+WATCH = WatchConfig(every=2, prompts=4)
 CONFIG = AlignConfig(
-    iterations=3,
-    prompts=4,
-    candidates=4,
-    steps=4,
-    trained_steps=2,
-    lr=1e-3,
-    micro_batch=16,
-    trackers=(),
-    watch=WatchConfig(every=2, prompts=4),
+    iterations=3, prompts=4, candidates=4, steps=4, trained_steps=2, lr=1e-3, micro_batch=16, trackers=(), watch=WATCH
 )
 
 

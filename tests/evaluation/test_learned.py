@@ -170,9 +170,9 @@ def test_a_checkpoint_that_cannot_be_loaded_is_named(
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("classifier", "clip", "clip is no "),
-        ("clip", "classifier", "classifier is no CLIPModel, it lacks "),
-        ("blip", "clip", "clip is no BlipForImageTextRetrieval, it lacks "),
+        ("classifier", "clip", "clip is not a "),
+        ("clip", "classifier", "classifier is not a CLIPModel: it lacks "),
+        ("blip", "clip", "clip is not a BlipForImageTextRetrieval: it lacks "),
     ],
 )
 def test_a_checkpoint_of_another_kind_is_not_filled_up_at_random(

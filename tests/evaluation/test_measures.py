@@ -158,7 +158,7 @@ def test_an_outside_judge_leaves_the_other_numbers_alone() -> None:
 def test_samples_that_an_earlier_version_judged() -> None:
     config = EvaluateConfig(resamples=100)
     for judge in JUDGES:
-        with pytest.raises(PrefPaintError, match=f"no column {judge.name}: .*kedro run --pipeline=evaluate` again"):
+        with pytest.raises(PrefPaintError, match=f"no column {judge.name}; .*kedro run --pipeline=evaluate` again"):
             measure(judged(0.5, config).drop(columns=judge.name), config)
 
 

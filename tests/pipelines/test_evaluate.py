@@ -29,6 +29,7 @@ from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.evaluate.pipeline import create_pipeline as evaluate
+from prefpaint.pipelines.report.pipeline import FIGURES
 from prefpaint.pipelines.report.pipeline import create_pipeline as report
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.preferences.taste import Taste
@@ -81,17 +82,7 @@ def make_inputs(folder: Path) -> dict[str, Any]:
     )
     with_png = folder / "figure.png"
     write_image(with_png, np.zeros((4, 4, 3), np.uint8))
-    figures = [
-        "masks_preview",
-        "candidates_preview",
-        "preferences_figure",
-        "reward_figure",
-        "bound_figure",
-        "trust_figure",
-        "align_figure",
-        "extend_figure",
-        "novel_view_figure",
-    ]
+    figures = set(FIGURES) - {"evaluate_figure", "methods_figure"}
     return {
         "base_model": build_small_pipeline(TINY_MODEL, SIZE, seed=1),
         "aligned_model": build_small_pipeline(TINY_MODEL, SIZE, seed=2),

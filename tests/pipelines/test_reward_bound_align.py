@@ -32,15 +32,8 @@ from prefpaint.trust.fit import Embedded, Trust, fit_trust
 from prefpaint.trust.gamma import amplification_to_align
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
-ALIGN = AlignConfig(
-    iterations=2,
-    prompts=3,
-    candidates=2,
-    steps=3,
-    trained_steps=2,
-    micro_batch=6,
-    watch=WatchConfig(every=1, prompts=4),
-)
+WATCH = WatchConfig(every=1, prompts=4)
+ALIGN = AlignConfig(iterations=2, prompts=3, candidates=2, steps=3, trained_steps=2, micro_batch=6, watch=WATCH)
 
 
 @pytest.fixture

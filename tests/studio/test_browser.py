@@ -44,6 +44,16 @@ def new_page(chromium: Any, size: str, troubles: list[str]) -> Any:
     return page
 
 
+def sign_in(page: Any, name: str) -> None:
+    """Type a name, and close the help that comes."""
+    page.wait_for_selector("#sign-in:visible")
+    assert page.evaluate("document.activeElement.id") == "name"
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#help[open]")
+    page.keyboard.press("Escape")
+
+
 def shown(page: Any) -> str:
     return str(page.get_attribute("#incomplete img", "src"))
 
@@ -72,12 +82,7 @@ def test_ten_prompts_by_keyboard_alone(chromium: Any, server: tuple[Server, Path
     troubles: list[str] = []
     page = new_page(chromium, size, troubles)
     page.goto(running.address)
-    page.wait_for_selector("#sign-in:visible")
-    assert page.evaluate("document.activeElement.id") == "name"
-    page.keyboard.type(f"<i>{size}</i>")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#help[open]")
-    page.keyboard.press("Escape")
+    sign_in(page, f"<i>{size}</i>")
 
     for _ in range(2):
         page.wait_for_selector("#kind:visible")
@@ -147,11 +152,7 @@ def test_the_organisers_link_signs_in_and_names_stay_text(chromium: Any, server:
     troubles: list[str] = []
     page = new_page(chromium, "desktop", troubles)
     page.goto(running.address)
-    page.wait_for_selector("#sign-in:visible")
-    page.keyboard.type("somebody else")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#help[open]")
-    page.keyboard.press("Escape")
+    sign_in(page, "somebody else")
     assert page.inner_text("#who") == "somebody else"
     # A link signs out whoever was there before.
     page.goto(f"{running.address}/#name=olga&token={token}")
@@ -172,11 +173,7 @@ def test_while_the_server_is_away_nothing_is_called_saved(chromium: Any, tmp_pat
     with Server(tmp_path / "pictures", tmp_path / "store", calibration=0) as running:
         page = new_page(chromium, "desktop", [])
         page.goto(running.address)
-        page.wait_for_selector("#sign-in:visible")
-        page.keyboard.type("ann")
-        page.keyboard.press("Enter")
-        page.wait_for_selector("#help[open]")
-        page.keyboard.press("Escape")
+        sign_in(page, "ann")
         give(page)
         before = shown(page)
         running.kill()

@@ -62,20 +62,13 @@ class RatedCandidates:
 
 def variants(reward: RewardConfig, config: AblateRewardConfig) -> list[tuple[str, RewardConfig]]:
     """Every combination to compare, and the configured reward first; the seed is still to be set."""
+    kept = reward.model_dump(include={"levels", "within_prompt", "weight_decay", "score_batch"})
+    own = config.model_dump(include={"head", "epochs", "batch", "lr"})
     compared = [
         (
             objective,
             RewardConfig(
-                backbone=config.backbone.model_copy(update={"frozen": share}),
-                head=config.head,
-                objective=objective,
-                levels=reward.levels,
-                within_prompt=reward.within_prompt,
-                epochs=config.epochs,
-                batch=config.batch,
-                lr=config.lr,
-                weight_decay=reward.weight_decay,
-                score_batch=reward.score_batch,
+                backbone=config.backbone.model_copy(update={"frozen": share}), objective=objective, **kept, **own
             ),
         )
         for objective in config.objectives

@@ -3,14 +3,13 @@
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.run import align
 from prefpaint.alignment.scorers import Scores
@@ -24,13 +23,11 @@ from prefpaint.experiments.seeds_config import SeedsConfig
 from prefpaint.files import whole_file
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
-from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.preferences.simulated import NoiselessRater
-from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages, train_reward
 from prefpaint.trust.calibration import judge
-from prefpaint.trust.config import BoundConfig, GammaConfig
+from prefpaint.trust.config import BoundConfig
 from prefpaint.trust.fit import Embedded, Trust, fit_trust
 
 ORACLE = "oracle"
@@ -48,56 +45,44 @@ class NoiselessReward:
 
 
 @dataclass(frozen=True)
-class Project:
-    """Everything one training run starts from.
+class Plan:
+    """What every training run starts from.
 
     Attributes:
-        base: the base pipeline.
-        prompts, scores: tables.
-        prompt_images, prompt_masks, candidate_images: folders.
-        rater: the simulated raters without their noise; None when people rated.
-        sampling, reward, bound, gamma, align, evaluate: configurations.
+        job: of the project's alignment; reward, trust, referee and seeds are each run's own.
+        bound, evaluate: configurations.
     """
 
-    base: Any
-    prompts: pd.DataFrame
-    scores: pd.DataFrame
-    prompt_images: ImageFolder
-    prompt_masks: ImageFolder
-    candidate_images: ImageFolder
-    rater: NoiselessRater | None
-    sampling: SamplingConfig
-    reward: RewardConfig
+    job: Job
     bound: BoundConfig
-    gamma: GammaConfig
-    align: AlignConfig
     evaluate: EvaluateConfig
 
     def rated(self, split: str) -> RatedImages:
         """The rated candidates of one split."""
-        return RatedImages.of(self.candidate_images, self.prompt_masks, self.scores[self.scores["split"] == split])
+        job = self.job
+        return RatedImages.of(job.candidate_images, job.prompt_masks, job.scores[job.scores["split"] == split])
 
 
-def _trust(project: Project, model: RewardModel) -> Trust:
+def _trust(plan: Plan, model: RewardModel) -> Trust:
     """Trust in one reward model. The raters' noise enters only the bound, never a width, so it is not looked up."""
 
     def embedded(split: str) -> Embedded:
-        data, size = project.rated(split), project.reward.score_batch
+        data, size = plan.rated(split), plan.job.reward.score_batch
         rows = [np.arange(start, min(start + size, len(data.scores))) for start in range(0, len(data.scores), size)]
         rewards, z = zip(*(model.score(*data.load(part)) for part in rows), strict=True)
         return Embedded(np.concatenate(z), np.concatenate(rewards), data.scores, data.prompt_ids)
 
     train, validation = embedded("train"), embedded("validation")
     members = model.member_psis().double().numpy() if len(model.heads) > 1 else None
-    trust = fit_trust(train, validation, project.bound, whole_norm=model.whole_norm, members=members)
-    return judge(trust, validation, project.gamma, project.bound)
+    trust = fit_trust(train, validation, plan.bound, whole_norm=model.whole_norm, members=members)
+    return judge(trust, validation, plan.job.gamma, plan.bound)
 
 
-def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Path) -> dict[str, float | int]:
+def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> dict[str, float | int]:
     """Reward, bound, alignment and evaluation from one seed; resumes where a killed call stopped.
 
     Args:
-        project: what to start from.
+        plan: what to start from.
         seed: of reward training and of alignment.
         oracle: align to the noiseless score; the learned reward is still trained, to judge by.
         workspace: folder that only this run uses.
@@ -108,18 +93,19 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
     Raises:
         PrefPaintError: the oracle is requested, but people rated.
     """
-    if oracle and project.rater is None:
+    job = plan.job
+    if oracle and job.rater is None:
         raise PrefPaintError("seeds.oracle: only simulated raters have a noiseless score; set it to false")
-    reward_config = project.reward.model_copy(update={"seed": seed})
-    align_config = project.align.model_copy(update={"seed": seed})
+    reward_config = job.reward.model_copy(update={"seed": seed})
+    align_config = job.config.model_copy(update={"seed": seed})
     workspace.mkdir(parents=True, exist_ok=True)
     stamp = fingerprint(
-        weights_digest(project.base),
-        project.prompts[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
-        project.scores[["candidate_id", "score"]].to_dict("records"),
-        *(project.sampling, reward_config, project.bound, project.gamma, align_config),
-        project.evaluate.model_dump(mode="json", include={"seed", "splits", "best_of", "resamples"}),
-        project.rater.digest() if project.rater else None,
+        weights_digest(job.base),
+        job.prompts[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
+        job.scores[["candidate_id", "score"]].to_dict("records"),
+        *(job.sampling, reward_config, plan.bound, job.gamma, align_config),
+        plan.evaluate.model_dump(mode="json", include={"seed", "splits", "best_of", "resamples"}),
+        job.rater.digest() if job.rater else None,
         oracle,
     )
     done = workspace / "metrics.json"
@@ -127,50 +113,40 @@ def train_and_evaluate(project: Project, seed: int, oracle: bool, workspace: Pat
         saved = json.loads(done.read_text())
         if saved["stamp"] == stamp:
             return dict(saved["metrics"])
-    model, _ = train_reward(project.rated("train"), project.rated("validation"), reward_config)
-    trust = _trust(project, model)
-    referee, _ = train_reward(project.rated("test"), project.rated("validation"), reward_config)
-    job = Job(
-        base=project.base,
+    model, _ = train_reward(plan.rated("train"), plan.rated("validation"), reward_config)
+    trust = _trust(plan, model)
+    referee, _ = train_reward(plan.rated("test"), plan.rated("validation"), reward_config)
+    job = replace(
+        job,
         reward_model=model,
         trust=trust,
         referee=referee,
-        prompts=project.prompts,
-        prompt_images=project.prompt_images,
-        prompt_masks=project.prompt_masks,
-        candidate_images=project.candidate_images,
-        scores=project.scores,
-        rater=project.rater,
         config=align_config,
-        gamma=project.gamma,
-        sampling=project.sampling,
         reward=reward_config,
-        scorer=NoiselessReward(project.rater) if oracle and project.rater else None,
+        scorer=NoiselessReward(job.rater) if oracle and job.rater else None,
     )
-    aligned = copy.copy(project.base)
+    aligned = copy.copy(job.base)
     aligned.unet = align(job, workspace / "align").unet
     painted = ImageFolder(workspace / "images")
-    loaders = {"base": lambda: project.base, "aligned": lambda: aligned}
-    images, masks = project.prompt_images, project.prompt_masks
+    loaders = {"base": lambda: job.base, "aligned": lambda: aligned}
+    images, masks = job.prompt_images, job.prompt_masks
     # Other methods do not change with the training seed.
-    evaluate = project.evaluate.model_copy(update={"methods": {}})
-    complete_folder(painted, evaluation_work(loaders, project.prompts, images, masks, project.sampling, evaluate))
-    plan = plan_samples(project.prompts, evaluate)
-    judges = make_judges(model, trust, project.rater, outside_judges())
-    judged = judge_samples(plan, painted, images, masks, judges, workspace / "judged")
+    evaluate = plan.evaluate.model_copy(update={"methods": {}})
+    complete_folder(painted, evaluation_work(loaders, job.prompts, images, masks, job.sampling, evaluate))
+    samples = plan_samples(job.prompts, evaluate)
+    judges = make_judges(model, trust, job.rater, outside_judges())
+    judged = judge_samples(samples, painted, images, masks, judges, workspace / "judged")
     metrics = flat_metrics(measure(judged, evaluate))
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps({"stamp": stamp, "metrics": metrics}, sort_keys=True))
     return metrics
 
 
-def repeat_training(
-    project: Project, first: Mapping[str, float | int], config: SeedsConfig, workspace: Path
-) -> pd.DataFrame:
+def repeat_training(plan: Plan, first: Mapping[str, float | int], config: SeedsConfig, workspace: Path) -> pd.DataFrame:
     """One row per training run, the first run's included.
 
     Args:
-        project: what every run starts from.
+        plan: what every run starts from.
         first: metrics of the first run, as the `evaluate` pipeline wrote them.
         config: further seeds, and whether to run the oracle.
         workspace: folder for all runs.
@@ -178,11 +154,11 @@ def repeat_training(
     Returns:
         Column run ("seed 0", …, "oracle"), then every metric.
     """
-    rows: list[dict[str, Any]] = [{"run": f"seed {project.align.seed}", **first}]
+    rows: list[dict[str, Any]] = [{"run": f"seed {plan.job.config.seed}", **first}]
     for seed in config.seeds:
-        rows.append({"run": f"seed {seed}", **train_and_evaluate(project, seed, False, workspace / f"seed_{seed}")})
-    if config.oracle and project.rater is not None:
-        rows.append({"run": ORACLE, **train_and_evaluate(project, project.align.seed, True, workspace / ORACLE)})
+        rows.append({"run": f"seed {seed}", **train_and_evaluate(plan, seed, False, workspace / f"seed_{seed}")})
+    if config.oracle and plan.job.rater is not None:
+        rows.append({"run": ORACLE, **train_and_evaluate(plan, plan.job.config.seed, True, workspace / ORACLE)})
     return pd.DataFrame(rows)
 
 

@@ -2,37 +2,27 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from prefpaint.pipelines.align.pipeline import job_node
 from prefpaint.pipelines.seeds.nodes import repeat_training
-from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
-    """Everything up to scores + further seeds → one table of gains."""
+    """What an alignment starts from + further seeds → one table of gains."""
     return Pipeline(
         [
+            job_node(),
             Node(
                 name="repeat_training",
                 func=repeat_training,
-                inputs=named(
-                    "base_model",
-                    "prompts",
-                    "scores",
-                    "prompt_images",
-                    "prompt_masks",
-                    "candidate_images",
+                inputs=[
+                    "align_job",
                     "evaluate_metrics",
-                    "taste",
-                    "judge",
-                    workspace="seeds_workspace",
-                    sampling="params:sampling",
-                    reward="params:reward",
-                    bound="params:bound",
-                    gamma="params:gamma",
-                    align="params:align",
-                    evaluate="params:evaluate",
-                    config="params:seeds",
-                ),
+                    "seeds_workspace",
+                    "params:bound",
+                    "params:evaluate",
+                    "params:seeds",
+                ],
                 outputs=["seeds_table", "seeds_markdown"],
-            )
+            ),
         ]
     )
