@@ -194,6 +194,17 @@ def check(left: dict[str, Any], mode: str, folder: Path) -> str:
     return card
 
 
+@pytest.mark.parametrize("mode", ["dpo", "nft", "awm"])
+def test_modes_that_need_no_density_take_a_deterministic_sampler(
+    run: Run, page: Report, tmp_path: Path, mode: str
+) -> None:
+    left = run({"mode": mode}, draw=True, **{"params:sampling": SamplingConfig(steps=3, batch=16, eta=0.0)})
+    assert "KL to the base" not in check(left, mode, tmp_path)
+    assert "watch_kl" not in left["align_metrics"]
+    html = render_report(replace(page, metrics={**page.metrics, "align_metrics": left["align_metrics"]}))
+    assert "drift from the base" in html and "KL to the base" not in html
+
+
 @pytest.mark.parametrize("tune", TUNES)
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_ends_in_a_card_and_a_page(run: Run, page: Report, tmp_path: Path, mode: str, tune: str) -> None:

@@ -200,12 +200,15 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
         if against
         else "No other judge shows that the policy exploits the reward model."
     )
+    # A chain without random steps has no density.
+    divergence = (
+        f"; KL to the base {number(metrics['watch_kl'])} nats per step and latent" if "watch_kl" in metrics else ""
+    )
     return [
         f"The weights after iteration {metrics['watch_best_iteration']} of {metrics['iterations']} were kept: those "
         f"that the referee likes most on held-out prompts.{stopped} Their gain over the base from the same noise, with "
         f"one standard error, is {'; '.join(gains)}.",
-        f"{suspicion} The fills' drift from the base's: {drift} (of 1); KL to the base {number(metrics['watch_kl'])} "
-        "nats per step and latent.",
+        f"{suspicion} The fills' drift from the base's: {drift} (of 1){divergence}.",
     ]
 
 
