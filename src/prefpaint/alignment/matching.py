@@ -4,6 +4,7 @@ No log-probabilities, no stored chain; any sampler will do. What an item's loss 
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -111,7 +112,7 @@ class ForwardProcess:
 
     def iterate(self, policy: Policy, iteration: int) -> dict[str, float]:
         """One round of sampling and updating."""
-        with policy.holding(policy.old if self.objective.samples_old else policy.masters) as network:
+        with policy.holding(policy.old) if self.objective.samples_old else nullcontext(policy.network) as network:
             rollout, row = self.sampler.collect(network, iteration)
         row |= self.update(policy, rollout, iteration)
         policy.age(self.objective.decay(iteration))
@@ -127,8 +128,12 @@ class ForwardProcess:
         found: list[Tensor] = []
         norms = []
         for share in shares:
-            for items in self._batches(rollout, iteration, share, steps):
-                loss, watched = self._loss(policy, items, before)
+            batches = list(self._batches(rollout, iteration, share, steps))
+            # All at once: each time, every weight is exchanged twice.
+            with torch.no_grad(), policy.holding(policy.old) as network:
+                olds = [self._predict(network, items) for items in batches]
+            for items, old in zip(batches, olds, strict=True):
+                loss, watched = self._loss(policy, items, old, before)
                 # The mean over the share's samples and steps, whatever the micro-batches and processes.
                 (loss.sum() / (len(share) * len(steps))).backward()
                 policy.accumulate()
@@ -191,10 +196,8 @@ class ForwardProcess:
                 errors[items.key.to(errors.device)] = mean_over(difference.square(), items.weight)
         return errors
 
-    def _loss(self, policy: Policy, items: Items, before: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, policy: Policy, items: Items, old: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (n,), and (4, n): loss, the objective's figure, squared drift from the old policy, prediction size."""
-        with torch.no_grad(), policy.holding(policy.old) as network:
-            old = self._predict(network, items)
         now = self._predict(policy.network, items)
         loss, figure = self.objective.loss(items, now, old, before[items.key.to(before.device)])
         if self.objective.pull > 0:
