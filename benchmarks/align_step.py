@@ -37,8 +37,10 @@ from prefpaint.alignment.ddpo import PolicyGradient
 from prefpaint.alignment.loop import Aligner
 from prefpaint.alignment.scorers import Prompts, Scores, TrustedReward
 from prefpaint.images import ImageFolder, write_image
+from prefpaint.inpainting.chain import Levels
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.sampling import Condition, Inpainter, Trajectory
+from prefpaint.inpainting.families.family import Condition
+from prefpaint.inpainting.sampling import Inpainter, Trajectory
 from prefpaint.reward.backbones import CLIP_MEAN, CLIP_STD, ClipBackbone
 from prefpaint.reward.config import ClipBackboneConfig, ContrastBackboneConfig, MLPHeadConfig
 from prefpaint.reward.model import RewardModel
@@ -102,21 +104,25 @@ class NotedInpainter(Inpainter):
     notes: Notes
 
     def rollout(
-        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], unet: Any = None, hole_only: bool = True
+        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], network: Any = None, hole_only: bool = True
     ) -> Trajectory:
         """As usual."""
         self.notes.images.append(images)
         self.notes.masks.append(masks)
         self.notes.seeds += seeds
-        result = super().rollout(images, masks, seeds, unet, hole_only)
+        result = super().rollout(images, masks, seeds, network, hole_only)
         self.notes.painted.append(result.images)
         return result
 
-    def predict(self, unet: Any, latents: Tensor, index: int | Tensor, condition: Condition) -> Tensor:
+    def predict(
+        self, network: Any, latents: Tensor, level: Levels, condition: Condition, guided: bool = True
+    ) -> Tensor:
         """As usual; steps that are predicted with gradients are trained ones."""
-        if torch.is_grad_enabled() and isinstance(index, Tensor):
-            self.notes.trained |= set(index.tolist())
-        return super().predict(unet, latents, index, condition)
+        if torch.is_grad_enabled():
+            height, width = (self.family.factor * side for side in latents.shape[-2:])
+            times = self.schedule(height, width).levels.time.tolist()
+            self.notes.trained |= {times.index(time) for time in level.time.tolist()}
+        return super().predict(network, latents, level, condition, guided)
 
 
 def reward_model(setup: Setup, images: np.ndarray, masks: np.ndarray) -> TrustedReward:

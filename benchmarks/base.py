@@ -56,8 +56,9 @@ def conditional_mean(inpainter: Inpainter, images: np.ndarray, masks: np.ndarray
         rows = slice(start, start + inpainter.config.batch)
         shape = inpainter.latent_shape(images.shape[1], images.shape[2])
         noise = inpainter.draw_noise(range(start, start + len(images[rows])), shape)
+        first = inpainter.schedule(*images.shape[1:3]).levels[0]
         condition = inpainter.condition(images[rows], masks[rows], noise[1])
-        velocity = inpainter.predict_at(inpainter.pipe.unet, noise[0], inpainter.schedule.timesteps[0], condition)
+        velocity = inpainter.predict(inpainter.network, noise[0], first, condition)
         # Without any signal at the first timestep v is the clean latent with its sign turned.
         parts.append(paste_known(inpainter.decode(-velocity), images[rows], masks[rows]))
     return np.concatenate(parts)

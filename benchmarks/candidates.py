@@ -165,8 +165,7 @@ def stock(pipe: Any, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]
 def unrounded(inpainter: Inpainter, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
     """What `Inpainter.sample` rounds and pastes, (N, H, W, 3) in [0, 1]."""
     latents = inpainter.rollout(images, masks, seeds).latents[-1]
-    decoded = inpainter.pipe.vae.decode(latents / inpainter.pipe.vae.config.scaling_factor).sample
-    return (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+    return np.asarray(inpainter.decode_pixels(latents).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -378,7 +378,7 @@ reward hacking, by the simulated raters | flag | watch_hacked_by_noiseless
 iteration whose weights were kept | plain | watch_best_iteration
 iterations | plain | iterations
 stopped early | flag | watch_stopped_early
-UNet evaluations | plain | unet_evaluations
+network evaluations | plain | network_evaluations
 change of brightness (of 1) | change | watch_brightness
 change of saturation (of 1) | change | watch_saturation
 change of sharpness (of 1) | change | watch_sharpness
@@ -443,11 +443,11 @@ def ablate_reward(metrics: Metrics, read: Read) -> str:
 def ablate_align(metrics: Metrics, read: Read) -> str:
     rows = []
     for row in copied(read, "ablate_align") or []:
-        cost = amount(row, "unet_evaluations") if row["reached"] else "not reached"
+        cost = amount(row, "network_evaluations") if row["reached"] else "not reached"
         rates = [share(row, f"{split}_win_rate") for split in SPLITS]
         rows.append([row["variant"], change(row, "reward_gain"), *rates, cost, f"{row['reached']} of {row['seeds']}"])
     heads = ["alignment", "gain in held-out reward", *(f"wins over the base, {split}" for split in SPLITS)]
-    return markdown([*heads, "UNet evaluations to the target", "seeds that reached it"], rows) if rows else NOTHING
+    return markdown([*heads, "network evaluations to the target", "seeds that reached it"], rows) if rows else NOTHING
 
 
 PAGE = (

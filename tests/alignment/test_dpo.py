@@ -15,7 +15,6 @@ from prefpaint.alignment.policy import Policy
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.ddim import make_schedule
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.reward.training import RatedImages
 from prefpaint.small_model.build import build_small_pipeline
@@ -74,7 +73,7 @@ def test_no_preference_is_refused(tmp_path: Path) -> None:
 
 def test_before_the_first_step_every_margin_is_zero(tmp_path: Path) -> None:
     made = pairs(tmp_path, [[1.0, 2.0]] * 4)
-    row = made.iterate(Policy(made.inpainter.pipe.unet, CONFIG), 0)
+    row = made.iterate(Policy(made.inpainter, CONFIG), 0)
     # The policy and the base are the same numbers in the same arithmetic.
     assert row["margin"] == 0 and row["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert row["gradient_norm"] > 0
@@ -84,9 +83,8 @@ def test_before_the_first_step_every_margin_is_zero(tmp_path: Path) -> None:
 def test_training_orders_the_pairs_and_the_order_decides(tmp_path: Path, prediction: str) -> None:
     for name, scores in (("bright", [0.0, 1.0]), ("dark", [1.0, 0.0])):
         made = pairs(tmp_path / name, [scores] * 4)
-        made.inpainter.pipe.scheduler.register_to_config(prediction_type=prediction)
-        made.inpainter.schedule = make_schedule(made.inpainter.pipe.scheduler, 3, 1.0)
-        policy = Policy(made.inpainter.pipe.unet, CONFIG)
+        made.inpainter.original.scheduler.register_to_config(prediction_type=prediction)
+        policy = Policy(made.inpainter, CONFIG)
         # The same pairs, noise and times again and again: descent on one function, which must fall.
         rows = [made.iterate(policy, 0) for _ in range(20)]
         # The same pictures and draws in both: what is learned follows the scores.
@@ -99,7 +97,7 @@ def test_micro_batches_do_not_change_the_gradient(tmp_path: Path) -> None:
     for size in (16, 3):
         config = CONFIG.model_copy(update={"micro_batch": size})
         made = pairs(tmp_path / str(size), [[1.0, 2.0, 0.0]] * 4, config)
-        policy = Policy(made.inpainter.pipe.unet, config)
+        policy = Policy(made.inpainter, config)
         policy.step = lambda: 0.0  # type: ignore[method-assign]
         made.iterate(policy, 0)
         gradients.append(torch.cat([value.grad.flatten() for value in policy.masters if value.grad is not None]))
@@ -118,4 +116,4 @@ def test_the_loop_runs_it_and_resumes(tmp_path: Path) -> None:
     whole = aligner("c", 4).run(tmp_path / "other")
     assert longer.history == whole.history and longer.history[:2] == short.history
     # Per pair two passes of the policy and two of the base.
-    assert whole.history[-1]["unet_evaluations"] == 4 * 8 * 4
+    assert whole.history[-1]["network_evaluations"] == 4 * 8 * 4

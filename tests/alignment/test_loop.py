@@ -170,7 +170,7 @@ def test_a_run_killed_anywhere_ends_in_the_same_weights(tmp_path: Path, point: s
     process.join()
     assert process.exitcode == -signal.SIGKILL
     resumed = run(tmp_path / "killed", watched=True)
-    assert module_digest(resumed.unet) == module_digest(whole.unet)
+    assert module_digest(resumed.network) == module_digest(whole.network)
     assert (resumed.history, resumed.watched) == (whole.history, whole.watched)
     kept = [sorted((tmp_path / name / "workspace").glob("*.*")) for name in ("whole", "killed")]
     assert [[file.name for file in files] for files in kept] == 2 * [
@@ -203,13 +203,13 @@ def test_a_finished_run_makes_room_and_can_be_prolonged(tmp_path: Path) -> None:
     short = run(tmp_path, with_(iterations=2))
     longer = run(tmp_path)
     assert longer.history[:2] == short.history
-    assert module_digest(longer.unet) == module_digest(run(tmp_path / "at once").unet)
-    assert module_digest(run(tmp_path, with_(iterations=2)).unet) == module_digest(short.unet)
+    assert module_digest(longer.network) == module_digest(run(tmp_path / "at once").network)
+    assert module_digest(run(tmp_path, with_(iterations=2)).network) == module_digest(short.network)
 
 
 def test_the_average_by_hand(tmp_path: Path) -> None:
     made = make(tmp_path, with_(average=0.75))
-    base = [value.clone() for value in made.inpainter.pipe.unet.parameters()]
+    base = [value.clone() for value in made.inpainter.network.parameters()]
     policy = made.aligner.policy
     made.aligner.iterate()
     first = [value.detach().clone() for value in policy.masters]
@@ -223,7 +223,7 @@ def test_the_base_is_left_alone(tmp_path: Path, tune: str) -> None:
     made = make(tmp_path, with_(tune=tune))
     before = made.aligner.base_digest
     result = made.aligner.run(tmp_path / "workspace")
-    assert module_digest(made.inpainter.pipe.unet) == before != module_digest(result.unet)
+    assert module_digest(made.inpainter.network) == before != module_digest(result.network)
 
 
 def test_the_best_look_is_the_result(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_the_best_look_is_the_result(tmp_path: Path) -> None:
     for _ in range(chosen + 1):
         again.iterate()
     expected = again.policy.finish(again.policy.averages_by_name())
-    assert module_digest(result.unet) == module_digest(expected)
+    assert module_digest(result.network) == module_digest(expected)
 
 
 def test_kl_holds_the_policy_back(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_last_step_without_noise_is_not_trained(tmp_path: Path) -> None:
     pipe = build_small_pipeline(TINY_MODEL, SIZE, seed=1)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, set_alpha_to_one=True)
     inpainter = Inpainter(pipe, SamplingConfig(steps=4, batch=16))
-    assert inpainter.schedule.sigma[-1] == 0
+    assert inpainter.schedule(SIZE, SIZE).sigma[-1] == 0
     config = with_(least_sigma=0.0, trained_steps=3)
     method = PolicyGradient(inpainter, Brightness(), Prompts(ids, images, masks), config)
     assert method.trainable_steps == [0, 1, 2]
@@ -284,12 +284,12 @@ def test_a_last_step_without_noise_is_not_trained(tmp_path: Path) -> None:
     assert math.isfinite(row["gradient_norm"]) and row["ratio_most"] == pytest.approx(1, abs=1e-5)
 
 
-def test_unet_evaluations_are_counted(tmp_path: Path) -> None:
+def test_network_evaluations_are_counted(tmp_path: Path) -> None:
     made = make(tmp_path, with_(kl=0.1))
     # 16 samples of 4 steps, 2 of which are trained and compared with the base.
-    assert made.aligner.iterate()["unet_evaluations"] == 16 * (4 + 2 + 2)
+    assert made.aligner.iterate()["network_evaluations"] == 16 * (4 + 2 + 2)
     row = made.aligner.iterate()
-    assert row["unet_evaluations"] == 2 * 16 * (4 + 2 + 2)
+    assert row["network_evaluations"] == 2 * 16 * (4 + 2 + 2)
     assert row["images"] == 16 and row["images_per_second"] > 0
     assert "images_per_second" not in made.aligner.history[0]
 

@@ -13,9 +13,9 @@ from prefpaint.alignment.matching import ForwardProcess
 from prefpaint.alignment.nft import _NFT, nft_loss, preference
 from prefpaint.alignment.scorers import Prompts, Scores
 from prefpaint.alignment.watch import Watch
+from prefpaint.inpainting.chain import mean_over
 from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.ddim import mean_over
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.small_model.build import build_small_pipeline
 from tests.alignment.test_loop import Brightness, with_
@@ -134,7 +134,7 @@ def test_a_run_is_watched_and_resumes_to_the_same_weights(tmp_path: Path, mode: 
     whole = make(tmp_path / "whole", mode, watched=True, inner_updates=2).run(tmp_path / "whole/workspace")
     make(tmp_path / "parts", mode, watched=True, inner_updates=2, iterations=1).run(tmp_path / "parts/workspace")
     parts = make(tmp_path / "parts", mode, watched=True, inner_updates=2).run(tmp_path / "parts/workspace")
-    assert module_digest(parts.unet) == module_digest(whole.unet)
+    assert module_digest(parts.network) == module_digest(whole.network)
     assert parts.history == whole.history
 
 

@@ -1,6 +1,5 @@
 """Weights of the tuned network on a real tiny UNet: masters, averages, adapters, the base."""
 
-import copy
 from typing import Any
 
 import pytest
@@ -10,6 +9,8 @@ from torch import Tensor
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.policy import Policy
 from prefpaint.inpainting.checkpoint import module_digest
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL
 
@@ -17,8 +18,16 @@ LORA = AlignConfig(tune="lora", lr=1e-2)
 
 
 @pytest.fixture
-def unet() -> Any:
-    return build_small_pipeline(TINY_MODEL, SIZE, 1).unet.eval()
+def pipe() -> Any:
+    return build_small_pipeline(TINY_MODEL, SIZE, 1)
+
+
+def exact(pipe: Any) -> Inpainter:
+    return Inpainter(pipe, SamplingConfig(steps=2), "cpu")
+
+
+def half(pipe: Any) -> Inpainter:
+    return Inpainter(pipe, SamplingConfig(steps=2, precision="bf16"), "cpu")
 
 
 def paint(network: Any) -> Tensor:
@@ -37,27 +46,28 @@ def train(policy: Policy, steps: int = 3) -> None:
         policy.average()
 
 
-def test_small_updates_survive_bfloat16(unet: Any) -> None:
+def test_small_updates_survive_bfloat16(pipe: Any) -> None:
     config = AlignConfig(lr=2e-6, weight_decay=0.0)
-    exact, half = Policy(unet, config), Policy(copy.deepcopy(unet).bfloat16(), config, unet)
-    start = torch.cat([value.flatten() for value in unet.parameters()])
-    torch.testing.assert_close(torch.cat([v.detach().flatten() for v in half.masters]), start, atol=0, rtol=0)
-    train(exact)
-    train(half)
-    moved = [torch.cat([v.detach().flatten() for v in policy.masters]) - start for policy in (exact, half)]
+    one, other = Policy(exact(pipe), config), Policy(half(pipe), config)
+    start = torch.cat([value.flatten() for value in pipe.unet.parameters()])
+    torch.testing.assert_close(torch.cat([v.detach().flatten() for v in other.masters]), start, atol=0, rtol=0)
+    train(one)
+    train(other)
+    moved = [torch.cat([v.detach().flatten() for v in policy.masters]) - start for policy in (one, other)]
     # Adam's first steps are ± lr whatever the gradient's size; most signs agree in both precisions.
     agree = torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0)
     assert agree > 0.8
     # In bfloat16 alone hardly a weight would have changed.
-    rounded = torch.cat([value.detach().flatten() for value in half.network.parameters()]) != start.bfloat16()
+    rounded = torch.cat([value.detach().flatten() for value in other.network.parameters()]) != start.bfloat16()
     assert rounded.float().mean() < 0.1 and (moved[1] != 0).float().mean() > 0.9
 
 
-def test_an_adapter_off_is_the_base_and_on_is_what_was_trained(unet: Any) -> None:
-    before, digest = paint(unet).detach(), module_digest(unet)
-    policy = Policy(unet, LORA)
+def test_an_adapter_off_is_the_base_and_on_is_what_was_trained(pipe: Any) -> None:
+    inpainter = exact(pipe)
+    before, digest = paint(pipe.unet).detach(), module_digest(pipe.unet)
+    policy = Policy(inpainter, LORA)
     assert torch.equal(paint(policy.network), before)
-    assert sum(value.numel() for value in policy.masters) < sum(value.numel() for value in unet.parameters()) / 2
+    assert sum(value.numel() for value in policy.masters) < sum(value.numel() for value in pipe.unet.parameters()) / 2
     train(policy)
     after = paint(policy.network).detach()
     assert not torch.allclose(after, before, atol=1e-4)
@@ -65,27 +75,29 @@ def test_an_adapter_off_is_the_base_and_on_is_what_was_trained(unet: Any) -> Non
         assert torch.equal(paint(base), before)
     torch.testing.assert_close(paint(policy.network), after, atol=0, rtol=0)
     merged = policy.finish({name: value.detach() for name, value in zip(policy.names, policy.masters, strict=True)})
-    assert type(merged) is type(unet) and not any("lora" in name for name in merged.state_dict())
+    assert type(merged) is type(pipe.unet) and not any("lora" in name for name in merged.state_dict())
     # float32: the adapter's product is added to the weight once instead of to each output.
     torch.testing.assert_close(paint(merged), after, atol=1e-5, rtol=1e-5)
     policy.release()
-    assert module_digest(unet) == digest
+    assert module_digest(pipe.unet) == digest
 
 
-def test_an_adapter_of_a_bfloat16_network_is_merged_into_the_exact_weights(unet: Any) -> None:
-    policy = Policy(copy.deepcopy(unet).bfloat16(), LORA, unet)
+def test_an_adapter_of_a_bfloat16_network_is_merged_into_the_exact_weights(pipe: Any) -> None:
+    policy = Policy(half(pipe), LORA)
     merged = policy.finish(policy.averages_by_name())
-    assert module_digest(merged) == module_digest(unet)
+    assert module_digest(merged) == module_digest(pipe.unet)
     train(policy)
     merged = policy.finish(policy.averages_by_name())
     targets = ("to_q.", "to_k.", "to_v.", "to_out.0.weight")
-    changed = {name for name, value in merged.state_dict().items() if not torch.equal(value, unet.state_dict()[name])}
+    changed = {
+        name for name, value in merged.state_dict().items() if not torch.equal(value, pipe.unet.state_dict()[name])
+    }
     assert changed and all(any(target in name for target in targets) for name in changed)
 
 
 @pytest.mark.parametrize("config", [AlignConfig(average=0.5, lr=1e-2), LORA.model_copy(update={"average": 0.5})])
-def test_the_averaged_network_is_lent_and_given_back(unet: Any, config: AlignConfig) -> None:
-    policy = Policy(unet, config)
+def test_the_averaged_network_is_lent_and_given_back(pipe: Any, config: AlignConfig) -> None:
+    policy = Policy(exact(pipe), config)
     train(policy)
     own = paint(policy.network).detach()
     with policy.holding(policy.averages) as network:
@@ -96,8 +108,8 @@ def test_the_averaged_network_is_lent_and_given_back(unet: Any, config: AlignCon
     torch.testing.assert_close(paint(policy.finish(policy.averages_by_name())), lent, atol=1e-5, rtol=1e-5)
 
 
-def test_micro_batches_add_up_in_float32(unet: Any) -> None:
-    policy = Policy(copy.deepcopy(unet).bfloat16(), AlignConfig(), unet)
+def test_micro_batches_add_up_in_float32(pipe: Any) -> None:
+    policy = Policy(half(pipe), AlignConfig())
     # Loss 1 once, and then 300 times 1/256 of it: bfloat16's 8 bits would lose every one of them.
     gradients = []
     for scale in (1.0, *[1 / 256] * 300):

@@ -39,7 +39,7 @@ def rollouts() -> pd.DataFrame:
             "clipped": x / 10,
             "rewards_dropped": 1.0,
             "gradient_norm": 1.0,
-            "unet_evaluations": 6 * (x + 1),
+            "network_evaluations": 6 * (x + 1),
         }
     )
 
@@ -48,7 +48,9 @@ def pairs() -> pd.DataFrame:
     """Ten iterations whose loss falls from 9 to 0."""
     x = np.arange(COUNT, dtype=np.float64)
     columns = ("implicit_accuracy", "margin", "better_error_change", "worse_error_change", "gradient_norm")
-    return pd.DataFrame({"iteration": x, "loss": 9 - x, **dict.fromkeys(columns, 0.5), "unet_evaluations": 4 * (x + 1)})
+    return pd.DataFrame(
+        {"iteration": x, "loss": 9 - x, **dict.fromkeys(columns, 0.5), "network_evaluations": 4 * (x + 1)}
+    )
 
 
 def looks(noiseless: bool = True) -> pd.DataFrame:
@@ -74,14 +76,14 @@ def test_metrics_of_sampled_fills_by_hand() -> None:
     assert (found["reward_first_fifth"], found["reward_last_fifth"]) == (0.5, 8.5)
     assert (found["ratio_least"], found["ratio_most"], found["clip_fraction"]) == (0.91, 1.18, 0.45)
     assert (found["gamma_mean"], found["gamma_spread"], found["gamma_fell_back"]) == (1, 0.25, 1)
-    assert (found["rewards_dropped"], found["unet_evaluations"], found["watch_best_iteration"]) == (10, 60, 8)
+    assert (found["rewards_dropped"], found["network_evaluations"], found["watch_best_iteration"]) == (10, 60, 8)
     assert (found["watch_noiseless_gain"], found["watch_kl"], found["watch_stopped_early"]) == (0.5, 0.0625, 0)
 
 
 def test_metrics_of_pairs_by_hand() -> None:
     found = align_metrics(pairs(), looks(noiseless=False), config(mode="dpo", iterations=20), fell_back=False)
     assert (found["loss_first_fifth"], found["loss_last_fifth"]) == (8.5, 0.5)
-    assert (found["unet_evaluations"], found["watch_stopped_early"]) == (40, 1)
+    assert (found["network_evaluations"], found["watch_stopped_early"]) == (40, 1)
     assert not [name for name in found if name.startswith(("reward_", "ratio_", "clip_", "gamma_m"))]
     assert not [name for name in found if "noiseless" in name]
 

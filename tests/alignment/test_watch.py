@@ -81,7 +81,7 @@ def watch(painter: Inpainter, folder: Path, **settings: Any) -> Watch:
 def test_an_untrained_policy_gains_nothing_and_a_changed_one_is_seen(
     painter: Inpainter, tmp_path: Path, tune: str
 ) -> None:
-    policy = Policy(painter.pipe.unet, AlignConfig.model_validate({"tune": tune}))
+    policy = Policy(painter, AlignConfig.model_validate({"tune": tune}))
     looking = watch(painter, tmp_path, prompts=5)
     row = looking.look(policy)
     assert [row[name] for name in ("reward_gain", "referee_gain_error", "brightness", "kl")] == [0, 0, 0, 0]
@@ -96,7 +96,7 @@ def test_an_untrained_policy_gains_nothing_and_a_changed_one_is_seen(
 
 
 def test_batches_do_not_matter(painter: Inpainter, tmp_path: Path) -> None:
-    policy = Policy(painter.pipe.unet, AlignConfig())
+    policy = Policy(painter, AlignConfig())
     rows = []
     for batch in (4, 2):
         painter.config = painter.config.model_copy(update={"batch": batch})

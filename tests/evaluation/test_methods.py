@@ -177,63 +177,6 @@ def test_prompts_of_another_size_are_resized_and_keep_their_pixels(tiny_base: Pa
     np.testing.assert_array_equal(blind, painted)
 
 
-@pytest.fixture
-def tiny_xl(tiny_base: Path, tmp_path: Path) -> Path:
-    """A small Stable Diffusion XL inpainting checkpoint of diffusers' own classes, random weights."""
-    import torch
-    from diffusers import StableDiffusionXLInpaintPipeline, UNet2DConditionModel
-    from transformers import CLIPTextModelWithProjection
-
-    from prefpaint.inpainting.checkpoint import load_pipeline
-
-    small = load_pipeline(tiny_base)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        second = small.text_encoder.config.to_dict() | {"projection_dim": 8}
-        unet = UNet2DConditionModel(
-            **{
-                **{key: value for key, value in small.unet.config.items() if not key.startswith("_")},
-                "cross_attention_dim": 2 * small.unet.config.cross_attention_dim,
-                "addition_embed_type": "text_time",
-                "addition_time_embed_dim": 8,
-                # Six numbers of size and crop, eight features each, and the pooled text.
-                "projection_class_embeddings_input_dim": 6 * 8 + 8,
-            }
-        )
-        pipe = StableDiffusionXLInpaintPipeline(
-            vae=small.vae,
-            text_encoder=small.text_encoder,
-            text_encoder_2=CLIPTextModelWithProjection(type(small.text_encoder.config)(**second)),
-            tokenizer=small.tokenizer,
-            tokenizer_2=small.tokenizer,
-            unet=unet,
-            scheduler=small.scheduler,
-        )
-    pipe.save_pretrained(tmp_path / "xl")
-    return tmp_path / "xl"
-
-
-def test_a_checkpoint_of_another_class_paints_too(tiny_xl: Path) -> None:
-    from prefpaint.inpainting.checkpoint import load_any_pipeline
-    from prefpaint.inpainting.config import SamplingConfig
-    from prefpaint.inpainting.sampling import paint_at_native_size
-    from prefpaint.inpainting.stock import StockInpainter, make_inpainter
-
-    inpainter = make_inpainter(load_any_pipeline(tiny_xl), SamplingConfig(steps=2, batch=2), "cpu")
-    assert isinstance(inpainter, StockInpainter)
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
-    masks = np.zeros((3, 32, 32), np.uint8)
-    masks[:, :, 15:] = 1
-    painted = inpainter.sample(images, masks, [1, 2, 3])
-    np.testing.assert_array_equal(painted[masks == 0], images[masks == 0])
-    assert (painted[masks > 0] != images[masks > 0]).any()
-    np.testing.assert_array_equal(inpainter.sample(images[2:], masks[2:], [3]), painted[2:])
-    assert (inpainter.sample(images[2:], masks[2:], [4]) != painted[2:]).any()
-    blind = inpainter.sample(np.where(masks[..., None] > 0, np.uint8(0), images), masks, [1, 2, 3])
-    np.testing.assert_array_equal(blind, painted)
-    assert paint_at_native_size(inpainter, images[:, :24], masks[:, :24], [1, 2, 3]).shape == (3, 24, 32, 3)
-
-
 def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path: Path) -> None:
     import torch
 
@@ -253,7 +196,9 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
     pipe.unet.conv_in = torch.nn.Conv2d(4, pipe.unet.conv_in.out_channels, 3, padding=1)
     pipe.unet.register_to_config(in_channels=4)
     save_pipeline(pipe, tmp_path / "text_to_image")
-    assert "its UNet takes 4 input channels, an inpainting checkpoint's takes 9" in said(tmp_path / "text_to_image")
+    assert "its unet takes 4 input channels, that of Stable Diffusion inpainting takes 9" in said(
+        tmp_path / "text_to_image"
+    )
     shutil.copytree(tiny_base, tmp_path / "lacking")
     file = next((tmp_path / "lacking/unet").glob("*.safetensors"))
     weights = load_file(file)

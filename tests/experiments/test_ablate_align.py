@@ -74,7 +74,7 @@ def test_the_table_says_what_was_not_reached() -> None:
     row = {
         **{"variant": "slow", "judge": "noiseless", "seeds": 3, "target": 0.1, "reached": 0},
         **{f"reward_gain{end}": value for end, value in (("", 0.05), ("_low", -0.01), ("_high", 0.11))},
-        **{f"{name}{end}": np.nan for name in ("iterations", "unet_evaluations") for end in ("", "_low", "_high")},
+        **{f"{name}{end}": np.nan for name in ("iterations", "network_evaluations") for end in ("", "_low", "_high")},
         **{f"seen_win_rate{end}": value for end, value in (("", 0.5), ("_low", 0.4), ("_high", 0.6))},
     }
     lines = ablate_align_markdown(pd.DataFrame([row]), ["seen"]).splitlines()

@@ -41,7 +41,7 @@ def test_every_variant_from_every_seed_and_only_once(finished: Project) -> None:
     assert (table["seen_win_rate_low"] <= table["seen_win_rate"]).all()
     curves = pd.read_parquet(folder / "ablate_align_curves.parquet")
     # Four samples of three steps, one of them trained; the published batch has two; a pair costs four passes.
-    last = curves[curves["iteration"] == 2].groupby("variant")["unet_evaluations"].first()
+    last = curves[curves["iteration"] == 2].groupby("variant")["network_evaluations"].first()
     assert last[["no trust", "published"]].tolist() == [2 * 4 * 4, 2 * 2 * 4]
     assert "| no trust |" in (folder / "ablate_align.md").read_text()
     assert (folder / "ablate_align.png").stat().st_size > 10_000

@@ -135,7 +135,7 @@ def test_reward_to_aligned_model(given: dict[str, Any], monkeypatch: pytest.Monk
     assert made["embeddings"]["z"].iloc[0].shape == (8,)
     assert (made["bound_worlds"]["violated"] <= made["bound_worlds"]["delta"]).all()
     # Two iterations of six samples: three sampling and two training passes each.
-    assert made["align_metrics"]["unet_evaluations"] == 2 * 6 * 5
+    assert made["align_metrics"]["network_evaluations"] == 2 * 6 * 5
     assert made["align_metrics"]["ratio_least"] == pytest.approx(1, abs=1e-5)
     assert made["align_metrics"]["gamma_fell_back"] == 1 - measured["trust_informative"]
     assert np.isfinite(made["align_history"][["reward", "gamma", "gradient_norm"]].to_numpy()).all()

@@ -15,7 +15,9 @@ from PIL import Image
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.measures import measure
 from prefpaint.evaluation.methods import compare_methods
+from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.families import family_of
 from prefpaint.reporting.model_card import Facts, base_license, model_card
 from prefpaint.reporting.sentences import OUTSIDE_JUDGE
 from prefpaint.reporting.wording import number, percent
@@ -31,7 +33,7 @@ METRICS: dict[str, dict[str, Any]] = {
         "test_noiseless_spearman": 0.718,
     },
     "bound": {"test_spearman_width_error": 0.148, "test_bound_half_width": 31.9, "test_bound_coverage_noiseless": 1.0},
-    "align": {"iterations": 28, "unet_evaluations": 64512, "reward_first_fifth": 0.07, "reward_last_fifth": 0.28},
+    "align": {"iterations": 28, "network_evaluations": 64512, "reward_first_fifth": 0.07, "reward_last_fifth": 0.28},
 }
 
 
@@ -40,8 +42,9 @@ def facts(people: bool = False, telea: float = 0.0) -> Facts:
     samples.loc[samples["method"] == "telea", ["reward", "noiseless"]] += telea
     return Facts(
         base="base",
+        pipeline="StableDiffusionInpaintPipeline",
         size=64,
-        stock_call=True,
+        stock_call={"num_inference_steps": 6},
         simulated=not people,
         mode="default",
         seed=3,
@@ -64,12 +67,13 @@ def test_the_front_matter_is_the_hubs(tmp_path: Path) -> None:
     assert [one["metrics"][0]["value"] for one in results] == pytest.approx(wanted["value"].tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize("stock_call", [True, False])
-def test_the_snippet_compiles_and_calls_what_can_paint(stock_call: bool) -> None:
+@pytest.mark.parametrize("stock_call", [{"num_inference_steps": 6, "eta": 1.0}, {"num_inference_steps": 6}, None])
+def test_the_snippet_compiles_and_calls_what_can_paint(stock_call: dict[str, Any] | None) -> None:
     card = model_card(replace(facts(), stock_call=stock_call), "")
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
     names = {node.id for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Name)}
-    assert ("make_inpainter" in names) != stock_call and ("steps=6" in snippet)
+    assert ("Inpainter" in names) == (stock_call is None) and ("steps=6" in snippet)
+    assert ("DDIMScheduler" in names) == ("eta" in (stock_call or {}))
 
 
 def test_every_number_of_the_run_is_there() -> None:
@@ -95,18 +99,18 @@ def training(mode: str, **align: float | int) -> str:
 
 
 def test_training_is_told_by_what_the_mode_looks_at() -> None:
-    begun = "seed 3, 28 iterations, 64,512 UNet evaluations"
+    begun = "seed 3, 28 iterations, 64,512 network evaluations"
     assert training("published", **METRICS["align"]) == (
         f"Mode `published`, {begun}; mean reward {number(0.07)} in the first fifth, {number(0.28)} in the last."
     )
-    assert training("dpo", iterations=28, unet_evaluations=64512, loss_first_fifth=0.693, loss_last_fifth=0.5) == (
+    assert training("dpo", iterations=28, network_evaluations=64512, loss_first_fifth=0.693, loss_last_fifth=0.5) == (
         f"Mode `dpo`, {begun}; mean loss of the rated pairs {number(0.693)} in the first fifth, {number(0.5)} in the "
         "last."
     )
 
 
 def test_a_reward_is_said_to_be_raised_only_where_it_was() -> None:
-    losses = {"iterations": 28, "unet_evaluations": 64512, "loss_first_fifth": 0.693, "loss_last_fifth": 0.5}
+    losses = {"iterations": 28, "network_evaluations": 64512, "loss_first_fifth": 0.693, "loss_last_fifth": 0.5}
     direct = model_card(replace(facts(), mode="dpo", metrics=METRICS | {"align": losses}), "")
     raised = model_card(facts(), "")
     for card, here, elsewhere in ((raised, 1, 0), (direct, 0, 1)):
@@ -154,9 +158,9 @@ def test_the_licence_of_a_base_on_a_hub(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_call_in_the_card_works(tiny_base: Path, tmp_path: Path) -> None:
     """The code that a reader copies, on the checkpoint that it stands beside."""
-    card = model_card(
-        replace(facts(), size=32, sampling=SamplingConfig(steps=2, eta=1.0, text_prompt='a "fine" \\ photo')), "mit"
-    )
+    sampling = SamplingConfig(steps=2, eta=1.0, text_prompt='a "fine" \\ photo')
+    call = family_of(load_pipeline(tiny_base)).stock_call(sampling)
+    card = model_card(replace(facts(), size=32, sampling=sampling, stock_call=call), "mit")
     code = card.partition("```python\n")[2].partition("```")[0].replace("this folder", str(tiny_base))
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     hole = np.zeros((32, 32), np.uint8)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.matching import Items, forward_mode
-from prefpaint.inpainting.ddim import mean_over
+from prefpaint.inpainting.chain import mean_over
 
 POWER, LEAST_ERROR = 0.25, 1e-10
 

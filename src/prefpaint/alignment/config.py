@@ -59,10 +59,11 @@ class AlignConfig(Config):
         description="Rounds of sampling and updating (dpo: one update each); time is proportional. May be raised "
         "afterwards: a finished run then continues.",
     )
-    tune: Literal["full", "lora"] = Field(
-        "full",
+    tune: Literal["auto", "full", "lora"] = Field(
+        "auto",
         description="full: all weights; lora: an adapter, which takes no copy of the base and little optimiser memory, "
-        "and needs a learning rate about ten times higher.",
+        "and needs a learning rate about ten times higher; auto: full for Stable Diffusion 1.5 and 2, lora for larger "
+        "models.",
     )
     lora: LoraConfig = LoraConfig()
     lr: float = Field(1e-4, gt=0, description="AdamW's learning rate, constant throughout.")
@@ -119,7 +120,9 @@ class AlignConfig(Config):
         "the second update of an iteration on.",
     )
     kl: float = Field(
-        0.0, ge=0, description="Weight of the KL divergence to the base; above 0 costs one more UNet pass per step."
+        0.0,
+        ge=0,
+        description="Weight of the KL divergence to the base; above 0 costs one more network pass per step.",
     )
 
     dpo: dpo_config.DPOConfig = Field(dpo_config.DPOConfig(), description="For mode dpo.")
@@ -127,7 +130,7 @@ class AlignConfig(Config):
     awm: awm_config.AWMConfig = Field(awm_config.AWMConfig(), description="For mode awm.")
 
     # Memory, speed and bookkeeping: never the result.
-    micro_batch: int = Field(128, ge=1, description="Images per UNet call.")
+    micro_batch: int = Field(128, ge=1, description="Images per call of the network in training.")
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations instead of keeping them: a third more time, far less memory."
     )

@@ -20,7 +20,7 @@ from prefpaint.alignment.rollouts import Rollout, Sampler
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.ddim import ddim_mean, log_probability, per_image
+from prefpaint.inpainting.chain import log_probability, per_image, step_mean
 from prefpaint.inpainting.sampling import Inpainter
 
 
@@ -47,9 +47,10 @@ class PolicyGradient:
         config: AlignConfig,
     ) -> None:
         self.sampler = Sampler(inpainter, scorer, prompts, config)
-        sigmas = inpainter.schedule.sigma.tolist()
+        schedule = inpainter.schedule(*prompts.masks.stack(prompts.ids[:1]).shape[1:])
+        sigmas = schedule.sigma.tolist()
         # A last step without noise (set_alpha_to_one, or η = 0) has no density and cannot be trained.
-        self.trainable_steps = [i for i in inpainter.schedule.stochastic if sigmas[i] >= config.least_sigma]
+        self.trainable_steps = [i for i in schedule.stochastic if sigmas[i] >= config.least_sigma]
         if len(self.trainable_steps) < config.trained_steps:
             raise PrefPaintError(
                 f"align.trained_steps: {config.trained_steps} steps are to be trained but only "
@@ -75,7 +76,7 @@ class PolicyGradient:
         found: list[Tensor] = []
         norms = []
         for share in np.array_split(rng.permutation(rollout.total), config.inner_updates):
-            # Every step of every sample is a separate item, so that small batches fill one UNet call.
+            # Every step of every sample is a separate item, so that small batches fill one call of the network.
             items = np.meshgrid(steps, rollout.rows(share), indexing="ij")
             index, rows = (torch.from_numpy(part.reshape(-1)) for part in items)
             for start in range(0, len(rows), config.micro_batch):
@@ -110,11 +111,11 @@ class PolicyGradient:
         """
         painter, config, chain = self.inpainter, self.config, rollout.chain
         index, rows = index.to(painter.device), rows.to(painter.device)
-        condition = chain.condition[rows]
+        condition, schedule = chain.condition[rows], chain.schedule
         weight = condition.mask if config.hole_only else None
-        before, after = chain.latents[index, rows], chain.latents[index + 1, rows]
-        sigma = per_image(painter.schedule.sigma, index, before)
-        mean = ddim_mean(painter.schedule, index, before, painter.predict(policy.network, before, index, condition))
+        before, after, level = chain.latents[index, rows], chain.latents[index + 1, rows], schedule.levels[index]
+        sigma = per_image(schedule.sigma[index], before)
+        mean = step_mean(schedule, index, before, painter.predict(policy.network, before, level, condition))
         log_prob = log_probability(after, mean, sigma, weight)
         result = policy_loss(
             log_prob, chain.log_probs[index, rows], rollout.advantage[rows], rollout.gamma[rows], config.clip
@@ -122,7 +123,7 @@ class PolicyGradient:
         loss, divergence = result.loss, torch.zeros_like(result.ratio)
         if config.kl > 0:
             with torch.no_grad(), policy.reference() as base:
-                base_mean = ddim_mean(painter.schedule, index, before, painter.predict(base, before, index, condition))
+                base_mean = step_mean(schedule, index, before, painter.predict(base, before, level, condition))
             held = gaussian_kl(mean, base_mean, sigma, weight)
             loss, divergence = loss + config.kl * held, held.detach()
         return loss, torch.stack([result.ratio, result.clipped.float(), divergence])

@@ -25,8 +25,9 @@ from prefpaint.alignment.policy import Policy
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
-from prefpaint.inpainting.ddim import mean_over
-from prefpaint.inpainting.sampling import Condition, Inpainter
+from prefpaint.inpainting.chain import Levels, Schedule, mean_over
+from prefpaint.inpainting.families.family import Condition
+from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.reward.training import RatedImages
 from prefpaint.stats.agreement import pairs_within
 
@@ -62,13 +63,14 @@ def diffusion_dpo_loss(
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Some pairs as the network sees them, (n, …); both fills of a pair have the same condition, noise and time."""
+    """Some pairs as the network sees them, (n, …); both fills of a pair have the same condition, noise and level."""
 
     condition: Condition
     better: Tensor
     worse: Tensor
     noise: Tensor
-    time: Tensor
+    schedule: Schedule
+    level: Levels
     weight: Tensor
 
 
@@ -151,7 +153,7 @@ class RatedPairs:
 
         Args:
             pairs: numbers of the pairs.
-            places: position of each in the iteration; its noise and time depend only on that.
+            places: position of each in the iteration; its noise and level depend only on that.
             iteration: of training.
         """
         painter, rated = self.inpainter, self.rated
@@ -159,28 +161,31 @@ class RatedPairs:
         worse, _ = rated.load(self.worse[list(pairs)])
         incomplete = self.prompts.stack(rated.prompt_ids[self.better[pair]] for pair in pairs)
         shape = painter.latent_shape(masks.shape[1], masks.shape[2])
-        noises, times = [], []
+        schedule = painter.schedule(*masks.shape[1:])
+        noises, numbers = [], []
         for place in places:
             generator = torch.Generator().manual_seed(derive_seed("dpo", self.config.seed, iteration, place))
             # Of the condition, of both fills' encodings, and of the chain.
             noises.append(torch.randn(4, *shape, generator=generator))
-            times.append(torch.randint(len(painter.schedule.trained), (), generator=generator))
+            numbers.append(torch.randint(len(schedule.trained), (), generator=generator))
         noise = torch.stack(noises, 1).to(painter.device)
         return _Pairs(
             painter.condition(incomplete, masks, noise[0]),
             painter.encode(painter.pixels(better), noise[1]),
             painter.encode(painter.pixels(worse), noise[2]),
             noise[3],
-            torch.stack(times).to(painter.device),
+            schedule,
+            schedule.trained[torch.stack(numbers).to(painter.device)],
             torch.from_numpy(self.weights[list(pairs)]).to(painter.device),
         )
 
     def _errors(self, network: Any, pairs: _Pairs) -> tuple[Tensor, Tensor]:
         """Mean squared denoising errors of better and worse fills, each (n,)."""
-        time = pairs.time.repeat(2)
-        noised = self.inpainter.noised(torch.cat([pairs.better, pairs.worse]), pairs.noise.repeat(2, 1, 1, 1), time)
-        condition = pairs.condition[torch.arange(len(pairs.time)).repeat(2)]
-        predicted = self.inpainter.predict_at(network, noised.latents, time, condition, guided=False)
+        level = pairs.level.repeat(2)
+        clean = torch.cat([pairs.better, pairs.worse])
+        noised = self.inpainter.noised(pairs.schedule, clean, pairs.noise.repeat(2, 1, 1, 1), level)
+        condition = pairs.condition[torch.arange(len(pairs.level)).repeat(2)]
+        predicted = self.inpainter.predict(network, noised.latents, level, condition, guided=False)
         errors = mean_over((predicted - noised.target).square(), condition.mask if self.config.hole_only else None)
         better, worse = errors.chunk(2)
         return better, worse

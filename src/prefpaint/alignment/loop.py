@@ -47,12 +47,12 @@ class Result:
     """The result of a run.
 
     Attributes:
-        unet: the aligned network, stock, float32, on the CPU.
+        network: the aligned network, stock, float32, on the CPU.
         history: one row of figures per iteration.
         watched: one row per look at held-out prompts.
     """
 
-    unet: Any
+    network: Any
     history: list[dict[str, float]]
     watched: list[dict[str, float]]
 
@@ -81,8 +81,8 @@ class Aligner:
     ) -> None:
         self.inpainter, self.method, self.config, self.watch = inpainter, method, config, watch
         self.inputs = dict(inputs or {})
-        self.base_digest = module_digest(inpainter.original.unet)
-        self.policy = Policy(inpainter.pipe.unet, config, inpainter.original.unet, method.keeps_old)
+        self.base_digest = module_digest(inpainter.family.network)
+        self.policy = Policy(inpainter, config, method.keeps_old)
         self.history: list[dict[str, float]] = []
         self.watched: list[dict[str, float]] = []
 
@@ -150,8 +150,8 @@ class Aligner:
         ):
             row = {"iteration": float(iteration), **self.method.iterate(self.policy, iteration)}
         self.policy.average()
-        earlier = self.history[-1]["unet_evaluations"] if self.history else 0
-        row["unet_evaluations"] = earlier + sum(distributed.gather(self.inpainter.evaluations - before))
+        earlier = self.history[-1]["network_evaluations"] if self.history else 0
+        row["network_evaluations"] = earlier + sum(distributed.gather(self.inpainter.evaluations - before))
         self.history.append(dict(row))
         return row | {"images_per_second": row["images"] / (time.perf_counter() - started)}
 

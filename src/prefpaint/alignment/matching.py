@@ -23,8 +23,9 @@ from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.rollouts import Rollout, Sampler
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
-from prefpaint.inpainting.ddim import mean_over
-from prefpaint.inpainting.sampling import Condition, Inpainter, Noised
+from prefpaint.inpainting.chain import Levels, mean_over
+from prefpaint.inpainting.families.family import Condition
+from prefpaint.inpainting.sampling import Inpainter, Noised
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Items:
 
     Attributes:
         noised: the fills and what should be predicted there.
-        time: (n,) int64, timesteps of training.
+        level: n of them.
         condition: of their prompts.
         weight: (n, 1, h, w), see `mean_over`; None for all elements.
         advantage: (n,), γ included.
@@ -41,7 +42,7 @@ class Items:
     """
 
     noised: Noised
-    time: Tensor
+    level: Levels
     condition: Condition
     weight: Tensor | None
     advantage: Tensor
@@ -129,10 +130,7 @@ class ForwardProcess:
         norms = []
         for share in shares:
             batches = list(self._batches(rollout, iteration, share, steps))
-            # All at once: each time, every weight is exchanged twice.
-            with torch.no_grad(), policy.holding(policy.old) as network:
-                olds = [self._predict(network, items) for items in batches]
-            for items, old in zip(batches, olds, strict=True):
+            for items, old in zip(batches, self._of_old(policy, batches), strict=True):
                 loss, watched = self._loss(policy, items, old, before)
                 # The mean over the share's samples and steps, whatever the micro-batches and processes.
                 (loss.sum() / (len(share) * len(steps))).backward()
@@ -167,11 +165,11 @@ class ForwardProcess:
         shape = chain.latents.shape[2:]
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         here = rows.to(painter.device)
-        time = painter.schedule.timesteps[index.to(painter.device)]
+        level = chain.schedule.levels[index.to(painter.device)]
         condition = chain.condition[here]
         return Items(
-            painter.noised(chain.latents[-1][here], noise.to(painter.device), time),
-            time,
+            painter.noised(chain.schedule, chain.latents[-1][here], noise.to(painter.device), level),
+            level,
             condition,
             condition.mask if config.hole_only else None,
             rollout.advantage[here] * rollout.gamma[here],
@@ -179,7 +177,16 @@ class ForwardProcess:
         )
 
     def _predict(self, network: Any, items: Items) -> Tensor:
-        return self.inpainter.predict_at(network, items.noised.latents, items.time, items.condition, guided=False)
+        return self.inpainter.predict(network, items.noised.latents, items.level, items.condition, guided=False)
+
+    @torch.no_grad()
+    def _of_old(self, policy: Policy, batches: list[Items]) -> list[Tensor | None]:
+        """The old policy's predictions; None where it is the trained policy, whose own prediction then does."""
+        if policy.at_old():
+            return [None] * len(batches)
+        # All at once: each time, every weight is exchanged twice.
+        with policy.holding(policy.old) as network:
+            return [self._predict(network, items) for items in batches]
 
     @torch.no_grad()
     def _errors_before(
@@ -196,9 +203,10 @@ class ForwardProcess:
                 errors[items.key.to(errors.device)] = mean_over(difference.square(), items.weight)
         return errors
 
-    def _loss(self, policy: Policy, items: Items, old: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, policy: Policy, items: Items, old: Tensor | None, before: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (n,), and (4, n): loss, the objective's figure, squared drift from the old policy, prediction size."""
         now = self._predict(policy.network, items)
+        old = now.detach() if old is None else old
         loss, figure = self.objective.loss(items, now, old, before[items.key.to(before.device)])
         if self.objective.pull > 0:
             with torch.no_grad(), policy.reference() as network:

@@ -16,7 +16,7 @@ from prefpaint.inpainting.sampling import Inpainter
 class Mode:
     """A way of aligning. Its knobs and their values are in `config`, under the same name.
 
-    A history is a table with one row per iteration: iteration, gradient_norm, unet_evaluations and whatever else the
+    A history is a table with one row per iteration: iteration, gradient_norm, network_evaluations and whatever else the
     method's `iterate` gives.
 
     Attributes:

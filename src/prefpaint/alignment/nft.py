@@ -7,7 +7,7 @@ from torch import Tensor
 
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.matching import Items, forward_mode
-from prefpaint.inpainting.ddim import mean_over
+from prefpaint.inpainting.chain import mean_over
 
 # As published: keeps the self-normalised error finite where a prediction is exact.
 LEAST_ERROR = 1e-5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prefpaint.inpainting.ddim import mean_over
+from prefpaint.inpainting.chain import mean_over
 
 
 def group_advantages(rewards: Tensor, limit: float) -> Tensor:

@@ -11,26 +11,25 @@ from torch import Tensor, nn
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.config import derive_seed
+from prefpaint.inpainting.sampling import Inpainter
 
-# The projections of every attention layer, as in diffusers' own training scripts.
-LORA_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 ADAPTER = "policy"
 
 
 class Policy:
-    """A UNet that samples and learns.
+    """A network that samples and learns.
 
     Where the working precision is bfloat16, the trained weights have float32 masters: an update of 2e-6 would
-    be rounded away otherwise. With `tune: lora` only an adapter is trained, in the very network that is the base when
-    the adapter is off.
+    be rounded away otherwise. With an adapter (`tune`), nothing else is trained, and the very network
+    that is tuned is the base when the adapter is off.
 
     Args:
-        unet: of the checkpoint, in the working precision; it stays the frozen base.
+        inpainter: whose network, in the working precision, stays the frozen base.
         config: what is trained, and how.
-        original: the same weights as they were given, in float32; `unet` itself when that is float32.
         keeps_old: whether the mode compares the policy with an earlier one.
 
     Attributes:
+        tune: "full" or "lora", the family's own where the configuration leaves it to it.
         network: what samples and is trained.
         masters: the trained weights, float32.
         averages: the moving average of the masters over iterations.
@@ -38,10 +37,17 @@ class Policy:
         optimizer: AdamW on the masters.
     """
 
-    def __init__(self, unet: Any, config: AlignConfig, original: Any | None = None, keeps_old: bool = False) -> None:
-        self.config, self.base = config, unet.requires_grad_(False)
-        self.original = unet if original is None else original
-        self.network: Any = self._adapt(unet) if config.tune == "lora" else copy.deepcopy(unet).requires_grad_(True)
+    def __init__(self, inpainter: Inpainter, config: AlignConfig, keeps_old: bool = False) -> None:
+        self.config, self.base, self.family = config, inpainter.network.requires_grad_(False), inpainter.family
+        # The same weights as they were given, in float32; the base itself when that is the working precision.
+        self.original = self.family.network
+        self.tune = self.family.tune if config.tune == "auto" else config.tune
+        if self.tune == "lora":
+            self.network: Any = self._adapt(self.base)
+        else:
+            self.network = copy.deepcopy(self.base).requires_grad_(True)
+            if inpainter.config.compile:
+                self.network.compile()
         if config.gradient_checkpointing:
             self.network.enable_gradient_checkpointing()
         named = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
@@ -53,19 +59,22 @@ class Policy:
             self.masters, lr=config.lr, betas=(0.9, 0.999), weight_decay=config.weight_decay
         )
 
-    def _adapt(self, unet: Any) -> Any:
+    def _adapt(self, network: Any) -> Any:
         """Insert the adapter; it changes nothing until it is trained."""
         from diffusers.training_utils import cast_training_params
         from peft import LoraConfig
 
         settings = LoraConfig(
-            r=self.config.lora.rank, lora_alpha=self.config.lora.alpha, target_modules=LORA_TARGETS, lora_dropout=0.0
+            r=self.config.lora.rank,
+            lora_alpha=self.config.lora.alpha,
+            target_modules=list(self.family.lora_targets),
+            lora_dropout=0.0,
         )
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed("lora", self.config.seed))
-            unet.add_adapter(settings, adapter_name=ADAPTER)
-        cast_training_params(unet, torch.float32)
-        return unet
+            network.add_adapter(settings, adapter_name=ADAPTER)
+        cast_training_params(network, torch.float32)
+        return network
 
     def _master(self, name: str, value: nn.Parameter) -> nn.Parameter:
         if value.dtype == torch.float32:
@@ -77,7 +86,7 @@ class Policy:
     @contextmanager
     def reference(self) -> Iterator[Any]:
         """The frozen base, for as long as the block lasts."""
-        if self.config.tune == "full":
+        if self.tune == "full":
             yield self.base
             return
         self.network.disable_adapters()
@@ -151,12 +160,16 @@ class Policy:
         for old, value in zip(self.old, self.masters, strict=True):
             old.lerp_(value, 1 - decay)
 
+    def at_old(self) -> bool:
+        """Whether the old policy and the trained one are the same."""
+        return all(torch.equal(old, value) for old, value in zip(self.old, self.masters, strict=True))
+
     def averages_by_name(self) -> dict[str, Tensor]:
         """The averaged weights, float32 on the CPU."""
         return {name: value.cpu() for name, value in zip(self.names, self.averages, strict=True)}
 
     def finish(self, weights: Mapping[str, Tensor]) -> Any:
-        """A UNet of the checkpoint's own class with trained weights in it; an adapter is merged.
+        """A network of the checkpoint's own class with trained weights in it; an adapter is merged.
 
         Args:
             weights: as `averages_by_name` gives them.
@@ -165,17 +178,17 @@ class Policy:
             In float32 on the CPU, without gradients.
         """
         made = copy.deepcopy(self.original).float().cpu().requires_grad_(False)
-        if self.config.tune == "lora" and self.original is not self.base:
+        if self.tune == "lora" and self.original is not self.base:
             made = self._adapt(made)
         self._set([made.get_parameter(name) for name in self.names], [weights[name] for name in self.names])
-        if self.config.tune == "lora":
+        if self.tune == "lora":
             made.fuse_lora()
             made.unload_lora()
         return made.requires_grad_(False)
 
     def release(self) -> None:
         """Remove the adapter from the base again."""
-        if self.config.tune == "lora":
+        if self.tune == "lora":
             self.network.unload_lora()
 
     def state(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def align_metrics(
     mode, window = MODES[config.mode], max(1, len(history) // 5)
     metrics: dict[str, float | int] = {
         "iterations": len(history),
-        "unet_evaluations": int(history["unet_evaluations"].iloc[-1]),
+        "network_evaluations": int(history["network_evaluations"].iloc[-1]),
         "gamma_fell_back": int(fell_back),
         "watch_best_iteration": int(chosen["iteration"]),
         "watch_stopped_early": int(len(history) < config.iterations),

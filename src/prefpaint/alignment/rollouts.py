@@ -118,6 +118,7 @@ def concatenate(parts: Sequence[Trajectory]) -> Trajectory:
         type(first.condition)(
             torch.cat([part.condition.mask for part in parts]), torch.cat([part.condition.known for part in parts])
         ),
+        first.schedule,
         torch.cat([part.latents for part in parts], 1),
         torch.cat([part.log_probs for part in parts], 1),
         np.concatenate([part.images for part in parts]),

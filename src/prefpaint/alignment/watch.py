@@ -20,7 +20,7 @@ from prefpaint.alignment.scorers import Prompts
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError, within_memory
-from prefpaint.inpainting.ddim import ddim_mean, per_image
+from prefpaint.inpainting.chain import per_image, step_mean
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -88,7 +88,7 @@ class Watch:
             own_means = self._means(network, chain)
         kl: dict[str, float] = {}
         # A chain without random steps has no density.
-        if self.inpainter.schedule.stochastic:
+        if chain[0].schedule.stochastic:
             with policy.reference() as network:
                 divergence = gather_rows(self._divergence(chain, own_means, self._means(network, chain)))
             kl["kl"] = float(divergence.mean())
@@ -123,13 +123,13 @@ class Watch:
         painter = self.inpainter
         return [
             [
-                ddim_mean(
-                    painter.schedule,
+                step_mean(
+                    chain.schedule,
                     index,
                     chain.latents[index],
-                    painter.predict(network, chain.latents[index], index, chain.condition),
+                    painter.predict(network, chain.latents[index], chain.schedule.levels[index], chain.condition),
                 )
-                for index in painter.schedule.stochastic
+                for index in chain.schedule.stochastic
             ]
             for chain in chains
         ]
@@ -138,11 +138,11 @@ class Watch:
         self, chains: Sequence[Trajectory], own: Sequence[Sequence[Tensor]], base: Sequence[Sequence[Tensor]]
     ) -> np.ndarray:
         """KL to the base over the hole, mean over steps; (n,)."""
-        schedule = self.inpainter.schedule
         found = []
         for chain, means, others in zip(chains, own, base, strict=True):
+            schedule = chain.schedule
             steps = [
-                gaussian_kl(mean, other, per_image(schedule.sigma, index, mean), chain.condition.mask)
+                gaussian_kl(mean, other, per_image(schedule.sigma[index], mean), chain.condition.mask)
                 for index, mean, other in zip(schedule.stochastic, means, others, strict=True)
             ]
             found.append(torch.stack(steps).mean(0))

@@ -12,7 +12,7 @@ class WatchConfig(Config):
     prompts: int = Field(
         64,
         ge=2,
-        description="Prompts looked at, one fill each. A look costs about two UNet passes per step and prompt.",
+        description="Prompts looked at, one fill each. A look costs about two network passes per step and prompt.",
     )
     patience: int | None = Field(
         4,

@@ -216,10 +216,8 @@ def extend(inpainter: Any, images: np.ndarray, seeds: Sequence[int], config: Ext
     Raises:
         PrefPaintError: see `wanted_width`; or the model is out of memory.
     """
-    from prefpaint.inpainting.sampling import native_size
-
     count, height, width = images.shape[:3]
-    side = native_size(inpainter.original)
+    side = inpainter.family.native_size
     layout = plan_layout(height, width, side, config)
     start = (layout.total - layout.small) // 2
     canvas = np.zeros((count, side, layout.total, 3))

@@ -292,7 +292,8 @@ def views_work(
     Raises:
         PrefPaintError: see `novel_view`.
     """
-    from prefpaint.inpainting.sampling import Inpainter, native_size, painting_digest
+    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.sampling import Inpainter, painting_digest
 
     square, deep = centred_square(image, depth, native_size(pipe))
     path = config.views or camera_path(config.frames, config.yaw, config.pitch)

@@ -22,7 +22,8 @@ def tryout(host: str, port: int, env: str | None) -> None:
     from prefpaint.applications.extend_collection import choose_pictures
     from prefpaint.applications.tryout.painter import Painter
     from prefpaint.inpainting.config import SamplingConfig
-    from prefpaint.inpainting.sampling import Inpainter, native_size
+    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.sampling import Inpainter
 
     with needs_extra("studio", "`kedro try`"):
         from prefpaint.applications.tryout.server import create_app

@@ -106,12 +106,12 @@ def method_loaders(config: EvaluateConfig) -> dict[str, Loader]:
 
     A loader raises `PrefPaintError`, naming the method, if its checkpoint is missing or not an inpainting model.
     """
-    from prefpaint.inpainting.checkpoint import load_any_pipeline
+    from prefpaint.inpainting.checkpoint import load_pipeline
 
     def loader(name: str, checkpoint: str) -> Loader:
         def load() -> Any:
             try:
-                return load_any_pipeline(checkpoint)
+                return load_pipeline(checkpoint)
             except PrefPaintError as error:
                 raise PrefPaintError(f"evaluate.methods.{name}: {error}") from error
 
@@ -130,7 +130,8 @@ def _method_prints(
     config: EvaluateConfig,
 ) -> dict[str, str]:
     """Fingerprint of what each method paints with; one checkpoint is in memory at a time."""
-    from prefpaint.inpainting.sampling import native_size, painting_digest
+    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.sampling import painting_digest
 
     width, height = images.size(prompts["prompt_id"].iloc[0])
     prints = {}
@@ -171,8 +172,7 @@ def evaluation_work(
     Raises:
         PrefPaintError: a split has no prompts, or a checkpoint is missing or not an inpainting model.
     """
-    from prefpaint.inpainting.sampling import paint_at_native_size
-    from prefpaint.inpainting.stock import make_inpainter
+    from prefpaint.inpainting.sampling import Inpainter, paint_at_native_size
 
     plan = plan_samples(prompts, config).set_index("image_id")
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])]
@@ -194,7 +194,7 @@ def evaluation_work(
                         progress.step()
                     continue
                 pipe = loaders[str(method)]()
-                inpainter = make_inpainter(pipe, sampling, device)
+                inpainter = Inpainter(pipe, sampling, device)
                 for start in range(0, len(rows), sampling.batch):
                     part = rows.iloc[start : start + sampling.batch]
                     painted = paint_at_native_size(

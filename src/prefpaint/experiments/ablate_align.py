@@ -30,7 +30,7 @@ class Run:
     """What one alignment came to.
 
     Attributes:
-        iterations, evaluations, gains: per look at held-out prompts: iterations and UNet evaluations done, gain in
+        iterations, evaluations, gains: per look at held-out prompts: iterations and network evaluations done, gain in
             reward over the base.
         judged: by split, (P, 2), the judge's scores of two samples of each prompt.
     """
@@ -41,7 +41,7 @@ class Run:
     judged: dict[str, np.ndarray]
 
     def reach(self, target: float) -> tuple[float, float]:
-        """Iterations and UNet evaluations at which the gain was the target, between looks by a straight line.
+        """Iterations and network evaluations at which the gain was the target, between looks by a straight line.
 
         Returns:
             NaN twice when it was not reached.
@@ -77,7 +77,7 @@ class _Judge:
                 raise PrefPaintError(f"prompts: fewer than two in split {split}; set masks.prompts.{split}")
         job.reward_model.to(self.inpainter.device)
 
-    def __call__(self, unet: Any) -> dict[str, np.ndarray]:
+    def __call__(self, network: Any) -> dict[str, np.ndarray]:
         """By split, (P, 2)."""
         found: dict[str, np.ndarray] = {}
         for split, ids in self.ids.items():
@@ -89,7 +89,7 @@ class _Judge:
                 images = self.job.prompt_images.stack(prompt for prompt, _ in some)
                 masks = self.job.prompt_masks.stack(prompt for prompt, _ in some)
                 seeds = [derive_seed("ablate_align", prompt, noise) for prompt, noise in some]
-                scores += self._score(self.inpainter.rollout(images, masks, seeds, unet).images, masks).tolist()
+                scores += self._score(self.inpainter.rollout(images, masks, seeds, network).images, masks).tolist()
             found[split] = np.array(scores).reshape(-1, NOISES)
         return found
 
@@ -105,14 +105,14 @@ def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
     done = workspace / "run.json"
     if not (done.exists() and (saved := json.loads(done.read_text()))["stamp"] == stamp):
         result = align(job, workspace / "align", title)
-        evaluations = [row["unet_evaluations"] for row in result.history]
+        evaluations = [row["network_evaluations"] for row in result.history]
         saved = {
             "stamp": stamp,
             "iterations": [row["iteration"] for row in result.watched],
             "evaluations": [evaluations[int(row["iteration"]) - 1] for row in result.watched],
             "gains": [row["reward_gain"] for row in result.watched],
             "judged": {
-                split: scores.tolist() for split, scores in judge(result.unet.to(judge.inpainter.device)).items()
+                split: scores.tolist() for split, scores in judge(result.network.to(judge.inpainter.device)).items()
             },
         }
         with whole_file(done) as temporary:
@@ -134,13 +134,13 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
 
     Returns:
         One row per variant: variant, judge, seeds, reward_gain (held out, at the last look), iterations and
-        unet_evaluations to the target with _low and _high, the 95 % interval of Student's t over those seeds that
+        network_evaluations to the target with _low and _high, the 95 % interval of Student's t over those seeds that
         reached it, reached (how many), and per split SPLIT_win_rate at S = 1 against the base, other noise, with the
         95 % interval of a bootstrap over seeds and prompts together. And the curves: variant, seed, iteration,
-        unet_evaluations, reward_gain.
+        network_evaluations, reward_gain.
     """
     judge = _Judge(job, config)
-    base = judge(job.base.unet)
+    base = judge(None)
     runs = {
         name: [
             run_variant(
@@ -167,7 +167,7 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
         for quantity, values in (
             ("reward_gain", np.array([run.gains[-1] for run in made])),
             ("iterations", reached[:, 0]),
-            ("unet_evaluations", reached[:, 1]),
+            ("network_evaluations", reached[:, 1]),
         ):
             row |= dict(zip((quantity, f"{quantity}_low", f"{quantity}_high"), mean_of_seeds(values), strict=True))
         for split in config.splits:
@@ -182,7 +182,7 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
                         "variant": name,
                         "seed": seed,
                         "iteration": run.iterations,
-                        "unet_evaluations": run.evaluations,
+                        "network_evaluations": run.evaluations,
                         "reward_gain": run.gains,
                     }
                 )
@@ -235,12 +235,12 @@ def ablate_align_markdown(table: pd.DataFrame, splits: Sequence[str]) -> str:
     first = table.iloc[0]
     judge = "the simulated raters' noiseless score" if first["judge"] == "noiseless" else "the learned reward"
     heads = ["alignment", "gain in held-out reward", *(f"win rate, {split}" for split in splits)]
-    heads += ["iterations to the target", "UNet evaluations to it, thousands", "seeds that reached it"]
+    heads += ["iterations to the target", "network evaluations to it, thousands", "seeds that reached it"]
     lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
     for row in table.to_dict("records"):
         cells = [row["variant"], _cell(row, "reward_gain", 1, "{:+.3f}")]
         cells += [_cell(row, f"{split}_win_rate", 100, "{:.1f}", " %") for split in splits]
-        cells += [_cell(row, "iterations", 1, "{:.1f}"), _cell(row, "unet_evaluations", 1e-3, "{:.1f}")]
+        cells += [_cell(row, "iterations", 1, "{:.1f}"), _cell(row, "network_evaluations", 1e-3, "{:.1f}")]
         lines.append("| " + " | ".join([*cells, f"{row['reached']} of {row['seeds']}"]) + " |")
     return (
         f"Means over {first['seeds']} seeds with 95 % intervals: Student's t over the seeds, and for win rates a "
@@ -259,11 +259,11 @@ def _cell(row: dict[str, Any], name: str, scale: float, form: str, unit: str = "
 
 
 def ablate_align_figure(table: pd.DataFrame, curves: pd.DataFrame, splits: Sequence[str]) -> Figure:
-    """Held-out reward over iterations and over UNet evaluations, mean and range of the seeds; win rates."""
+    """Held-out reward over iterations and over network evaluations, mean and range of the seeds; win rates."""
     figure = Figure(figsize=(14, 4.4), layout="constrained")
     by_iteration, by_cost, rates = figure.subplots(1, 3)
     colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(table["variant"])}
-    for axes, x in ((by_iteration, "iteration"), (by_cost, "unet_evaluations")):
+    for axes, x in ((by_iteration, "iteration"), (by_cost, "network_evaluations")):
         for name, colour in colours.items():
             seen = curves[curves["variant"] == name].groupby("iteration")
             place, gain = seen[x].mean(), seen["reward_gain"]
@@ -273,7 +273,7 @@ def ablate_align_figure(table: pd.DataFrame, curves: pd.DataFrame, splits: Seque
         axes.set_ylabel("gain in reward, held-out prompts")
     # Modes differ in what an iteration is by orders of magnitude.
     by_iteration.set(title="Over iterations; dotted: the target", xlabel="iterations", xscale="log")
-    by_cost.set(title="Over what it costs", xlabel="UNet evaluations, thousands", xscale="log")
+    by_cost.set(title="Over what it costs", xlabel="network evaluations, thousands", xscale="log")
     for axes, scale in ((by_iteration, 1), (by_cost, 1e-3)):
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _, scale=scale: f"{value * scale:g}"))

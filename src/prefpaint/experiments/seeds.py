@@ -1,6 +1,5 @@
 """The same training again from other seeds, and with the true objective as reward (the oracle)."""
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from prefpaint.experiments.seeds_config import SeedsConfig
 from prefpaint.files import whole_file
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
+from prefpaint.inpainting.families import with_network
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages, train_reward
@@ -125,8 +125,7 @@ def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> 
         reward=reward_config,
         scorer=NoiselessReward(job.rater) if oracle and job.rater else None,
     )
-    aligned = copy.copy(job.base)
-    aligned.unet = align(job, workspace / "align").unet
+    aligned = with_network(job.base, align(job, workspace / "align").network)
     painted = ImageFolder(workspace / "images")
     loaders = {"base": lambda: job.base, "aligned": lambda: aligned}
     images, masks = job.prompt_images, job.prompt_masks

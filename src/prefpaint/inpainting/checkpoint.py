@@ -1,40 +1,50 @@
 """Reading and writing diffusers inpainting checkpoints."""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import diffusers
 import torch
 import transformers
-from diffusers import AutoPipelineForInpainting, StableDiffusionInpaintPipeline
 from safetensors import SafetensorError
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.families import family_named, family_of
 
 # The file that tells diffusers or transformers what a component is.
 CONFIG_FILES = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 WEIGHT_ENDINGS = ("*.safetensors", "*.bin")
-NEEDS_WEIGHTS = ("unet", "vae", "text_encoder")
 
 # A bar per component and file; downloads have bars of their own.
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
 
-def _check_folder(folder: Path) -> None:
-    """Raise for the first file that the folder's own index lists and that is missing.
-
-    diffusers' own messages for these cases name a class or a hub address instead of the file.
-    """
+def _local_index(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's own index says; diffusers' messages for these cases name a class or a hub address."""
     index = folder / "model_index.json"
     if not index.is_file():
         raise PrefPaintError(f"{index}: is missing; give a folder written by diffusers' save_pretrained")
     try:
-        listed = json.loads(index.read_text(encoding="utf-8"))
+        return dict(json.loads(index.read_text(encoding="utf-8")))
     except ValueError as error:
         raise PrefPaintError(f"{index}: is damaged ({error}); copy the checkpoint again") from error
+
+
+def _hub_index(hub_id: str) -> dict[str, Any]:
+    try:
+        return dict(diffusers.DiffusionPipeline.load_config(hub_id))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PrefPaintError(f"{hub_id}: cannot be loaded as an inpainting checkpoint ({reason})") from error
+
+
+def _check_components(folder: Path, listed: Mapping[str, Any], network: str) -> None:
+    """Raise for the first file of a component that is missing."""
     components = [
         name for name, origin in listed.items() if isinstance(origin, list) and origin[0] and name != "safety_checker"
     ]
@@ -42,7 +52,8 @@ def _check_folder(folder: Path) -> None:
         part = folder / name
         if not any((part / file).is_file() for file in CONFIG_FILES):
             raise PrefPaintError(f"{part}: its configuration file is missing; copy the checkpoint again")
-        if name in NEEDS_WEIGHTS and not any(next(part.glob(ending), None) for ending in WEIGHT_ENDINGS):
+        has_weights = name in (network, "vae") or name.startswith("text_encoder")
+        if has_weights and not any(next(part.glob(ending), None) for ending in WEIGHT_ENDINGS):
             raise PrefPaintError(f"{part}: its weights (*.safetensors) are missing; copy the checkpoint again")
         for shards in part.glob("*.index.json"):
             for file in sorted(set(json.loads(shards.read_text(encoding="utf-8"))["weight_map"].values())):
@@ -50,14 +61,28 @@ def _check_folder(folder: Path) -> None:
                     raise PrefPaintError(f"{part / file}: is missing; copy the checkpoint again")
 
 
-def _load(pipeline_class: Any, checkpoint: str | Path) -> Any:
+def load_pipeline(checkpoint: str | Path) -> Any:
+    """Load an inpainting checkpoint of any family in float32 on the CPU, without its safety checker.
+
+    Args:
+        checkpoint: a local folder (`Path`, or a string that is one) or a hub id.
+
+    Returns:
+        A pipeline of the family's diffusers class.
+
+    Raises:
+        PrefPaintError: it is missing, incomplete, damaged, of no supported family, or not for inpainting.
+    """
     local = isinstance(checkpoint, Path) or Path(checkpoint).is_dir()
+    listed = _local_index(Path(checkpoint)) if local else _hub_index(str(checkpoint))
+    family = family_named(str(listed.get("_class_name")), str(checkpoint))
     if local:
-        _check_folder(Path(checkpoint))
+        _check_components(Path(checkpoint), listed, family.network_name)
+    loads = getattr(diffusers, family.pipelines[0])
+    # Not every family's pipeline knows of a safety checker.
+    without = {"safety_checker": None} if "safety_checker" in signature(loads.__init__).parameters else {}
     try:
-        pipe = pipeline_class.from_pretrained(
-            str(checkpoint), dtype=torch.float32, safety_checker=None, local_files_only=local
-        )
+        pipe = loads.from_pretrained(str(checkpoint), dtype=torch.float32, local_files_only=local, **without)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PrefPaintError(f"{checkpoint}: cannot be loaded as an inpainting checkpoint ({reason})") from error
@@ -66,52 +91,13 @@ def _load(pipeline_class: Any, checkpoint: str | Path) -> Any:
         lacking = [key for key, value in part.named_parameters() if value.is_meta] if is_module(part) else []
         if lacking:
             raise PrefPaintError(f"{checkpoint}: its {name} lacks the weight {lacking[0]}; copy the checkpoint again")
+    family_of(pipe)
     return pipe
 
 
 def is_module(part: Any) -> bool:
     """Whether a component of a pipeline has weights."""
     return isinstance(part, torch.nn.Module)
-
-
-def load_pipeline(checkpoint: str | Path) -> StableDiffusionInpaintPipeline:
-    """Load a checkpoint in float32 on the CPU, without its safety checker.
-
-    Args:
-        checkpoint: a local folder (`Path`, or a string that is one) or a hub id.
-
-    Raises:
-        PrefPaintError: it is missing, incomplete, damaged, or not a Stable Diffusion inpainting checkpoint.
-    """
-    return _load(StableDiffusionInpaintPipeline, checkpoint)
-
-
-def load_any_pipeline(checkpoint: str | Path) -> Any:
-    """Load an inpainting checkpoint of any of diffusers' classes, in float32 on the CPU.
-
-    Args:
-        checkpoint: as for `load_pipeline`.
-
-    Raises:
-        PrefPaintError: it is missing, incomplete, damaged, or has no inpainting UNet.
-    """
-    pipe = _load(AutoPipelineForInpainting, checkpoint)
-    if getattr(pipe, "unet", None) is None:
-        raise PrefPaintError(f"{checkpoint}: is a {type(pipe).__name__}; give an inpainting checkpoint with a UNet")
-    check_inpainting(pipe)
-    return pipe
-
-
-def check_inpainting(pipe: Any) -> None:
-    """Raise `PrefPaintError` where a pipeline's UNet cannot be told what is known."""
-    channels = pipe.unet.config.in_channels
-    # Noisy latents, the mask, and the latents of what is known: 9 for Stable Diffusion's.
-    wanted = 2 * pipe.vae.config.latent_channels + 1
-    if channels != wanted:
-        raise PrefPaintError(
-            f"{pipe.name_or_path or 'the checkpoint'}: its UNet takes {channels} input channels, an inpainting "
-            f"checkpoint's takes {wanted}; give an inpainting checkpoint"
-        )
 
 
 def save_pipeline(pipe: Any, folder: Path, dtype: Literal["float32", "float16"] = "float32") -> None:

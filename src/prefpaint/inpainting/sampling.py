@@ -3,37 +3,22 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from prefpaint import distributed
 from prefpaint.config import fingerprint
-from prefpaint.errors import within_memory
-from prefpaint.inpainting.checkpoint import check_inpainting, weights_digest
+from prefpaint.errors import PrefPaintError, within_memory
+from prefpaint.inpainting.chain import Levels, Schedule, log_probability, per_image, step_mean, target
+from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.classical import classical_fill
-from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.ddim import Schedule, ddim_mean, log_probability, make_schedule, per_image, target
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What the UNet is told about N prompts; float32.
-
-    Attributes:
-        mask: (N, 1, h, w) in {0, 1}, 1 where latents are missing.
-        known: (N, C, h, w), scaled latents of the image with its hole set to mid-grey.
-    """
-
-    mask: Tensor
-    known: Tensor
-
-    def __getitem__(self, rows: slice | Tensor) -> "Condition":
-        return Condition(self.mask[rows], self.known[rows])
+from prefpaint.inpainting.config import SPEED_ONLY, SamplingConfig
+from prefpaint.inpainting.families import family_of
+from prefpaint.inpainting.families.family import Condition, Text
 
 
 @dataclass(frozen=True)
@@ -42,12 +27,14 @@ class Trajectory:
 
     Attributes:
         condition: of the N prompts.
+        schedule: of the chain.
         latents: (T + 1, N, C, h, w); latents[i] enters step i, latents[T] is decoded.
         log_probs: (T, N), of latents[i + 1] under step i; 0 where σ is 0.
         images: (N, H, W, 3) uint8, known pixels pasted back.
     """
 
     condition: Condition
+    schedule: Schedule
     latents: Tensor
     log_probs: Tensor
     images: np.ndarray
@@ -60,7 +47,7 @@ class Noised:
     Attributes:
         latents: (N, C, h, w), x_t.
         target: (N, C, h, w), of the network's prediction, whatever that is.
-        spread: (N,), the share of noise in x_t, σ_t in [0, 1].
+        spread: (N,), the share of noise in x_t, in [0, 1].
     """
 
     latents: Tensor
@@ -68,17 +55,12 @@ class Noised:
     spread: Tensor
 
 
-def native_size(pipe: Any) -> int:
-    """Side in pixels of the pictures a checkpoint was trained on."""
-    return int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
-
-
 def painting_digest(pipe: Any, config: SamplingConfig) -> str:
     """Changes whenever a pipeline would paint something else: its weights, its scheduler, or the chain.
 
-    The batch and the processes change memory and speed only: a run killed for memory may resume with a smaller batch.
+    What changes memory and speed only does not count: a run killed for memory may resume with a smaller batch.
     """
-    chain = config.model_dump(mode="json", exclude={"batch", "processes"})
+    chain = config.model_dump(mode="json", exclude=SPEED_ONLY)
     # diffusers lists there the keys that the scheduler's file lacks, in an order that differs between processes.
     scheduler = {key: value for key, value in pipe.scheduler.config.items() if key != "_use_default_values"}
     return fingerprint(weights_digest(pipe), scheduler, chain)
@@ -90,49 +72,79 @@ def paste_known(generated: np.ndarray, images: np.ndarray, masks: np.ndarray) ->
 
 
 class Inpainter:
-    """An inpainting pipeline ready to sample.
+    """An inpainting checkpoint ready to sample.
 
     Args:
-        pipe: a `StableDiffusionInpaintPipeline` whose UNet is told what is known.
+        pipe: a diffusers pipeline of a supported family (`families`).
         config: chain length, guidance, batch, precision.
         device: torch device; "auto" takes CUDA where there is one, and in several processes each its own.
 
     Attributes:
         original: the pipeline as it was given.
-        pipe: what samples: the same object in float32, a copy in bfloat16, so that no weight of the original is
-            rounded.
-        evaluations: UNet passes so far, counted per image.
+        family: how it works.
+        network, vae: what samples: the pipeline's own in float32, copies in bfloat16, so that no weight of the original
+            is rounded.
+        evaluations: passes of the network so far, counted per image.
 
     Raises:
-        PrefPaintError: the UNet is not an inpainting UNet.
+        PrefPaintError: the checkpoint is of no family, or not for inpainting.
     """
 
     def __init__(self, pipe: Any, config: SamplingConfig, device: str = "auto") -> None:
-        check_inpainting(pipe)
-        self.original, self.config, self.evaluations = pipe, config, 0
+        self.family, self.original, self.config, self.evaluations = family_of(pipe), pipe, config, 0
         self.device = distributed.device() if device == "auto" else torch.device(device)
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.pipe = pipe if config.precision == "fp32" else copy.deepcopy(pipe)
-        self.pipe.to(self.device, self.dtype, silence_dtype_warnings=True)
-        for module in (self.pipe.unet, self.pipe.vae):
-            module.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.schedule: Schedule = make_schedule(pipe.scheduler, config.steps, config.eta).to(self.device)
-        with torch.no_grad():
-            positive = self._text(config.text_prompt)
-            negative = self._text(config.negative_text_prompt)
-        # Guidance mixes two equal predictions when the prompts are equal: (1 - g) f + g f = f. One pass does.
-        self.guided = config.guidance != 1 and not torch.equal(positive, negative)
-        self.text, self.negative_text = positive, negative
+        self.text, negative = self._encode_texts()
+        # Guidance mixes two equal predictions when the texts are equal: (1 - g) f + g f = f. One pass does.
+        equal = all(torch.equal(value, negative[name]) for name, value in self.text.items())
+        self.guided = self.family.classifier_free and config.guidance != 1 and not equal
+        self.negative_text = negative
+        self.network, self.vae = (self._ready(part) for part in (self.family.network, pipe.vae))
+        self._arrange_vae()
+        if config.compile:
+            self.network.compile()
+        self._schedules: dict[tuple[int, int, int], Schedule] = {}
 
-    def _text(self, words: str) -> Tensor:
-        tokens = self.pipe.tokenizer(
-            words,
-            padding="max_length",
-            max_length=self.pipe.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        return self.pipe.text_encoder(tokens.input_ids.to(self.device))[0]
+    def _ready(self, module: Any) -> Any:
+        module = module if self.dtype == torch.float32 else copy.deepcopy(module)
+        # Of torch's class: diffusers' own warns of modules to be kept in float32 even where there are none.
+        torch.nn.Module.to(module, self.device, self.dtype)
+        return module.to(memory_format=self._layout).eval().requires_grad_(False)
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        return torch.channels_last if self.config.channels_last else torch.contiguous_format
+
+    def _arrange_vae(self) -> None:
+        for wanted, switch in (
+            (self.config.vae_slicing, self.vae.enable_slicing),
+            (self.config.vae_tiling, self.vae.enable_tiling),
+        ):
+            if wanted:
+                switch()
+
+    @torch.no_grad()
+    def _encode_texts(self) -> tuple[Text, Text]:
+        """The text and the negative text; the encoders are on the device only meanwhile, for they can be large."""
+        encoders = [part for name, part in self.original.components.items() if name.startswith("text_encoder") and part]
+        for encoder in encoders:
+            encoder.to(self.device)
+        texts = [
+            self.family.encode_text(words, self.device, negative)
+            for words, negative in ((self.config.text_prompt, False), (self.config.negative_text_prompt, True))
+        ]
+        for encoder in encoders:
+            encoder.to("cpu")
+        wanted, unwanted = ({name: value.to(self.dtype) for name, value in text.items()} for text in texts)
+        return wanted, unwanted
+
+    def schedule(self, height: int, width: int) -> Schedule:
+        """The chain for pictures of some size in pixels; families with one for all sizes do not look at it."""
+        shape = self.latent_shape(height, width)
+        if shape not in self._schedules:
+            made = self.family.schedule(self.config.steps, self.config.eta, shape)
+            self._schedules[shape] = made.to(self.device)
+        return self._schedules[shape]
 
     def draw_noise(self, seeds: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
         """All random numbers of N chains, in the order in which the stock pipeline draws them.
@@ -144,11 +156,12 @@ class Inpainter:
         Returns:
             (T + 2, N, C, h, w) float32: the first latents, the VAE posterior's, then each step's.
         """
-        noise = []
+        noise, spare = [], self.family.spare_draws
         for seed in seeds:
             generator = torch.Generator().manual_seed(seed)
             # One after another: a single call of another shape would draw other numbers.
-            noise.append(torch.stack([torch.randn(shape, generator=generator) for _ in range(self.config.steps + 2)]))
+            drawn = [torch.randn(shape, generator=generator) for _ in range(spare + self.config.steps + 2)]
+            noise.append(torch.stack(drawn[spare:]))
         return torch.stack(noise, 1).to(self.device)
 
     def condition(self, images: np.ndarray, masks: np.ndarray, noise: Tensor) -> Condition:
@@ -161,7 +174,7 @@ class Inpainter:
         """
         holes = torch.from_numpy(np.ascontiguousarray(masks)).to(self.device)[:, None]
         known = self.encode(self.pixels(images) * (holes == 0), noise)
-        return Condition(F.interpolate(holes.float(), known.shape[-2:]), known)
+        return self.family.condition(holes.float(), known)
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """(N, H, W, 3) uint8 → (N, 3, H, W) float32 in [-1, 1]."""
@@ -178,67 +191,98 @@ class Inpainter:
         Returns:
             (N, C, h, w) float32.
         """
-        inputs = pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        posterior = self.pipe.vae.encode(inputs).latent_dist
-        return (posterior.mean.float() + posterior.std.float() * noise) * self.pipe.vae.config.scaling_factor
+        inputs = pixels.to(self.dtype).contiguous(memory_format=self._layout)
+        posterior = self.vae.encode(inputs).latent_dist
+        shift, scale = self._latent_units
+        return (posterior.mean.float() + posterior.std.float() * noise - shift) * scale
+
+    @property
+    def _latent_units(self) -> tuple[float, float]:
+        """What is taken from the VAE's latents, and what they are multiplied by then."""
+        config = self.vae.config
+        return config.shift_factor or 0.0, config.scaling_factor
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(C, h, w) of pictures of some size."""
-        factor = 2 ** (len(self.pipe.vae.config.block_out_channels) - 1)
-        return self.pipe.unet.config.out_channels, height // factor, width // factor
+        """(C, h, w) of pictures of some size.
 
-    def predict(self, unet: Any, latents: Tensor, index: int | Tensor, condition: Condition) -> Tensor:
-        """The UNet's prediction.
+        Raises:
+            PrefPaintError: the network cannot take pictures of that size.
+        """
+        unit = self.family.factor * self.family.patch
+        if height % unit or width % unit:
+            raise PrefPaintError(
+                f"pictures of {width} × {height} pixels: {self.family.name} takes sides that are multiples of {unit}; "
+                "set masks.size"
+            )
+        return self.family.channels, height // self.family.factor, width // self.family.factor
+
+    def predict(
+        self, network: Any, latents: Tensor, level: Levels, condition: Condition, guided: bool = True
+    ) -> Tensor:
+        """The network's prediction.
 
         Args:
-            unet: in the precision of sampling.
+            network: in the precision of sampling.
             latents: (N, C, h, w) float32.
-            index: step of the chain, one for all images or (N,) int64.
+            level: one for all images or N.
             condition: of the N prompts.
+            guided: False for one pass, whatever the configured guidance.
 
         Returns:
             (N, C, h, w) float32.
         """
-        return self.predict_at(unet, latents, self.schedule.timesteps[index], condition)
-
-    def predict_at(self, unet: Any, latents: Tensor, time: Tensor, condition: Condition, guided: bool = True) -> Tensor:
-        """The same at any timesteps, () or (N,) int64, not only those of the chain, and optionally without guidance."""
-        inputs = torch.cat([latents, condition.mask, condition.known], 1)
-        inputs = inputs.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        count = len(latents)
-        if not (guided and self.guided):
-            self.evaluations += count
-            return unet(inputs, time, self.text.expand(count, -1, -1)).sample.float()
-        self.evaluations += 2 * count
-        texts = torch.cat([self.negative_text.expand(count, -1, -1), self.text.expand(count, -1, -1)])
-        times = torch.cat([time.expand(count)] * 2)
-        without, with_text = unet(torch.cat([inputs, inputs]), times, texts).sample.float().chunk(2)
+        count, guided = len(latents), guided and self.guided
+        self.evaluations += (1 + guided) * count
+        inputs, condition = latents.to(self.dtype), condition.to(self.dtype)
+        if not guided:
+            return self._pass(network, inputs, level, condition, [self.text])
+        level = Levels(*(part.expand(count).repeat(2) for part in (level.time, level.signal, level.spread)))
+        twice = Condition(condition.mask.repeat(2, 1, 1, 1), condition.known.repeat(2, 1, 1, 1))
+        both = self._pass(network, inputs.repeat(2, 1, 1, 1), level, twice, [self.negative_text, self.text])
+        without, with_text = both.chunk(2)
         return without + self.config.guidance * (with_text - without)
 
-    def noised(self, clean: Tensor, noise: Tensor, time: Tensor) -> Noised:
-        """x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε.
+    def _pass(
+        self, network: Any, latents: Tensor, level: Levels, condition: Condition, texts: Sequence[Text]
+    ) -> Tensor:
+        """One pass over as many images of each text as there are of the others."""
+        each = len(latents) // len(texts)
+        text = {
+            name: torch.cat([one[name].expand(each, *value.shape[1:]) for one in texts])
+            for name, value in self.text.items()
+        }
+        inputs = latents.contiguous(memory_format=self._layout)
+        return self.family.predict(network, inputs, level, condition, text, self.config.guidance).float()
+
+    def noised(self, schedule: Schedule, clean: Tensor, noise: Tensor, level: Levels) -> Noised:
+        """x_t = signal x₀ + spread ε.
 
         Args:
+            schedule: whose prediction the target is for.
             clean, noise: (N, C, h, w).
-            time: (N,) int64, timesteps of the checkpoint's training.
+            level: N of them.
         """
-        alpha = self.schedule.trained[time]
-        signal, spread = (values.float().reshape(-1, 1, 1, 1) for values in (alpha.sqrt(), (1 - alpha).sqrt()))
+        signal, spread = per_image(level.signal, clean), per_image(level.spread, clean)
         return Noised(
             signal * clean + spread * noise,
-            target(self.schedule.prediction, clean, noise, signal, spread),
+            target(schedule.prediction, clean, noise, signal, spread),
             spread.flatten(),
         )
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """(N, C, h, w) latents → (N, H, W, 3) uint8."""
-        decoded = self.pipe.vae.decode((latents / self.pipe.vae.config.scaling_factor).to(self.dtype)).sample
-        pixels = (decoded.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1) * 255
+        pixels = self.decode_pixels(latents).permute(0, 2, 3, 1) * 255
         return pixels.round().to(torch.uint8).cpu().numpy()
+
+    def decode_pixels(self, latents: Tensor) -> Tensor:
+        """(N, C, h, w) latents → (N, 3, H, W) float32 in [0, 1]; gradients flow through it."""
+        shift, scale = self._latent_units
+        decoded = self.vae.decode((latents / scale + shift).to(self.dtype)).sample
+        return (decoded.float() / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def rollout(
-        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], unet: Any = None, hole_only: bool = True
+        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], network: Any = None, hole_only: bool = True
     ) -> Trajectory:
         """Sample one chain per prompt and keep it; one batch, however large.
 
@@ -246,26 +290,27 @@ class Inpainter:
             images: (N, H, W, 3) uint8.
             masks: (N, H, W) uint8, 1 where missing.
             seeds: N integers; an image depends on its own seed alone.
-            unet: to use instead of the pipeline's.
+            network: to use instead of the checkpoint's.
             hole_only: average log-probabilities over the hole's latents instead of over all.
         """
-        unet = self.pipe.unet if unet is None else unet
-        noise = self.draw_noise(seeds, self.latent_shape(images.shape[1], images.shape[2]))
+        network = self.network if network is None else network
+        schedule = self.schedule(*images.shape[1:3])
+        noise = self.draw_noise(seeds, self.latent_shape(*images.shape[1:3]))
         condition = self.condition(images, masks, noise[1])
         weight = condition.mask if hole_only else None
         chain, log_probs = [noise[0]], []
-        stochastic = set(self.schedule.stochastic)
         for index in range(self.config.steps):
-            mean = ddim_mean(self.schedule, index, chain[-1], self.predict(unet, chain[-1], index, condition))
-            sigma = per_image(self.schedule.sigma, index, mean)
+            predicted = self.predict(network, chain[-1], schedule.levels[index], condition)
+            mean = step_mean(schedule, index, chain[-1], predicted)
+            sigma = per_image(schedule.sigma[index], mean)
             chain.append(mean + sigma * noise[index + 2])
             log_probs.append(
                 log_probability(chain[-1], mean, sigma, weight)
-                if index in stochastic
+                if index in schedule.stochastic
                 else torch.zeros(len(mean), device=self.device)
             )
         pasted = paste_known(self.decode(chain[-1]), images, masks)
-        return Trajectory(condition, torch.stack(chain), torch.stack(log_probs), pasted)
+        return Trajectory(condition, schedule, torch.stack(chain), torch.stack(log_probs), pasted)
 
     @torch.no_grad()
     def repaint(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], start: int) -> np.ndarray:
@@ -280,16 +325,18 @@ class Inpainter:
         Returns:
             (N, H, W, 3) uint8, known pixels pasted back.
         """
-        noise = self.draw_noise(seeds, self.latent_shape(images.shape[1], images.shape[2]))
+        schedule = self.schedule(*images.shape[1:3])
+        noise = self.draw_noise(seeds, self.latent_shape(*images.shape[1:3]))
         condition = self.condition(images, masks, noise[1])
         latents = noise[0]
         if start > 0:
-            signal = per_image(self.schedule.alpha.sqrt(), start, latents)
-            spread = per_image((1 - self.schedule.alpha).sqrt(), start, latents)
+            level = schedule.levels[start]
+            signal, spread = per_image(level.signal, latents), per_image(level.spread, latents)
             latents = signal * self.encode(self.pixels(images), noise[1]) + spread * noise[0]
         for index in range(start, self.config.steps):
-            mean = ddim_mean(self.schedule, index, latents, self.predict(self.pipe.unet, latents, index, condition))
-            latents = mean + per_image(self.schedule.sigma, index, mean) * noise[index + 2]
+            predicted = self.predict(self.network, latents, schedule.levels[index], condition)
+            mean = step_mean(schedule, index, latents, predicted)
+            latents = mean + per_image(schedule.sigma[index], mean) * noise[index + 2]
         return paste_known(self.decode(latents), images, masks)
 
     def sample(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
@@ -316,8 +363,8 @@ Paint = Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]
 def in_batches(paint: Paint, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], size: int) -> np.ndarray:
     """Inpaint N prompts `size` at a time.
 
-    The last batch is filled up with copies, so that every UNet call has the same shape and an image's bytes do not
-    depend on which others are sampled with it.
+    The last batch is filled up with copies, so that every call of the network has the same shape and an image's bytes
+    do not depend on which others are sampled with it.
     """
     done = []
     for start in range(0, len(images), size):
@@ -327,15 +374,9 @@ def in_batches(paint: Paint, images: np.ndarray, masks: np.ndarray, seeds: Seque
     return np.concatenate(done)
 
 
-class Samples(Protocol):
-    """Anything that fills prompts of its own size: `Inpainter`, `stock.StockInpainter`."""
-
-    original: Any
-
-    def sample(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray: ...
-
-
-def paint_at_native_size(inpainter: Samples, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+def paint_at_native_size(
+    inpainter: Inpainter, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]
+) -> np.ndarray:
     """Inpaint prompts of any size with a model of another size.
 
     Prompts are resized to the model's size, painted and brought back; known pixels are the prompt's own.
@@ -349,7 +390,7 @@ def paint_at_native_size(inpainter: Samples, images: np.ndarray, masks: np.ndarr
     Returns:
         (N, H, W, 3) uint8.
     """
-    side, (height, width) = native_size(inpainter.original), images.shape[1:3]
+    side, (height, width) = inpainter.family.native_size, images.shape[1:3]
     if (height, width) == (side, side):
         return np.asarray(inpainter.sample(images, masks, seeds))
     # What lies in the hole must not bleed into what is known when it is resized.

@@ -34,8 +34,9 @@ class Facts:
 
     Attributes:
         base: hub id, or name of the folder, of the base checkpoint.
+        pipeline: diffusers class that loads it.
         size: side of its pictures, pixels.
-        stock_call: whether diffusers' own call can paint with it: its UNet takes latents of four channels.
+        stock_call: arguments with which diffusers' own call paints the chain that was judged; None where it cannot.
         simulated: whether the raters are simulated.
         mode, seed: of alignment.
         sampling: the denoising chain that was judged.
@@ -46,8 +47,9 @@ class Facts:
     """
 
     base: str
+    pipeline: str
     size: int
-    stock_call: bool
+    stock_call: Mapping[str, Any] | None
     simulated: bool
     mode: str
     seed: int
@@ -122,8 +124,8 @@ def _training(facts: Facts) -> str:
     first, last = (number(align[f"{mode.objective}_{part}_fifth"]) for part in ("first", "last"))
     return (
         f"Mode `{facts.mode}`, seed {facts.seed}, {align['iterations']} iterations, "
-        f"{number(align['unet_evaluations'])} UNet evaluations; {mode.objective_words} {first} in the first fifth, "
-        f"{last} in the last."
+        f"{number(align['network_evaluations'])} network evaluations; {mode.objective_words} {first} in the first "
+        f"fifth, {last} in the last."
     )
 
 
@@ -173,6 +175,7 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         base=facts.base,
         simulated=facts.simulated,
         size=facts.size,
+        pipeline=facts.pipeline,
         stock_call=facts.stock_call,
         license=license_name,
         sampling=facts.sampling,

@@ -66,18 +66,15 @@ def make_job(
 
 def align_base(job: Any, workspace: Path) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     """Alignment on the train prompts, watched on validation prompts; resumes from the workspace."""
-    import copy
-
     from prefpaint import distributed
     from prefpaint.alignment.run import align
+    from prefpaint.inpainting.families import with_network
 
     if job.config.processes > 1 and distributed.processes() == 1:
         # They leave a finished run in the workspace, which is then read below.
         distributed.launch(lambda: align(job, workspace), job.config.processes, "align")
     result = align(job, workspace)
-    aligned = copy.copy(job.base)
-    aligned.unet = result.unet
-    return aligned, pd.DataFrame(result.history), pd.DataFrame(result.watched)
+    return with_network(job.base, result.network), pd.DataFrame(result.history), pd.DataFrame(result.watched)
 
 
 def report_alignment(

@@ -38,7 +38,8 @@ def compare_stereo(
     from skimage import data
 
     from prefpaint.applications import novel_view
-    from prefpaint.inpainting.sampling import Inpainter, native_size
+    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.sampling import Inpainter
 
     left, right, disparity = data.stereo_motorcycle()
     windows = novel_view.stereo_windows(left, right, disparity, native_size(aligned), config.crops, config.seed)

@@ -25,15 +25,17 @@ def release_model(
     sampling: SamplingConfig,
 ) -> tuple[Any, str]:
     """The aligned model and its card."""
-    from prefpaint.inpainting.sampling import native_size
+    from prefpaint.inpainting.families import family_of
     from prefpaint.reporting.model_card import Facts, base_license, model_card
 
+    family = family_of(aligned)
     place = str(base.name_or_path or "the base")
     facts = Facts(
         # A folder's own name says what it is; where it lies is this machine's business.
         base=Path(place).name if Path(place).is_dir() else place,
-        size=native_size(aligned),
-        stock_call=aligned.unet.config.in_channels == 9,
+        pipeline=type(aligned).__name__,
+        size=family.native_size,
+        stock_call=family.stock_call(sampling),
         simulated=bool(preferences_metrics["simulated"]),
         mode=align.mode,
         seed=align.seed,

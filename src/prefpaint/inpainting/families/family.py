@@ -1,0 +1,140 @@
+"""What one kind of inpainting checkpoint does in its own way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from prefpaint.inpainting.chain import Levels, Schedule
+from prefpaint.inpainting.config import SamplingConfig
+
+# What the text encoders make of one text, by the network's argument; each (1, ...), or (N, ...) for N images.
+Text = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the network is told about N prompts; float32.
+
+    Attributes:
+        mask: (N, 1, h, w) in {0, 1}, 1 where latents are missing.
+        known: (N, K, h, w), the rest of what the family's network is shown beside latents: scaled latents of the image
+            with its hole set to mid-grey and, with some families, the mask at full resolution.
+    """
+
+    mask: Tensor
+    known: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> "Condition":
+        return Condition(self.mask[rows], self.known[rows])
+
+    def to(self, dtype: torch.dtype) -> "Condition":
+        """The same in another precision."""
+        return Condition(self.mask.to(dtype), self.known.to(dtype))
+
+
+class Family(ABC):
+    """A kind of inpainting checkpoint; one object for one checkpoint.
+
+    A new family is one file with a subclass, and its line in `FAMILIES`. Everything else (batches, seeds, chains,
+    alignment) is written against this class.
+
+    Args:
+        pipe: a diffusers pipeline of one of `pipelines`.
+
+    Attributes:
+        name: in sentences.
+        pipelines: names of the diffusers classes that such checkpoints say they are of; the first is what they are
+            loaded as.
+        network_name: the component that predicts, which is what alignment tunes.
+        lora_targets: the layers of the network that an adapter is put into.
+        tune: what alignment tunes where that is not set.
+        classifier_free: whether guidance mixes two predictions; otherwise its strength is an input of the network.
+        spare_draws: tensors of latents' shape that the stock pipeline draws and does not use before the first latents.
+        patch: side, in latents, of what the network takes as one token; pictures must be divisible by it.
+    """
+
+    name: ClassVar[str]
+    pipelines: ClassVar[tuple[str, ...]]
+    network_name: ClassVar[str] = "transformer"
+    # The projections of every attention layer, as in diffusers' own training scripts.
+    lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
+    tune: ClassVar[Literal["full", "lora"]] = "lora"
+    classifier_free: ClassVar[bool] = True
+    spare_draws: ClassVar[int] = 0
+    patch: ClassVar[int] = 1
+
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe
+
+    @property
+    def network(self) -> Any:
+        """The network as it was loaded."""
+        return getattr(self.pipe, self.network_name)
+
+    @property
+    def factor(self) -> int:
+        """Pixels along a side of one latent."""
+        return int(self.pipe.vae_scale_factor)
+
+    @property
+    def channels(self) -> int:
+        """Of latents."""
+        return int(self.pipe.vae.config.latent_channels)
+
+    @property
+    def wanted_channels(self) -> int:
+        """Input channels of an inpainting network: latents, mask, latents of what is known."""
+        return 2 * self.channels + 1
+
+    @property
+    @abstractmethod
+    def native_size(self) -> int:
+        """Side in pixels of the pictures that the checkpoint was trained on."""
+
+    @abstractmethod
+    def schedule(self, steps: int, eta: float, shape: tuple[int, int, int]) -> Schedule:
+        """The chain for latents of some shape (C, h, w)."""
+
+    @abstractmethod
+    def encode_text(self, words: str, device: torch.device, negative: bool) -> Text:
+        """What the text encoders, which are on the device, make of a text; `negative` for one to steer away from."""
+
+    def condition(self, holes: Tensor, known: Tensor) -> Condition:
+        """What the network is told.
+
+        Args:
+            holes: (N, 1, H, W) float32, 1 where pixels are missing.
+            known: (N, C, h, w), scaled latents of the image without its hole.
+        """
+        return Condition(F.interpolate(holes, known.shape[-2:]), known)
+
+    @abstractmethod
+    def stock_call(self, sampling: SamplingConfig) -> dict[str, Any] | None:
+        """Arguments, besides the pictures and a generator, with which diffusers' own call paints the same chain.
+
+        Returns:
+            None where it cannot.
+        """
+
+    @abstractmethod
+    def predict(
+        self, network: Any, latents: Tensor, level: Levels, condition: Condition, text: Text, guidance: float
+    ) -> Tensor:
+        """One pass of the network.
+
+        Args:
+            network: of this family, in the precision of the tensors.
+            latents: (N, C, h, w).
+            level: one for all, or N.
+            condition: of the N prompts.
+            text: (N, ...).
+            guidance: strength, for families that are told it.
+
+        Returns:
+            (N, C, h, w), in the network's precision.
+        """

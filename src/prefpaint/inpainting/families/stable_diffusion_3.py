@@ -1,0 +1,51 @@
+"""Stable Diffusion 3 with a transformer of 33 channels, which predicts the velocity of a straight flow."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prefpaint.inpainting.chain import Levels, Schedule, flow_schedule
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.families.family import Condition, Family, Text
+
+
+class StableDiffusion3(Family):
+    """Esser et al. 2024; latents, mask and known latents enter as channels, in this order."""
+
+    name = "Stable Diffusion 3 inpainting"
+    pipelines = ("StableDiffusion3InpaintPipeline", "StableDiffusion3Pipeline")
+    lora_targets = (*Family.lora_targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    patch = 2
+
+    @property
+    def native_size(self) -> int:
+        return int(self.network.config.sample_size * self.factor)
+
+    def schedule(self, steps: int, eta: float, shape: tuple[int, int, int]) -> Schedule:
+        tokens = shape[1] * shape[2] // self.patch**2
+        return flow_schedule(self.pipe.scheduler, steps, eta, tokens, unit=1000.0, from_one=False)
+
+    def encode_text(self, words: str, device: torch.device, negative: bool) -> Text:
+        states, _, pooled, _ = self.pipe.encode_prompt(
+            words, None, None, device=device, do_classifier_free_guidance=False
+        )
+        return {"encoder_hidden_states": states, "pooled_projections": pooled}
+
+    def stock_call(self, sampling: SamplingConfig) -> dict[str, Any] | None:
+        # Its steps are Euler's, which are not random; and diffusers 0.42 decodes without adding the shift again.
+        if sampling.eta > 0 or self.pipe.vae.config.shift_factor:
+            return None
+        return {
+            "prompt": sampling.text_prompt,
+            "negative_prompt": sampling.negative_text_prompt,
+            "strength": 1.0,
+            "num_inference_steps": sampling.steps,
+            "guidance_scale": sampling.guidance,
+        }
+
+    def predict(
+        self, network: Any, latents: Tensor, level: Levels, condition: Condition, text: Text, guidance: float
+    ) -> Tensor:
+        inputs = torch.cat([latents, condition.mask, condition.known], 1)
+        return network(inputs, timestep=level.time.expand(len(latents)), **text).sample

@@ -1,0 +1,34 @@
+"""Stable Diffusion XL: a larger UNet, two text encoders, and the pictures' sizes as an input."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prefpaint.inpainting.families.family import Text
+from prefpaint.inpainting.families.stable_diffusion import StableDiffusion
+
+# What the stock pipeline says of wanted and of unwanted pictures to checkpoints that ask for their beauty.
+AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
+
+
+class StableDiffusionXL(StableDiffusion):
+    """Podell et al. 2023."""
+
+    name = "Stable Diffusion XL inpainting"
+    pipelines = ("StableDiffusionXLInpaintPipeline", "StableDiffusionXLPipeline")
+    tune = "lora"
+
+    def encode_text(self, words: str, device: torch.device, negative: bool) -> Text:
+        states, _, pooled, _ = self.pipe.encode_prompt(words, device=device, do_classifier_free_guidance=False)
+        text = {"encoder_hidden_states": states, "text_embeds": pooled}
+        if self.pipe.config.requires_aesthetics_score:
+            text["score"] = torch.full((1, 1), NEGATIVE_AESTHETIC_SCORE if negative else AESTHETIC_SCORE, device=device)
+        return text
+
+    def arguments(self, text: Text, latents: Tensor) -> dict[str, Any]:
+        size = latents.new_tensor([self.factor * side for side in latents.shape[-2:]]).expand(len(latents), -1)
+        # Original size, corner of the crop, and score or size of the result.
+        ids = torch.cat([size, torch.zeros_like(size), text.get("score", size)], 1)
+        added = {"text_embeds": text["text_embeds"], "time_ids": ids}
+        return {"encoder_hidden_states": text["encoder_hidden_states"], "added_cond_kwargs": added}
