@@ -19,7 +19,7 @@ from prefpaint.applications.tryout.painter import LARGEST_PIXELS, Painter, read_
 from prefpaint.applications.tryout.server import COOKIE, SESSION_SECONDS, create_app
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.families import native_size
+from prefpaint.inpainting.families.registry import native_size
 from prefpaint.inpainting.sampling import Inpainter
 from tests.conftest import Project
 from tests.pipelines.test_evaluate import make_inputs

@@ -15,7 +15,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.chain import per_image, step_mean
 from prefpaint.inpainting.checkpoint import load_pipeline, save_pipeline
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.families import FAMILIES, family_of
+from prefpaint.inpainting.families.registry import FAMILIES, family_of
 from prefpaint.inpainting.sampling import Inpainter, paste_known
 from tests.families import MODELS, random_model
 from tests.tiny import SIZE

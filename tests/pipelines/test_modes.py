@@ -19,7 +19,7 @@ from prefpaint.alignment.modes import MODES
 from prefpaint.datasets import FigureDataset, JSONDataset, TableDataset
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.families import family_of
+from prefpaint.inpainting.families.registry import family_of
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.release.pipeline import create_pipeline as release
 from prefpaint.preferences.taste import Taste

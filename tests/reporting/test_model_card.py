@@ -17,7 +17,7 @@ from prefpaint.evaluation.measures import measure
 from prefpaint.evaluation.methods import compare_methods
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.families import family_of
+from prefpaint.inpainting.families.registry import family_of
 from prefpaint.reporting.model_card import Facts, base_license, model_card
 from prefpaint.reporting.sentences import OUTSIDE_JUDGE
 from prefpaint.reporting.wording import number, percent

@@ -88,7 +88,7 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
     Raises:
         PrefPaintError: every picture is already as wide.
     """
-    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import Inpainter, painting_digest
 
     sizes = pd.Series({name: originals.size(name) for name in originals}, dtype=object)

@@ -292,7 +292,7 @@ def views_work(
     Raises:
         PrefPaintError: see `novel_view`.
     """
-    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import Inpainter, painting_digest
 
     square, deep = centred_square(image, depth, native_size(pipe))

@@ -22,7 +22,7 @@ def tryout(host: str, port: int, env: str | None) -> None:
     from prefpaint.applications.extend_collection import choose_pictures
     from prefpaint.applications.tryout.painter import Painter
     from prefpaint.inpainting.config import SamplingConfig
-    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import Inpainter
 
     with needs_extra("studio", "`kedro try`"):

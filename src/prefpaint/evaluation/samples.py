@@ -130,7 +130,7 @@ def _method_prints(
     config: EvaluateConfig,
 ) -> dict[str, str]:
     """Fingerprint of what each method paints with; one checkpoint is in memory at a time."""
-    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import painting_digest
 
     width, height = images.size(prompts["prompt_id"].iloc[0])

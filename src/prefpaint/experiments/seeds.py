@@ -22,7 +22,7 @@ from prefpaint.experiments.seeds_config import SeedsConfig
 from prefpaint.files import whole_file
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
-from prefpaint.inpainting.families import with_network
+from prefpaint.inpainting.families.registry import with_network
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages, train_reward

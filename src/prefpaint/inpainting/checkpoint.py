@@ -13,7 +13,7 @@ import transformers
 from safetensors import SafetensorError
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.families import family_named, family_of
+from prefpaint.inpainting.families.registry import family_named, family_of
 
 # The file that tells diffusers or transformers what a component is.
 CONFIG_FILES = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")

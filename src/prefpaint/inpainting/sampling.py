@@ -17,8 +17,8 @@ from prefpaint.inpainting.chain import Levels, Schedule, log_probability, per_im
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SPEED_ONLY, SamplingConfig
-from prefpaint.inpainting.families import family_of
 from prefpaint.inpainting.families.family import Condition, Text
+from prefpaint.inpainting.families.registry import family_of
 
 
 @dataclass(frozen=True)

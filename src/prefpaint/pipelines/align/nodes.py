@@ -68,7 +68,7 @@ def align_base(job: Any, workspace: Path) -> tuple[Any, pd.DataFrame, pd.DataFra
     """Alignment on the train prompts, watched on validation prompts; resumes from the workspace."""
     from prefpaint import distributed
     from prefpaint.alignment.run import align
-    from prefpaint.inpainting.families import with_network
+    from prefpaint.inpainting.families.registry import with_network
 
     if job.config.processes > 1 and distributed.processes() == 1:
         # They leave a finished run in the workspace, which is then read below.

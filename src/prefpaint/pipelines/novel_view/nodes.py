@@ -38,7 +38,7 @@ def compare_stereo(
     from skimage import data
 
     from prefpaint.applications import novel_view
-    from prefpaint.inpainting.families import native_size
+    from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import Inpainter
 
     left, right, disparity = data.stereo_motorcycle()

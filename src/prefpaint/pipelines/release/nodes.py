@@ -25,7 +25,7 @@ def release_model(
     sampling: SamplingConfig,
 ) -> tuple[Any, str]:
     """The aligned model and its card."""
-    from prefpaint.inpainting.families import family_of
+    from prefpaint.inpainting.families.registry import family_of
     from prefpaint.reporting.model_card import Facts, base_license, model_card
 
     family = family_of(aligned)
