@@ -11,8 +11,8 @@ from PIL import Image
 
 import prefpaint
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.sampling import native_size
-from prefpaint.inpainting.stock import make_inpainter
+from prefpaint.inpainting.families.registry import native_size
+from prefpaint.inpainting.sampling import Inpainter
 
 MEGABYTE = 1_000_000
 
@@ -52,7 +52,7 @@ def check_applications(data: Path) -> None:
 def check_model(folder: Path) -> None:
     """Stock diffusers loads it, it paints the same picture twice from one seed, and known pixels stay."""
     pipe = AutoPipelineForInpainting.from_pretrained(folder)
-    inpainter = make_inpainter(pipe, SamplingConfig(steps=4))
+    inpainter = Inpainter(pipe, SamplingConfig(steps=4))
     size = native_size(pipe)
     image = np.full((1, size, size, 3), 90, np.uint8)
     mask = np.triu(np.ones((1, size, size), np.uint8))
