@@ -1,5 +1,6 @@
 """Several real processes: sums, shares, crashes, and whole pipelines with one copy of each output."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -122,6 +123,16 @@ def test_one_and_two_processes_end_alike(project: Project) -> None:
             # float32: gradients are summed in another order, and Adam divides them by their own size.
             torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)
         # The sums themselves: an update of 6e-5 alone would hide a half that is missing.
+        pd.testing.assert_frame_equal(history(), figures, rtol=1e-4)
+    for mode in ("nft", "awm"):
+        project.set(align={"mode": mode})
+        assert project.run("run", "--pipeline=align").returncode == 0
+        one, figures = weights(), history()
+        shutil.rmtree(project.path / "data/06_models/workspace/align")
+        assert project.run("run", "--pipeline=align", "--params=align.processes=2").returncode == 0
+        two = weights()
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)
         pd.testing.assert_frame_equal(history(), figures, rtol=1e-4)
 
 

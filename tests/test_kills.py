@@ -44,10 +44,13 @@ def kill_when(project: Project, pipeline: str, seen: Callable[[str], bool]) -> N
     assert process.wait() == -signal.SIGKILL, "it was over before the kill"
 
 
-@pytest.mark.parametrize("pipeline", ["reward", "align"])
-def test_the_same_command_ends_in_the_same_files(bound_done: Project, tmp_path: Path, pipeline: str) -> None:
+@pytest.mark.parametrize(
+    ("pipeline", "mode"), [("reward", "default"), ("align", "default"), ("align", "nft"), ("align", "awm")]
+)
+def test_the_same_command_ends_in_the_same_files(bound_done: Project, tmp_path: Path, pipeline: str, mode: str) -> None:
     result = {"reward": "data/06_models/reward", "align": "data/06_models/aligned"}[pipeline]
     project = bound_done.copy(tmp_path / "project")
+    project.set(align={"mode": mode})
     assert project.run("run", f"--pipeline={pipeline}").returncode == 0
     whole = files(project.path / result)
 

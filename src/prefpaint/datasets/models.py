@@ -13,7 +13,7 @@ from prefpaint.files import whole_folder
 class DiffusersPipelineDataset(PathDataset):
     """A diffusers inpainting checkpoint: a folder or, for loading only, a hub id.
 
-    Loads as a `StableDiffusionInpaintPipeline` in float32 on the CPU; saves any diffusers pipeline.
+    Loads as a pipeline of its family's diffusers class in float32 on the CPU; saves any diffusers pipeline.
 
     Args:
         filepath: the folder.
