@@ -231,7 +231,7 @@ def test_every_mode_aligns_every_family(run: Run, model: str, mode: str) -> None
     For the other modes five iterations are too few to tell from chance.
     """
     learns = mode in ("nft", "awm")
-    knobs: dict[str, Any] = {"average": 0.0, "advantage": "group", "candidates": 2}
+    knobs: dict[str, Any] = {"average": 0.0, "advantage": "group", "candidates": 2, "least_sigma": 0.0}
     knobs |= {"iterations": 5, "prompts": 8, "candidates": 12} if learns else {}
     knobs |= {"lr": 1e-2, "gradient_norm": 1.0, "dpo": {"pairs": 32, "beta": 10.0}, "lora": {"rank": 4, "alpha": 32}}
     knobs |= {"awm": {"old_pull": 0.1}}
