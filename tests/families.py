@@ -90,24 +90,25 @@ def _unet(**changes: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(**(settings | changes))
 
 
-def _ddim(**changes: Any) -> DDIMScheduler:
+def published_scheduler(**changes: Any) -> DDIMScheduler:
+    """That of Stable Diffusion's checkpoints, with DDIM's steps."""
     settings: dict[str, Any] = {
+        "num_train_timesteps": 1000,
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
         "clip_sample": False,
         "set_alpha_to_one": False,
         "steps_offset": 1,
+        "timestep_spacing": "leading",
     }
     return DDIMScheduler(**(settings | changes))
 
 
 def _stable_diffusion(prediction: str) -> Any:
     small = build_small_pipeline(TINY_MODEL, SIZE, 1)
-    return type(small)(
-        **{**small.components, "unet": _unet(), "vae": _vae(4), "scheduler": _ddim(prediction_type=prediction)},
-        requires_safety_checker=False,
-    )
+    own = {"unet": _unet(), "vae": _vae(4), "scheduler": published_scheduler(prediction_type=prediction)}
+    return type(small)(**{**small.components, **own}, requires_safety_checker=False)
 
 
 def _stable_diffusion_xl(tokenizer: Any, aesthetic: bool = False) -> Any:
@@ -124,7 +125,7 @@ def _stable_diffusion_xl(tokenizer: Any, aesthetic: bool = False) -> Any:
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=numbers * 8 + WIDTH,
         ),
-        scheduler=_ddim(),
+        scheduler=published_scheduler(),
         requires_aesthetics_score=aesthetic,
     )
 

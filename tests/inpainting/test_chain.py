@@ -6,25 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
 
 from prefpaint.inpainting.chain import ddim_schedule, log_probability, per_image, step_mean
+from tests.families import published_scheduler
 
 VECTORS = Path(__file__).parents[1] / "data" / "ddim_10.npz"
-
-
-def published_scheduler(**changes: object) -> DDIMScheduler:
-    settings = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-        "timestep_spacing": "leading",
-    }
-    return DDIMScheduler(**(settings | changes))
 
 
 def test_step_and_log_probability_match_the_published_code() -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.chain import per_image, step_mean
+from prefpaint.inpainting.chain import noised, per_image, step_mean
 from prefpaint.inpainting.checkpoint import load_pipeline, save_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.families.registry import FAMILIES, family_of
-from prefpaint.inpainting.sampling import Inpainter, paste_known
+from prefpaint.inpainting.sampling import Inpainter, painting_digest, paste_known
 from tests.families import MODELS, random_model
 from tests.tiny import SIZE
 
@@ -88,6 +89,7 @@ def test_every_family_is_saved_and_painted_with_by_diffusers_alone(
 import json, sys
 import diffusers, numpy as np, torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 for model, how in json.load(open("calls.json")).items():
     pipe = getattr(diffusers, how["pipeline"]).from_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
@@ -112,7 +114,7 @@ def test_a_step_from_clean_latents_leads_to_their_next_level(model: str) -> None
     clean, noise = torch.randn(2, 3, *inpainter.latent_shape(SIZE, SIZE), generator=torch.Generator().manual_seed(0))
     for index in range(CHAIN.steps - 1):
         level, ahead = (schedule.levels[torch.full((3,), step)] for step in (index, index + 1))
-        here, there = (inpainter.noised(schedule, clean, noise, one) for one in (level, ahead))
+        here, there = (noised(schedule, clean, noise, one) for one in (level, ahead))
         # ε-models divide by a small signal at the first level.
         torch.testing.assert_close(
             step_mean(schedule, index, here.latents, here.target), there.latents, atol=1e-4, rtol=1e-4
@@ -144,8 +146,56 @@ def test_flux_levels_are_shifted_by_the_size_of_the_picture() -> None:
 
 @EVERY
 def test_pictures_that_the_network_cannot_take_are_refused(model: str) -> None:
-    with pytest.raises(PrefPaintError, match=r"takes sides that are multiples of \d; set masks.size"):
+    with pytest.raises(PrefPaintError, match=r"takes sides that are multiples of \d; set photographs.size"):
         Inpainter(random_model(model), CHAIN, "cpu").latent_shape(33, 32)
+
+
+@pytest.mark.parametrize(("index", "message"), [("{}", "names no diffusers class"), ("[1]", "is damaged")])
+def test_an_index_that_says_nothing_is_named(tmp_path: Path, index: str, message: str) -> None:
+    (tmp_path / "model_index.json").write_text(index)
+    with pytest.raises(PrefPaintError, match=message):
+        load_pipeline(tmp_path)
+
+
+class Reads(TorchDispatchMode):
+    """Counts what waits for the device: numbers that are read from tensors, and tensors made of numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.lift_fresh.default)
+        return func(*args, **(kwargs or {}))
+
+
+@EVERY
+def test_steps_do_not_wait_for_the_device(
+    model: str, prompts: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, called = [], []
+    # On a CPU these reach no operator.
+    for name in ("cpu", "tolist", "numpy"):
+        plain = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda *given, plain=plain: called.append(1) or plain(*given))
+    for steps in (3, 6):
+        inpainter = Inpainter(random_model(model), CHAIN.model_copy(update={"steps": steps, "eta": 1.0}), "cpu")
+        inpainter.schedule(SIZE, SIZE)
+        called.clear()
+        with Reads() as reads:
+            inpainter.rollout(*prompts, SEEDS)
+        found.append(reads.count + len(called))
+    assert found[0] == found[1] > 0, "pictures are read once, at the end"
+
+
+@pytest.mark.parametrize("knob", ["compile", "channels_last", "vae_slicing"])
+def test_knobs_of_speed_change_no_picture(knob: str, prompts: tuple[np.ndarray, np.ndarray]) -> None:
+    """Without a compiler's code: what is compiled is the same call."""
+    changed = CHAIN.model_copy(update={knob: not getattr(CHAIN, knob)})
+    with torch.compiler.set_stance("force_eager"):
+        one, other = (Inpainter(random_model("xl"), chain, "cpu").sample(*prompts, SEEDS) for chain in (CHAIN, changed))
+    assert far(one, other) <= 1
+    assert painting_digest(random_model("xl"), CHAIN) == painting_digest(random_model("xl"), changed)
 
 
 def test_a_checkpoint_of_no_family_is_named_with_those_that_are(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ class PolicyGradient:
         config: AlignConfig,
     ) -> None:
         self.sampler = Sampler(inpainter, scorer, prompts, config)
-        schedule = inpainter.schedule(*prompts.masks.stack(prompts.ids[:1]).shape[1:])
+        width, height = prompts.images.size(prompts.ids[0])
+        schedule = inpainter.schedule(height, width)
         sigmas = schedule.sigma.tolist()
         # A last step without noise (set_alpha_to_one, or η = 0) has no density and cannot be trained.
         self.trainable_steps = [i for i in schedule.stochastic if sigmas[i] >= config.least_sigma]
@@ -85,9 +86,9 @@ class PolicyGradient:
                 # The mean over the share's samples and steps, whatever the micro-batches and processes.
                 (loss.sum() / (len(share) * len(steps))).backward()
                 policy.accumulate()
-                found.append(watched.cpu())
+                found.append(watched)
             norms.append(policy.step())
-        parts = distributed.gather(torch.cat(found, 1).numpy() if found else np.zeros((3, 0), np.float32))
+        parts = distributed.gather(torch.cat(found, 1).cpu().numpy() if found else np.zeros((3, 0), np.float32))
         ratio, clipped, divergence = np.concatenate(parts, 1).astype(np.float64)
         row = {
             "ratio": float(ratio.mean()),

@@ -25,7 +25,7 @@ from prefpaint.alignment.policy import Policy
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
-from prefpaint.inpainting.chain import Levels, Schedule, mean_over
+from prefpaint.inpainting.chain import Levels, Schedule, mean_over, noised
 from prefpaint.inpainting.families.family import Condition
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.reward.training import RatedImages
@@ -183,10 +183,10 @@ class RatedPairs:
         """Mean squared denoising errors of better and worse fills, each (n,)."""
         level = pairs.level.repeat(2)
         clean = torch.cat([pairs.better, pairs.worse])
-        noised = self.inpainter.noised(pairs.schedule, clean, pairs.noise.repeat(2, 1, 1, 1), level)
+        noisy = noised(pairs.schedule, clean, pairs.noise.repeat(2, 1, 1, 1), level)
         condition = pairs.condition[torch.arange(len(pairs.level)).repeat(2)]
-        predicted = self.inpainter.predict(network, noised.latents, level, condition, guided=False)
-        errors = mean_over((predicted - noised.target).square(), condition.mask if self.config.hole_only else None)
+        predicted = self.inpainter.predict(network, noisy.latents, level, condition, guided=False)
+        errors = mean_over((predicted - noisy.target).square(), condition.mask if self.config.hole_only else None)
         better, worse = errors.chunk(2)
         return better, worse
 

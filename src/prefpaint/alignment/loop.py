@@ -17,6 +17,7 @@ from prefpaint.alignment.tracking import Tracking
 from prefpaint.alignment.watch import Watch, best, stop
 from prefpaint.errors import within_memory
 from prefpaint.inpainting.checkpoint import module_digest
+from prefpaint.inpainting.config import SPEED_ONLY
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.progress import Progress
 
@@ -133,7 +134,7 @@ class Aligner:
         watched = self.watch.identity() if self.watch else {}
         return {
             "align": self.config.identity(),
-            "sampling": self.inpainter.config.model_dump(mode="json", exclude={"batch", "processes"}),
+            "sampling": self.inpainter.config.model_dump(mode="json", exclude=SPEED_ONLY),
             "base": self.base_digest,
             **self.method.identity(),
             **watched,

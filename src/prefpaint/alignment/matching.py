@@ -23,9 +23,9 @@ from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.rollouts import Rollout, Sampler
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
-from prefpaint.inpainting.chain import Levels, mean_over
+from prefpaint.inpainting.chain import Levels, Noised, mean_over, noised
 from prefpaint.inpainting.families.family import Condition
-from prefpaint.inpainting.sampling import Inpainter, Noised
+from prefpaint.inpainting.sampling import Inpainter
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ class ForwardProcess:
                 # The mean over the share's samples and steps, whatever the micro-batches and processes.
                 (loss.sum() / (len(share) * len(steps))).backward()
                 policy.accumulate()
-                found.append(watched.cpu())
+                found.append(watched)
             norms.append(policy.step())
-        parts = distributed.gather(torch.cat(found, 1).numpy() if found else np.zeros((4, 0), np.float32))
+        parts = distributed.gather(torch.cat(found, 1).cpu().numpy() if found else np.zeros((4, 0), np.float32))
         loss, figure, drift, size = np.concatenate(parts, 1).astype(np.float64)
         return {
             "loss": float(loss.mean()),
@@ -168,7 +168,7 @@ class ForwardProcess:
         level = chain.schedule.levels[index.to(painter.device)]
         condition = chain.condition[here]
         return Items(
-            painter.noised(chain.schedule, chain.latents[-1][here], noise.to(painter.device), level),
+            noised(chain.schedule, chain.latents[-1][here], noise.to(painter.device), level),
             level,
             condition,
             condition.mask if config.hole_only else None,

@@ -112,7 +112,8 @@ def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
             "evaluations": [evaluations[int(row["iteration"]) - 1] for row in result.watched],
             "gains": [row["reward_gain"] for row in result.watched],
             "judged": {
-                split: scores.tolist() for split, scores in judge(result.network.to(judge.inpainter.device)).items()
+                split: scores.tolist()
+                for split, scores in judge(result.network.to(judge.inpainter.device, judge.inpainter.dtype)).items()
             },
         }
         with whole_file(done) as temporary:

@@ -210,6 +210,35 @@ def target(prediction: str, clean: Tensor, noise: Tensor, signal: Tensor, spread
     return clean
 
 
+@dataclass(frozen=True)
+class Noised:
+    """Clean latents on their way to noise, and what the network should say there.
+
+    Attributes:
+        latents: (N, C, h, w), x_t.
+        target: (N, C, h, w), of the network's prediction, whatever that is.
+        spread: (N,), the share of noise in x_t, in [0, 1].
+    """
+
+    latents: Tensor
+    target: Tensor
+    spread: Tensor
+
+
+def noised(schedule: Schedule, clean: Tensor, noise: Tensor, level: Levels) -> Noised:
+    """x_t = signal x₀ + spread ε.
+
+    Args:
+        schedule: whose prediction the target is for.
+        clean, noise: (N, C, h, w).
+        level: N of them.
+    """
+    signal, spread = per_image(level.signal, clean), per_image(level.spread, clean)
+    return Noised(
+        signal * clean + spread * noise, target(schedule.prediction, clean, noise, signal, spread), spread.flatten()
+    )
+
+
 def mean_over(values: Tensor, weight: Tensor | None) -> Tensor:
     """Mean over each image's latent elements.
 

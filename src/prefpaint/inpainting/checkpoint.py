@@ -30,9 +30,12 @@ def _local_index(folder: Path) -> dict[str, Any]:
     if not index.is_file():
         raise PrefPaintError(f"{index}: is missing; give a folder written by diffusers' save_pretrained")
     try:
-        return dict(json.loads(index.read_text(encoding="utf-8")))
-    except ValueError as error:
+        listed = dict(json.loads(index.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise PrefPaintError(f"{index}: is damaged ({error}); copy the checkpoint again") from error
+    if not isinstance(listed.get("_class_name"), str):
+        raise PrefPaintError(f"{index}: names no diffusers class under _class_name; copy the checkpoint again")
+    return listed
 
 
 def _hub_index(hub_id: str) -> dict[str, Any]:

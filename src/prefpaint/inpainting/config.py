@@ -19,7 +19,7 @@ class SamplingConfig(Config):
         ge=0,
         le=1,
         description="Noise of the steps: 1 as in DDPM, 0 for a deterministic chain. Modes default and published of "
-        "align need it above 0; nft, awm, dpo and refl do not.",
+        "align need it above 0; nft, awm and dpo do not.",
     )
     guidance: float = Field(
         1.0,

@@ -13,7 +13,7 @@ from torch import Tensor
 from prefpaint import distributed
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError, within_memory
-from prefpaint.inpainting.chain import Levels, Schedule, log_probability, per_image, step_mean, target
+from prefpaint.inpainting.chain import Levels, Schedule, log_probability, per_image, step_mean
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SPEED_ONLY, SamplingConfig
@@ -38,21 +38,6 @@ class Trajectory:
     latents: Tensor
     log_probs: Tensor
     images: np.ndarray
-
-
-@dataclass(frozen=True)
-class Noised:
-    """Clean latents on their way to noise, and what the network should say there.
-
-    Attributes:
-        latents: (N, C, h, w), x_t.
-        target: (N, C, h, w), of the network's prediction, whatever that is.
-        spread: (N,), the share of noise in x_t, in [0, 1].
-    """
-
-    latents: Tensor
-    target: Tensor
-    spread: Tensor
 
 
 def painting_digest(pipe: Any, config: SamplingConfig) -> str:
@@ -116,12 +101,9 @@ class Inpainter:
         return torch.channels_last if self.config.channels_last else torch.contiguous_format
 
     def _arrange_vae(self) -> None:
-        for wanted, switch in (
-            (self.config.vae_slicing, self.vae.enable_slicing),
-            (self.config.vae_tiling, self.vae.enable_tiling),
-        ):
-            if wanted:
-                switch()
+        # Off as well as on: in float32 the VAE is the checkpoint's own, which another sampler may have set.
+        (self.vae.enable_slicing if self.config.vae_slicing else self.vae.disable_slicing)()
+        (self.vae.enable_tiling if self.config.vae_tiling else self.vae.disable_tiling)()
 
     @torch.no_grad()
     def _encode_texts(self) -> tuple[Text, Text]:
@@ -212,7 +194,7 @@ class Inpainter:
         if height % unit or width % unit:
             raise PrefPaintError(
                 f"pictures of {width} × {height} pixels: {self.family.name} takes sides that are multiples of {unit}; "
-                "set masks.size"
+                "set photographs.size"
             )
         return self.family.channels, height // self.family.factor, width // self.family.factor
 
@@ -247,27 +229,10 @@ class Inpainter:
     ) -> Tensor:
         """One pass over as many images of each text as there are of the others."""
         each = len(latents) // len(texts)
-        text = {
-            name: torch.cat([one[name].expand(each, *value.shape[1:]) for one in texts])
-            for name, value in self.text.items()
-        }
+        wide = [{name: value.expand(each, *value.shape[1:]) for name, value in one.items()} for one in texts]
+        text = wide[0] if len(wide) == 1 else {name: torch.cat([one[name] for one in wide]) for name in wide[0]}
         inputs = latents.contiguous(memory_format=self._layout)
         return self.family.predict(network, inputs, level, condition, text, self.config.guidance).float()
-
-    def noised(self, schedule: Schedule, clean: Tensor, noise: Tensor, level: Levels) -> Noised:
-        """x_t = signal x₀ + spread ε.
-
-        Args:
-            schedule: whose prediction the target is for.
-            clean, noise: (N, C, h, w).
-            level: N of them.
-        """
-        signal, spread = per_image(level.signal, clean), per_image(level.spread, clean)
-        return Noised(
-            signal * clean + spread * noise,
-            target(schedule.prediction, clean, noise, signal, spread),
-            spread.flatten(),
-        )
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """(N, C, h, w) latents → (N, H, W, 3) uint8."""

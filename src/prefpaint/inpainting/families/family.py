@@ -37,6 +37,12 @@ class Condition:
         return Condition(self.mask.to(dtype), self.known.to(dtype))
 
 
+# The projections of every attention layer, as in diffusers' own training scripts; the second, of layers in which text
+# and picture attend to each other.
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+JOINT_ATTENTION = (*ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+
+
 class Family(ABC):
     """A kind of inpainting checkpoint; one object for one checkpoint.
 
@@ -61,8 +67,7 @@ class Family(ABC):
     name: ClassVar[str]
     pipelines: ClassVar[tuple[str, ...]]
     network_name: ClassVar[str] = "transformer"
-    # The projections of every attention layer, as in diffusers' own training scripts.
-    lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
+    lora_targets: ClassVar[tuple[str, ...]] = JOINT_ATTENTION
     tune: ClassVar[Literal["full", "lora"]] = "lora"
     classifier_free: ClassVar[bool] = True
     spare_draws: ClassVar[int] = 0
@@ -92,9 +97,9 @@ class Family(ABC):
         return 2 * self.channels + 1
 
     @property
-    @abstractmethod
     def native_size(self) -> int:
         """Side in pixels of the pictures that the checkpoint was trained on."""
+        return int(self.network.config.sample_size * self.factor)
 
     @abstractmethod
     def schedule(self, steps: int, eta: float, shape: tuple[int, int, int]) -> Schedule:
@@ -113,13 +118,26 @@ class Family(ABC):
         """
         return Condition(F.interpolate(holes, known.shape[-2:]), known)
 
-    @abstractmethod
+    def stock_paints(self, sampling: SamplingConfig) -> bool:
+        """Whether diffusers' own call can paint a chain; the steps of flows are Euler's there, which are not random."""
+        return sampling.eta == 0
+
     def stock_call(self, sampling: SamplingConfig) -> dict[str, Any] | None:
         """Arguments, besides the pictures and a generator, with which diffusers' own call paints the same chain.
 
         Returns:
             None where it cannot.
         """
+        if not self.stock_paints(sampling):
+            return None
+        negative = {"negative_prompt": sampling.negative_text_prompt} if self.classifier_free else {}
+        return {
+            "prompt": sampling.text_prompt,
+            **negative,
+            "strength": 1.0,
+            "num_inference_steps": sampling.steps,
+            "guidance_scale": sampling.guidance,
+        }
 
     @abstractmethod
     def predict(

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint.inpainting.chain import Levels, Schedule, flow_schedule
-from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.families.family import Condition, Family, Text
 
 
@@ -20,7 +19,6 @@ class FluxFill(Family):
 
     name = "FLUX.1 Fill"
     pipelines = ("FluxFillPipeline",)
-    lora_targets = (*Family.lora_targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     classifier_free = False
     # The stock pipeline encodes the whole picture first and then starts from noise alone.
     spare_draws = 1
@@ -47,30 +45,20 @@ class FluxFill(Family):
         # Every pixel of a latent becomes a channel of it.
         return Condition(plain.mask, torch.cat([known, F.pixel_unshuffle(holes, self.factor)], 1))
 
-    def stock_call(self, sampling: SamplingConfig) -> dict[str, Any] | None:
-        # Its steps are Euler's, which are not random.
-        if sampling.eta > 0:
-            return None
-        return {
-            "prompt": sampling.text_prompt,
-            "num_inference_steps": sampling.steps,
-            "guidance_scale": sampling.guidance,
-        }
-
     def predict(
         self, network: Any, latents: Tensor, level: Levels, condition: Condition, text: Text, guidance: float
     ) -> Tensor:
         count, _, height, width = latents.shape
         known, mask = condition.known.split([self.channels, self.factor**2], 1)
         rows, columns = height // self.patch, width // self.patch
-        # The first of a token's coordinates is not used.
-        places = torch.cartesian_prod(torch.zeros(1), torch.arange(rows).float(), torch.arange(columns).float())
+        # A token's place; the first coordinate is always 0.
+        sides = [torch.arange(side, device=latents.device, dtype=latents.dtype) for side in (1, rows, columns)]
         words = text["encoder_hidden_states"]
         tokens = network(
             hidden_states=torch.cat([self._pack(part) for part in (latents, known, mask)], 2),
             timestep=level.time.expand(count),
             guidance=latents.new_full((count,), guidance) if network.config.guidance_embeds else None,
-            img_ids=places.to(latents),
+            img_ids=torch.cartesian_prod(*sides),
             txt_ids=words.new_zeros(words.shape[1], 3),
             **text,
         ).sample

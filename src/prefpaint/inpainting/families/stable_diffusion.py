@@ -7,7 +7,7 @@ from torch import Tensor
 
 from prefpaint.inpainting.chain import Levels, Schedule, ddim_schedule
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.families.family import Condition, Family, Text
+from prefpaint.inpainting.families.family import ATTENTION, Condition, Family, Text
 
 
 class StableDiffusion(Family):
@@ -16,11 +16,8 @@ class StableDiffusion(Family):
     name = "Stable Diffusion inpainting"
     pipelines = ("StableDiffusionInpaintPipeline", "StableDiffusionPipeline")
     network_name = "unet"
+    lora_targets = ATTENTION
     tune: ClassVar[Literal["full", "lora"]] = "full"
-
-    @property
-    def native_size(self) -> int:
-        return int(self.network.config.sample_size * self.factor)
 
     def schedule(self, steps: int, eta: float, shape: tuple[int, int, int]) -> Schedule:
         return ddim_schedule(self.pipe.scheduler, steps, eta)
@@ -29,18 +26,13 @@ class StableDiffusion(Family):
         states, _ = self.pipe.encode_prompt(words, device, 1, do_classifier_free_guidance=False)
         return {"encoder_hidden_states": states}
 
-    def stock_call(self, sampling: SamplingConfig) -> dict[str, Any] | None:
+    def stock_paints(self, sampling: SamplingConfig) -> bool:
         # The stock class refuses UNets of other latents.
-        if self.channels != 4:
-            return None
-        return {
-            "prompt": sampling.text_prompt,
-            "negative_prompt": sampling.negative_text_prompt,
-            "strength": 1.0,
-            "num_inference_steps": sampling.steps,
-            "guidance_scale": sampling.guidance,
-            "eta": sampling.eta,
-        }
+        return self.channels == 4
+
+    def stock_call(self, sampling: SamplingConfig) -> dict[str, Any] | None:
+        call = super().stock_call(sampling)
+        return None if call is None else {**call, "eta": sampling.eta}
 
     def predict(
         self, network: Any, latents: Tensor, level: Levels, condition: Condition, text: Text, guidance: float

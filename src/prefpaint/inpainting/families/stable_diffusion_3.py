@@ -15,12 +15,7 @@ class StableDiffusion3(Family):
 
     name = "Stable Diffusion 3 inpainting"
     pipelines = ("StableDiffusion3InpaintPipeline", "StableDiffusion3Pipeline")
-    lora_targets = (*Family.lora_targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     patch = 2
-
-    @property
-    def native_size(self) -> int:
-        return int(self.network.config.sample_size * self.factor)
 
     def schedule(self, steps: int, eta: float, shape: tuple[int, int, int]) -> Schedule:
         tokens = shape[1] * shape[2] // self.patch**2
@@ -32,17 +27,9 @@ class StableDiffusion3(Family):
         )
         return {"encoder_hidden_states": states, "pooled_projections": pooled}
 
-    def stock_call(self, sampling: SamplingConfig) -> dict[str, Any] | None:
-        # Its steps are Euler's, which are not random; and diffusers 0.42 decodes without adding the shift again.
-        if sampling.eta > 0 or self.pipe.vae.config.shift_factor:
-            return None
-        return {
-            "prompt": sampling.text_prompt,
-            "negative_prompt": sampling.negative_text_prompt,
-            "strength": 1.0,
-            "num_inference_steps": sampling.steps,
-            "guidance_scale": sampling.guidance,
-        }
+    def stock_paints(self, sampling: SamplingConfig) -> bool:
+        # diffusers 0.42 decodes without adding the shift again.
+        return super().stock_paints(sampling) and not self.pipe.vae.config.shift_factor
 
     def predict(
         self, network: Any, latents: Tensor, level: Levels, condition: Condition, text: Text, guidance: float

@@ -27,7 +27,8 @@ class StableDiffusionXL(StableDiffusion):
         return text
 
     def arguments(self, text: Text, latents: Tensor) -> dict[str, Any]:
-        size = latents.new_tensor([self.factor * side for side in latents.shape[-2:]]).expand(len(latents), -1)
+        # Filled on the device: a list of numbers would be copied there in every step.
+        size = torch.cat([latents.new_full((len(latents), 1), self.factor * side) for side in latents.shape[-2:]], 1)
         # Original size, corner of the crop, and score or size of the result.
         ids = torch.cat([size, torch.zeros_like(size), text.get("score", size)], 1)
         added = {"text_embeds": text["text_embeds"], "time_ids": ids}
