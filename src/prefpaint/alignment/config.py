@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from prefpaint.alignment import awm_config, ddpo_config, dpo_config, nft_config
+from prefpaint.alignment import awm_config, ddpo_config, dpo_config, nft_config, refl_config
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
 
@@ -17,7 +17,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dpo": dpo_config.PRESET,
     "nft": nft_config.PRESET,
     "awm": awm_config.PRESET,
+    "refl": refl_config.PRESET,
 }
+# Modes whose samples are not compared with each other.
+WITHOUT_ADVANTAGES = ("dpo", "refl")
 
 
 def over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +53,8 @@ class AlignConfig(Config):
     mode: str = Field(
         "default",
         description="default: DDPO with group advantages; published: DDPO as published; dpo: Diffusion-DPO on the "
-        "ratings themselves; nft: DiffusionNFT; awm: advantage-weighted matching.",
+        "ratings themselves; nft: DiffusionNFT; awm: advantage-weighted matching; refl: the learned reward's own "
+        "gradient.",
     )
     seed: int = Field(0, ge=0, description="Seed of the order of prompts, the sampling noise and the trained steps.")
     iterations: int = Field(
@@ -128,8 +132,12 @@ class AlignConfig(Config):
     dpo: dpo_config.DPOConfig = Field(dpo_config.DPOConfig(), description="For mode dpo.")
     nft: nft_config.NFTConfig = Field(nft_config.NFTConfig(), description="For mode nft.")
     awm: awm_config.AWMConfig = Field(awm_config.AWMConfig(), description="For mode awm.")
+    refl: refl_config.ReFLConfig = Field(refl_config.ReFLConfig(), description="For mode refl.")
 
     # Memory, speed and bookkeeping: never the result.
+    rollout_batch: int = Field(
+        128, ge=1, description="Images per call of the network in sampling; without gradients, many fit."
+    )
     micro_batch: int = Field(128, ge=1, description="Images per call of the network in training.")
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations instead of keeping them: a third more time, far less memory."
@@ -165,7 +173,9 @@ class AlignConfig(Config):
     def _check(self) -> "AlignConfig":
         if self.trained_steps > self.steps:
             raise ValueError("trained_steps cannot exceed steps")
-        if self.advantage == "group" and self.candidates < 2:
+        if self.refl.last_steps > self.steps:
+            raise ValueError("refl.last_steps cannot exceed steps")
+        if self.mode not in WITHOUT_ADVANTAGES and self.advantage == "group" and self.candidates < 2:
             raise ValueError("group advantages need candidates of at least 2")
         if self.processes > self.prompts:
             raise ValueError(f"processes cannot exceed prompts ({self.prompts}): each process samples its own")
@@ -174,7 +184,7 @@ class AlignConfig(Config):
     def identity(self) -> dict[str, Any]:
         """What the weights after an iteration depend on: everything but memory, speed, bookkeeping and `iterations`."""
         bookkeeping = {
-            *("iterations", "micro_batch", "gradient_checkpointing"),
+            *("iterations", "rollout_batch", "micro_batch", "gradient_checkpointing"),
             *("processes", "checkpoint_every", "keep_last", "trackers"),
         }
         return self.model_dump(mode="json", exclude=bookkeeping)

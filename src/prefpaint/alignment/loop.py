@@ -146,8 +146,8 @@ class Aligner:
         iteration, before = len(self.history), self.inpainter.evaluations
         started = time.perf_counter()
         with within_memory(
-            f"lower align.micro_batch (now {self.config.micro_batch}), set align.gradient_checkpointing: true, or "
-            "align.tune: lora"
+            f"lower align.micro_batch (now {self.config.micro_batch}) or align.rollout_batch (now "
+            f"{self.config.rollout_batch}), set align.gradient_checkpointing: true, or align.tune: lora"
         ):
             row = {"iteration": float(iteration), **self.method.iterate(self.policy, iteration)}
         self.policy.average()

@@ -5,6 +5,7 @@ from prefpaint.alignment.ddpo import DDPO
 from prefpaint.alignment.dpo import DPO
 from prefpaint.alignment.mode import Mode
 from prefpaint.alignment.nft import NFT
+from prefpaint.alignment.refl import REFL
 
 # The first two differ only in their knobs.
-MODES: dict[str, Mode] = {"default": DDPO, "published": DDPO, "dpo": DPO, "nft": NFT, "awm": AWM}
+MODES: dict[str, Mode] = {"default": DDPO, "published": DDPO, "dpo": DPO, "nft": NFT, "awm": AWM, "refl": REFL}

@@ -19,6 +19,43 @@ from prefpaint.inpainting.sampling import Inpainter, Trajectory
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """This process's share of the samples to draw in one iteration, n of all N.
+
+    Attributes:
+        ids, seeds: n prompt ids, and the seed of each sample's noise.
+        images: (n, H, W, 3) uint8.
+        masks: (n, H, W) uint8, 1 where missing.
+        first: number of the first of them among all N.
+        total: N.
+    """
+
+    ids: list[str]
+    seeds: list[int]
+    images: np.ndarray
+    masks: np.ndarray
+    first: int
+    total: int
+
+    def __getitem__(self, rows: slice) -> "Chosen":
+        start = rows.indices(len(self.ids))[0]
+        parts = (self.ids[rows], self.seeds[rows], self.images[rows], self.masks[rows])
+        return Chosen(*parts, self.first + start, self.total)
+
+
+def choose(prompts: Prompts, config: AlignConfig, iteration: int) -> Chosen:
+    """The next prompts of an endless sequence of seeded shuffles of all, `config.candidates` samples each."""
+    order = endless("prompts", config.seed, len(prompts.ids), iteration, config.prompts)
+    mine = distributed.share(range(len(order)))
+    ids = [prompts.ids[order[number]] for number in mine for _ in range(config.candidates)]
+    first = mine[0] * config.candidates
+    # An image's seed depends on its own place alone, whichever process makes it.
+    seeds = [derive_seed("align", config.seed, iteration, prompt, first + n) for n, prompt in enumerate(ids)]
+    images, masks = prompts.images.stack(ids), prompts.masks.stack(ids)
+    return Chosen(ids, seeds, images, masks, first, len(order) * config.candidates)
+
+
+@dataclass(frozen=True)
 class Rollout:
     """This process's samples of one iteration, n of all N, and what training needs of them.
 
@@ -70,34 +107,28 @@ class Sampler:
     def collect(self, network: Any, iteration: int) -> tuple[Rollout, dict[str, float]]:
         """Sample this process's share of the prompts and score all; returns figures over all of them."""
         config = self.config
-        order = endless("prompts", config.seed, len(self.prompts.ids), iteration, config.prompts)
-        mine = distributed.share(range(len(order)))
-        ids = [self.prompts.ids[order[number]] for number in mine for _ in range(config.candidates)]
-        first = mine[0] * config.candidates
-        # An image's seed depends on its own place alone, whichever process makes it.
-        seeds = [derive_seed("align", config.seed, iteration, prompt, first + n) for n, prompt in enumerate(ids)]
-        images, masks = self.prompts.images.stack(ids), self.prompts.masks.stack(ids)
+        chosen = choose(self.prompts, config, iteration)
         parts = []
-        for start in range(0, len(ids), config.micro_batch):
-            rows = slice(start, start + config.micro_batch)
+        for start in range(0, len(chosen.ids), config.rollout_batch):
+            part = chosen[slice(start, start + config.rollout_batch)]
             parts.append(
-                self.inpainter.rollout(images[rows], masks[rows], seeds[rows], network, hole_only=config.hole_only)
+                self.inpainter.rollout(part.images, part.masks, part.seeds, network, hole_only=config.hole_only)
             )
         chain = concatenate(parts)
-        scores = self.scorer(chain.images, masks)
+        scores = self.scorer(chain.images, chosen.masks)
         gathered = distributed.gather((scores.reward, scores.width, scores.gamma))
         reward, width, gamma = (np.concatenate(values).astype(np.float64) for values in zip(*gathered, strict=True))
         rewards = torch.from_numpy(np.where(np.isfinite(reward), reward, np.nan)).reshape(-1, config.candidates)
         normalise = group_advantages if config.advantage == "group" else batch_advantages
         advantage = normalise(rewards, config.advantage_clip).reshape(-1)
         weight = torch.from_numpy(np.nan_to_num(gamma))
-        own = slice(first, first + len(ids))
+        own = slice(chosen.first, chosen.first + len(chosen.ids))
         rollout = Rollout(
             chain,
             advantage[own].float().to(self.inpainter.device),
             weight[own].float().to(self.inpainter.device),
-            first,
-            len(advantage),
+            chosen.first,
+            chosen.total,
         )
         within = (rewards - rewards.nanmean(dim=1, keepdim=True)).square().nanmean().sqrt()
         return rollout, {

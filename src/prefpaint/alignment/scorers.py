@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from prefpaint.images import ImageFolder
 from prefpaint.reward.model import RewardModel
@@ -27,6 +29,23 @@ class Scorer(Protocol):
     def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores: ...
 
 
+@runtime_checkable
+class DifferentiableScorer(Protocol):
+    """A scorer through which gradients flow."""
+
+    def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reward, width and γ.
+
+        Args:
+            images: (N, 3, H, W) float32 in [0, 1], holes filled.
+            holes: (N, 1, H, W) in {0, 1}.
+
+        Returns:
+            Each (N,) float32; only the reward carries gradients.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class TrustedReward:
     """The learned reward with its trust weights; the scorer of the `align` pipeline.
@@ -47,6 +66,16 @@ class TrustedReward:
         reward, z = self.model.score(images, masks, self.batch)
         width = self.trust.widths(z)
         return Scores(self.weigh.reward(reward, width), width, self.weigh.gamma(width))
+
+    def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `DifferentiableScorer`. The reward is not lowered by doubt: that is no function of the picture here."""
+        self.model.eval()
+        reward, z = self.model(images, holes)
+        width = self.trust.widths(z.detach().float().cpu().numpy())
+        gamma = self.weigh.gamma(width)
+        return reward, *(
+            torch.from_numpy(np.asarray(values, np.float32)).to(reward.device) for values in (width, gamma)
+        )
 
 
 @dataclass(frozen=True)

@@ -197,12 +197,18 @@ class ClipBackbone(nn.Module):
         resized = images
         for shape in ((images.shape[-2], width), (height, width)):
             resized = F.interpolate(resized, shape, mode="bicubic", align_corners=False, antialias=True)
-            resized = (resized.clamp(0, 1) * 255).round() / 255
+            resized = _as_grey_levels(resized.clamp(0, 1))
         # torchvision's centre, as in the published code; transformers' processor rounds a half margin down instead.
         top, left = round((height - size) / 2), round((width - size) / 2)
         pixels = _normalise(resized[..., top : top + size, left : left + size], CLIP_MEAN, CLIP_STD)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             return self.tower(pixel_values=pixels).image_embeds.float()
+
+
+def _as_grey_levels(values: Tensor) -> Tensor:
+    """Values in [0, 1] rounded to multiples of 1 / 255; gradients pass as if nothing was rounded."""
+    rounded = (values * 255).round() / 255
+    return values + (rounded - values).detach() if values.requires_grad else rounded
 
 
 # By the `kind` of their configuration. Each has `width`, the number of its features; `trainable`, without which the
