@@ -169,6 +169,7 @@ class Ours:
         self.inpainter.notes = Notes()
         self.reward = reward
         config = AlignConfig(
+            mode="ddpo",
             prompts=setup.batch,
             candidates=1,
             advantage="batch",

@@ -124,7 +124,7 @@ def test_one_and_two_processes_end_alike(project: Project) -> None:
             torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)
         # The sums themselves: an update of 6e-5 alone would hide a half that is missing.
         pd.testing.assert_frame_equal(history(), figures, rtol=1e-4)
-    for mode in ("nft", "awm"):
+    for mode in ("nft", "awm", "refl"):
         project.set(align={"mode": mode})
         assert project.run("run", "--pipeline=align").returncode == 0
         one, figures = weights(), history()

@@ -45,7 +45,7 @@ def kill_when(project: Project, pipeline: str, seen: Callable[[str], bool]) -> N
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "mode"), [("reward", "default"), ("align", "default"), ("align", "nft"), ("align", "awm")]
+    ("pipeline", "mode"), [("reward", "nft"), ("align", "ddpo"), ("align", "nft"), ("align", "awm"), ("align", "refl")]
 )
 def test_the_same_command_ends_in_the_same_files(bound_done: Project, tmp_path: Path, pipeline: str, mode: str) -> None:
     result = {"reward": "data/06_models/reward", "align": "data/06_models/aligned"}[pipeline]

@@ -25,9 +25,9 @@ def test_every_mode_has_its_knobs_and_says_what_it_does() -> None:
 @pytest.mark.parametrize(
     ("values", "watch"),
     [
-        ({"mode": "default", "watch": {"patience": 2}}, (2, 64, 2)),
-        ({"mode": "default", "watch": {"every": 7}}, (7, 64, 4)),
-        ({"watch": {"prompts": 8}}, (2, 8, 4)),
+        ({"mode": "ddpo", "watch": {"patience": 2}}, (2, 64, 2)),
+        ({"mode": "ddpo", "watch": {"every": 7}}, (7, 64, 4)),
+        ({"watch": {"prompts": 8}}, (1, 8, 4)),
         ({"mode": "published", "watch": {"patience": 2}}, (25, 64, 2)),
         ({"mode": "published", "watch": {"every": 4}}, (4, 64, 4)),
         ({"mode": "published", "watch": {"patience": None}}, (25, 64, None)),
@@ -69,7 +69,7 @@ def test_a_wrong_mode_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="mode") as caught:
         AlignConfig.model_validate(wrong)
     if isinstance(wrong["mode"], str):
-        assert "must be one of default, published, dpo" in str(caught.value)
+        assert "must be one of ddpo, published, dpok, dpo" in str(caught.value)
 
 
 def test_gamma_is_a_parameter_of_its_own() -> None:

@@ -31,7 +31,16 @@ from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 WATCH = WatchConfig(every=2, prompts=4)
 CONFIG = AlignConfig(
-    iterations=3, prompts=4, candidates=4, steps=4, trained_steps=2, lr=1e-3, micro_batch=16, trackers=(), watch=WATCH
+    mode="ddpo",
+    iterations=3,
+    prompts=4,
+    candidates=4,
+    steps=4,
+    trained_steps=2,
+    lr=1e-3,
+    micro_batch=16,
+    trackers=(),
+    watch=WATCH,
 )
 
 

@@ -68,7 +68,7 @@ def looks(noiseless: bool = True) -> pd.DataFrame:
 
 
 def config(**given: Any) -> AlignConfig:
-    return AlignConfig.model_validate({"iterations": COUNT, **given})
+    return AlignConfig.model_validate({"mode": "ddpo", "iterations": COUNT, **given})
 
 
 def test_metrics_of_sampled_fills_by_hand() -> None:
@@ -118,8 +118,8 @@ def test_ratios_are_drawn_where_they_can_leave_one(updates: int, drawn: bool) ->
     assert "γ ± 1 spread (exponential)" in shown and len(shown) == 7 + drawn
 
 
-def test_the_published_and_default_figures_have_no_ratios() -> None:
-    for mode in ("default", "published"):
+def test_the_figures_of_ddpo_have_no_ratios() -> None:
+    for mode in ("ddpo", "published"):
         assert RATIOS not in titles(align_figure(rollouts(), looks(), config(mode=mode), "exponential"))
     for knob in ("clip", "inner_updates"):
         assert "ratio" in str(AlignConfig.model_fields[knob].description)

@@ -266,7 +266,7 @@ def test_every_kind_of_trust_does(
 ) -> None:
     trust = trust_in(() if informative else ("the width ranks nothing",))
     left = run({**knobs, "candidates": 2}, trust=trust, **{"params:gamma": GammaConfig(kind=kind)})
-    check(left, knobs.get("mode", "default"), tmp_path)
+    check(left, knobs.get("mode", "nft"), tmp_path)
     metrics = left["align_metrics"]
     assert metrics["gamma_fell_back"] == (not informative and kind != "static")
     if not knobs:

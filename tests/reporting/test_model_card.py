@@ -46,7 +46,7 @@ def facts(people: bool = False, telea: float = 0.0) -> Facts:
         size=64,
         stock_call={"num_inference_steps": 6},
         simulated=not people,
-        mode="default",
+        mode="ddpo",
         seed=3,
         sampling=SamplingConfig(steps=6),
         photographs=pd.DataFrame({"photograph": ["a", "a", "b"], "source": "holiday"}),

@@ -12,13 +12,15 @@ from prefpaint.config import Config
 # Values of a mode's knobs where they are not set; what the mode does is under the same name in `modes.MODES`.
 PRESETS: dict[str, dict[str, Any]] = {
     # Group advantages, few steps, chosen on the embedded model: the values that the fields below declare.
-    "default": {},
+    "ddpo": {},
     "published": ddpo_config.PUBLISHED,
+    "dpok": ddpo_config.DPOK,
     "dpo": dpo_config.PRESET,
     "nft": nft_config.PRESET,
     "awm": awm_config.PRESET,
     "refl": refl_config.PRESET,
 }
+DEFAULT = "nft"
 # Modes whose samples are not compared with each other.
 WITHOUT_ADVANTAGES = ("dpo", "refl")
 
@@ -51,10 +53,10 @@ class AlignConfig(Config):
     """The `align` pipeline. A knob that is not set takes its mode's value (`PRESETS`)."""
 
     mode: str = Field(
-        "default",
-        description="default: DDPO with group advantages; published: DDPO as published; dpo: Diffusion-DPO on the "
-        "ratings themselves; nft: DiffusionNFT; awm: advantage-weighted matching; refl: the learned reward's own "
-        "gradient.",
+        DEFAULT,
+        description="nft: DiffusionNFT; awm: advantage-weighted matching; ddpo: DDPO with group advantages; published: "
+        "DDPO as published; dpok: DDPO with a KL penalty; dpo: Diffusion-DPO on the ratings themselves; refl: the "
+        "learned reward's own gradient.",
     )
     seed: int = Field(0, ge=0, description="Seed of the order of prompts, the sampling noise and the trained steps.")
     iterations: int = Field(
@@ -158,7 +160,7 @@ class AlignConfig(Config):
         """Let the mode decide what is not set."""
         if not isinstance(given, dict):
             return given
-        mode = given.get("mode", "default")
+        mode = given.get("mode", DEFAULT)
         # Anything but a string is not a mode; the field's own check says so.
         return over(PRESETS.get(mode, {}) if isinstance(mode, str) else {}, given)
 

@@ -1,4 +1,4 @@
-"""The values that DDPO's knobs have in the paper."""
+"""The values that DDPO's knobs have in the paper, and in DPOK."""
 
 from typing import Any
 
@@ -18,3 +18,7 @@ PUBLISHED: dict[str, Any] = {
     "gradient_norm": None,
     "hole_only": False,
 }
+
+# DPOK (Fan et al. 2023, arXiv 2305.16381): the policy gradient with a KL penalty. It weighs rewards of spread 1 by 10
+# and the KL by 0.01; advantages have spread 1 and weight 1 here.
+DPOK: dict[str, Any] = {"kl": 1e-3}

@@ -7,5 +7,13 @@ from prefpaint.alignment.mode import Mode
 from prefpaint.alignment.nft import NFT
 from prefpaint.alignment.refl import REFL
 
-# The first two differ only in their knobs.
-MODES: dict[str, Mode] = {"default": DDPO, "published": DDPO, "dpo": DPO, "nft": NFT, "awm": AWM, "refl": REFL}
+# Three differ only in their knobs.
+MODES: dict[str, Mode] = {
+    "ddpo": DDPO,
+    "published": DDPO,
+    "dpok": DDPO,
+    "dpo": DPO,
+    "nft": NFT,
+    "awm": AWM,
+    "refl": REFL,
+}

@@ -18,8 +18,8 @@ class SamplingConfig(Config):
         1.0,
         ge=0,
         le=1,
-        description="Noise of the steps: 1 as in DDPM, 0 for a deterministic chain. Modes default and published of "
-        "align need it above 0; nft, awm and dpo do not.",
+        description="Noise of the steps: 1 as in DDPM, 0 for a deterministic chain. Modes ddpo, published and "
+        "dpok of align need it above 0; the others do not.",
     )
     guidance: float = Field(
         1.0,
