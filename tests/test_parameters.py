@@ -68,7 +68,7 @@ def test_paper_changes_single_numbers_and_keeps_the_rest() -> None:
         ("mask: {}", ["parameter mask:", "did you mean masks?"]),
         ("reward: {backbone: {kind: contrast, tapes: [1]}}", ["tapes", "did you mean taps?", "input_size"]),
         ("preferences: {simulated: {raters: [{name: a, nose: 1}]}}", ["raters.0.nose", "noise"]),
-        ("gamma: {limit: 1}", ["gamma.limit", "did you mean limits?", "beta"]),
+        ("gamma: {limit: 1}", ["gamma.limit", "did you mean limits?", "average"]),
         ("align: {gamma: {kind: static}}", ["align.gamma: is not a known parameter", "allowed are mode, seed"]),
         ("sampling: {steps: many}", ["sampling.steps", "valid integer", "'many'"]),
         ("photographs: {split: {train: 1, validation: 1, test: 1}}", ["photographs", "adding up to 1"]),

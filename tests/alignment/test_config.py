@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from prefpaint.alignment.config import PRESETS, AlignConfig, LoraConfig
+from prefpaint.alignment.config import PRESETS, AlignConfig, GateConfig, LoraConfig
 from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.modes import MODES
 from prefpaint.alignment.watch_config import WatchConfig
@@ -77,6 +77,14 @@ def test_gamma_is_a_parameter_of_its_own() -> None:
         AlignConfig.model_validate({"gamma": {"kind": "static"}})
 
 
+def test_pairs_are_weighed_or_not_and_nothing_else() -> None:
+    assert AlignConfig(mode="dpo").trust == "none" and AlignConfig(mode="published").trust == "weight"
+    assert AlignConfig(mode="dpo", trust="weight").trust == "weight"
+    for trust in ("gate", "pessimistic"):
+        with pytest.raises(ValidationError, match=f"trust: {trust} needs samples and rewards, which mode dpo has not"):
+            AlignConfig.model_validate({"mode": "dpo", "trust": trust})
+
+
 @pytest.mark.parametrize("wrong", [None, 3, {"evry": 1}, DPOConfig(pairs=3)])
 def test_a_wrong_group_is_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError, match="watch"):
@@ -90,13 +98,16 @@ OTHER: dict[str, Any] = {
     **{"least_sigma": 0.5, "inner_updates": 3, "clip": 0.5, "kl": 0.5, "micro_batch": 3, "keep_last": 5},
     "watch": {"every": 9, "prompts": 9, "patience": 9},
     "lora": {"rank": 3, "alpha": 3},
-    "dpo": {"pairs": 3, "beta": 3.0, "trust_weighted": True},
+    "dpo": {"pairs": 3, "beta": 3.0},
+    "gate": {"share": 0.5, "weight": 3.0, "refresh": 0.5},
+    **{"pessimism": 3.0, "norm_ceiling": 3.0},
 }
 PLACES = [(name, inner) for name, value in OTHER.items() for inner in (value if isinstance(value, dict) else [None])]
 MODELS: dict[str, type[BaseModel]] = {
     "watch": WatchConfig,
     "lora": LoraConfig,
     "dpo": DPOConfig,
+    "gate": GateConfig,
 }
 
 

@@ -14,6 +14,7 @@ from prefpaint.alignment.loop import Aligner
 from prefpaint.alignment.policy import Policy
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
+from prefpaint.inpainting.chain import mean_over
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.reward.training import RatedImages
@@ -103,6 +104,28 @@ def test_micro_batches_do_not_change_the_gradient(tmp_path: Path) -> None:
         gradients.append(torch.cat([value.grad.flatten() for value in policy.masters if value.grad is not None]))
     # float32 sums in another order.
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-3)
+
+
+def test_the_ceiling_by_hand(tmp_path: Path) -> None:
+    """The policy says 1.5 times what the base says: each prediction is larger by half of the base's size."""
+    config = CONFIG.model_copy(update={"norm_ceiling": 2.0})
+    made = pairs(tmp_path, [[1.0, 2.0]] * 4, config)
+    policy = Policy(made.inpainter, config)
+    with torch.no_grad():
+        for value in policy.network.conv_out.parameters():
+            value.mul_(1.5)
+    given = made._load([0, 1, 2], [0, 1, 2], 0)
+    with policy.reference() as network:
+        base = made._errors(network, given)[2]
+    hole = given.condition.mask.repeat(2, 1, 1, 1)
+    half = (mean_over(base.square(), hole).sqrt() / 2).reshape(2, 3)
+    loss, found = made._loss(policy, given)
+    made.config = CONFIG
+    plain, without = made._loss(policy, given)
+    torch.testing.assert_close(loss - plain, 2 * half.square().mean(0), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[4], half.mean(0), atol=1e-5, rtol=1e-4)
+    assert without[4].abs().sum() == 0
+    assert "norm_excess" in pairs(tmp_path / "row", [[1.0, 2.0]] * 4, config).iterate(policy, 0)
 
 
 def test_the_loop_runs_it_and_resumes(tmp_path: Path) -> None:

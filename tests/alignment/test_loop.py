@@ -14,10 +14,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from prefpaint import distributed
 from prefpaint.alignment import checkpoints, ddpo, rollouts
 from prefpaint.alignment.config import AlignConfig, LoraConfig
 from prefpaint.alignment.ddpo import PolicyGradient
 from prefpaint.alignment.loop import Aligner, Result
+from prefpaint.alignment.order import endless
+from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.scorers import Prompts, Scores
 from prefpaint.alignment.watch import Watch
 from prefpaint.alignment.watch_config import WatchConfig
@@ -61,6 +64,28 @@ class Brightness:
     def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
         reward = self.reward(images, masks)
         return Scores(reward, np.ones(len(reward)), np.ones(len(reward)))
+
+
+class Doubted(Brightness):
+    """Trusts reddish fills least."""
+
+    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+        reward = self.reward(images, masks)
+        return Scores(reward, 1 + self.reward(images[..., :1], masks), np.ones(len(reward)))
+
+
+def perturb(policy: Policy, size: float) -> None:
+    """Move the trained weights away from the base, the same way every time."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in policy.masters:
+            value += size * torch.randn(value.shape, generator=generator)
+
+
+PERTURBED = 2e-3
+GATE: dict[str, Any] = {"trust": "gate", "gate": {"share": 0.25, "weight": 30.0}}
+# Replaced whenever the policy has moved.
+MOVING: dict[str, Any] = {"trust": "gate", "gate": {"share": 0.25, "weight": 30.0, "refresh": 1e-6}}
 
 
 @dataclass
@@ -132,6 +157,113 @@ def test_opposite_tastes_move_the_model_apart(tmp_path: Path, tune: str) -> None
     assert np.mean(bright[-3:]) > np.mean(dark[-3:]) + (0.005 if tune == "full" else 0.001)
 
 
+def gated_gradient(folder: Path, **changes: Any) -> torch.Tensor:
+    """That of a policy that has left the base."""
+    made = make(folder, with_(**changes), Doubted())
+    perturb(made.aligner.policy, PERTURBED)
+    return made.gradient()
+
+
+def test_micro_batches_do_not_change_the_gate(tmp_path: Path) -> None:
+    whole, free = gated_gradient(tmp_path, **GATE), gated_gradient(tmp_path, trust="none")
+    # float32 sums in another order, on gradients clipped to norm 1.
+    torch.testing.assert_close(gated_gradient(tmp_path, **GATE, micro_batch=5), whole, atol=1e-6, rtol=1e-3)
+    assert (whole - free).norm() > 0.1, "the gate pulls"
+
+
+def test_a_gate_open_for_all_is_the_kl(tmp_path: Path) -> None:
+    """Pulling every sample to the base is what `kl` does: two ways of computing one gradient."""
+    everyone = gated_gradient(tmp_path, trust="gate", gate={"share": 1.0, "weight": 3.0})
+    torch.testing.assert_close(everyone, gated_gradient(tmp_path, trust="none", kl=3.0), atol=1e-6, rtol=1e-3)
+
+
+def test_only_the_least_trusted_are_pulled(tmp_path: Path) -> None:
+    made = make(tmp_path, with_(**GATE, trained_steps=1), Doubted())
+    policy, method = made.aligner.policy, made.method
+    perturb(policy, PERTURBED)
+    rollout, row = method.sampler.collect(policy.network, 0)
+    width = Doubted()(rollout.chain.images, method.sampler.prompts.masks.stack(prompts_of(made))).width
+    assert row["gated"] == 0.25 and set(np.flatnonzero(rollout.gated)) == set(np.argsort(width)[-4:])
+    index, rows = torch.full((16,), method.trainable_steps[0]), torch.arange(16)
+    anchor = method._of_anchor(policy, rollout, [(index, rows)])[0]
+    with_pull, found = method.step_loss(policy, rollout, index, rows, anchor)
+    without, _ = method.step_loss(policy, rollout, index, rows, None)
+    pull = found[3]
+    assert pull.isnan().tolist() == (~rollout.gated).tolist() and (pull[rollout.gated] > 0).all()
+    torch.testing.assert_close(with_pull - without, 30 * pull.nan_to_num(), atol=1e-5, rtol=0)
+
+
+def prompts_of(made: Made) -> list[str]:
+    """Of the first iteration's samples, in their order."""
+    config, ids = made.aligner.config, made.method.sampler.prompts.ids
+    order = endless("prompts", config.seed, len(ids), 0, config.prompts)
+    return [ids[number] for number in order for _ in range(config.candidates)]
+
+
+def test_full_trust_is_never_pulled(tmp_path: Path) -> None:
+    """Width 0, as where trust was left out."""
+
+    class Believed(Brightness):
+        def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+            reward = self.reward(images, masks)
+            return Scores(reward, np.zeros(len(reward)), np.ones(len(reward)))
+
+    row = make(tmp_path, with_(**GATE), Believed()).aligner.iterate()
+    assert (row["gated"], row["pull"]) == (0, 0)
+    torch.testing.assert_close(
+        make(tmp_path, with_(**GATE), Believed()).gradient(), make(tmp_path).gradient(), atol=0, rtol=0
+    )
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_the_anchor_follows_only_when_the_policy_has_gone_far(tmp_path: Path, tune: str) -> None:
+    made = make(tmp_path, with_(**MOVING, tune=tune), Doubted())
+    policy = made.aligner.policy
+    base = [value.detach().clone() for value in policy.masters]
+    rows = [made.aligner.iterate()]
+    # The policy of the first iteration is its anchor.
+    assert (rows[0]["pull"], rows[0]["anchor_refreshed"]) == (pytest.approx(0, abs=1e-9), 0)
+    assert all(torch.equal(one, other) for one, other in zip(policy.anchor, base, strict=True))
+    while rows[-1]["anchor_refreshed"] == 0:
+        rows.append(made.aligner.iterate())
+    assert rows[-1]["pull"] > 1e-6 >= rows[-2]["pull"]
+    assert all(torch.equal(one, other) for one, other in zip(policy.anchor, policy.masters, strict=True))
+    # The next iteration begins at the anchor again.
+    assert made.aligner.iterate()["pull"] == pytest.approx(0, abs=1e-9)
+    # Without a limit there is no copy, and the base is the anchor.
+    still = make(tmp_path, with_(**GATE, tune=tune), Doubted()).aligner
+    assert still.policy.anchor == []
+    for _ in range(len(rows) + 1):
+        last = still.iterate()
+    assert last["pull"] > 1e-6 and last["anchor_refreshed"] == 0
+
+
+def test_one_and_two_processes_gate_alike(tmp_path: Path) -> None:
+    """The same gradient and figures of a policy that has left its anchor, which both then replace."""
+
+    def work() -> None:
+        made = make(tmp_path / str(distributed.processes()), with_(**MOVING), Doubted())
+        policy = made.aligner.policy
+        perturb(policy, PERTURBED)
+        policy.optimizer.step = lambda: None  # type: ignore[method-assign, assignment]
+        policy.optimizer.zero_grad = lambda: None  # type: ignore[method-assign, assignment]
+        row = made.aligner.iterate()
+        row.pop("images_per_second")
+        gradient = torch.cat([value.grad.flatten() for value in policy.masters if value.grad is not None])
+        if distributed.is_main():
+            torch.save((gradient, policy.anchor, row), tmp_path / f"{distributed.processes()}.pt")
+
+    # Before two write them at once.
+    tiny_prompts(tmp_path / "2" / "prompts", 6)
+    work()
+    distributed.launch(work, 2, "test")
+    one, two = (torch.load(tmp_path / f"{count}.pt", weights_only=True) for count in (1, 2))
+    # float32 sums in another order, on gradients clipped to norm 1.
+    torch.testing.assert_close(two[0], one[0], atol=1e-5, rtol=1e-3)
+    assert all(torch.equal(alone, together) for alone, together in zip(one[1], two[1], strict=True))
+    assert one[2]["anchor_refreshed"] == 1 and two[2] == pytest.approx(one[2], rel=1e-4)
+
+
 @pytest.mark.parametrize("changes", [{"micro_batch": 5}, {"gradient_checkpointing": True}])
 def test_memory_knobs_do_not_change_the_gradient(tmp_path: Path, changes: dict[str, Any]) -> None:
     # float32 sums in another order, on gradients clipped to norm 1.
@@ -145,12 +277,13 @@ KILLS = {
     "sampling": ("concatenate", 2),
     "update": ("policy_loss", 3),
     "checkpoint": ("save_state", 2),
+    "third": ("save_state", 3),
     "best": ("save_file", 1),
     "finish": ("_describe", 2),
 }
 
 
-def die_in(folder: Path, point: str) -> None:
+def die_in(folder: Path, point: str, config: AlignConfig = CONFIG) -> None:
     """Align, and be killed without warning; a file being written is half there then."""
     name, call = KILLS[point]
     owner: Any = next(place for place in (ddpo, rollouts, checkpoints, checkpoints.Checkpoints) if hasattr(place, name))
@@ -168,16 +301,32 @@ def die_in(folder: Path, point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, name, dying)
-    run(folder, watched=True)
+    run(folder, config, Doubted(), watched=True)
+
+
+def killed(folder: Path, point: str, config: AlignConfig = CONFIG) -> None:
+    """An alignment that did not end."""
+    process = multiprocessing.get_context("spawn").Process(target=die_in, args=(folder, point, config))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_a_killed_run_finds_its_anchor_again(tmp_path: Path) -> None:
+    config = with_(**MOVING, iterations=4)
+    whole = run(tmp_path / "whole", config, Doubted(), watched=True)
+    # At the checkpoint after the third iteration: the second has replaced the anchor.
+    killed(tmp_path / "killed", "third", config)
+    resumed = run(tmp_path / "killed", config, Doubted(), watched=True)
+    assert [row["anchor_refreshed"] for row in whole.history[:3]] == [0, 1, 0]
+    assert module_digest(resumed.network) == module_digest(whole.network)
+    assert (resumed.history, resumed.watched) == (whole.history, whole.watched)
 
 
 @pytest.mark.parametrize("point", KILLS)
 def test_a_run_killed_anywhere_ends_in_the_same_weights(tmp_path: Path, point: str) -> None:
     whole = run(tmp_path / "whole", watched=True)
-    process = multiprocessing.get_context("spawn").Process(target=die_in, args=(tmp_path / "killed", point))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    killed(tmp_path / "killed", point)
     resumed = run(tmp_path / "killed", watched=True)
     assert module_digest(resumed.network) == module_digest(whole.network)
     assert (resumed.history, resumed.watched) == (whole.history, whole.watched)

@@ -18,7 +18,7 @@ from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.small_model.build import build_small_pipeline
-from tests.alignment.test_loop import Brightness, with_
+from tests.alignment.test_loop import GATE, MOVING, Brightness, Doubted, perturb, with_
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 OBJECTIVES: dict[str, Any] = {"nft": _NFT, "awm": _AWM}
@@ -109,6 +109,58 @@ def test_micro_batches_do_not_change_the_gradient(tmp_path: Path, mode: str) -> 
         found.append(torch.cat([value.grad.flatten() for value in policy.masters]))
     # float32 sums in another order, on gradients clipped to norm 1.
     torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-3)
+
+
+def gradient(folder: Path, mode: str, perturbed: float = 1e-2, **knobs: Any) -> torch.Tensor:
+    """That of the first iteration of a policy that has left the base."""
+    aligner = make(folder, mode, scorer=Doubted(), **knobs)
+    policy: Any = aligner.policy
+    perturb(policy, perturbed)
+    policy.optimizer.step = policy.optimizer.zero_grad = lambda: None
+    aligner.iterate()
+    return torch.cat([value.grad.flatten() for value in policy.masters])
+
+
+@BOTH
+@pytest.mark.parametrize("knobs", [GATE, {"trust": "none", "norm_ceiling": 10.0}], ids=["gate", "ceiling"])
+def test_micro_batches_do_not_change_what_guards_do(tmp_path: Path, mode: str, knobs: dict[str, Any]) -> None:
+    found = [gradient(tmp_path, mode, **knobs, micro_batch=size) for size in (16, 5)]
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-3)
+    assert (gradient(tmp_path, mode, trust="none") - found[0]).norm() > 0.01, "they do something"
+
+
+@BOTH
+def test_a_gate_open_for_all_is_the_pull_to_the_base(tmp_path: Path, mode: str) -> None:
+    everyone = {"trust": "gate", "gate": {"share": 1.0, "weight": 3.0}, mode: {"pull": 0.0}}
+    torch.testing.assert_close(
+        gradient(tmp_path, mode, **everyone),
+        gradient(tmp_path, mode, trust="none", **{mode: {"pull": 3.0}}),
+        atol=1e-6,
+        rtol=1e-3,
+    )
+
+
+@BOTH
+def test_the_gate_and_the_ceiling_are_recorded_and_resume(tmp_path: Path, mode: str) -> None:
+    knobs: dict[str, Any] = {**MOVING, "norm_ceiling": 1.0, "iterations": 4, "inner_updates": 2}
+    whole = make(tmp_path / "whole", mode, scorer=Doubted(), **knobs).run(tmp_path / "whole/workspace")
+    assert [row["anchor_refreshed"] for row in whole.history[:2]] != [0, 0]
+    assert all(row["gated"] == 0.25 and row["norm_excess"] >= 0 for row in whole.history)
+    for iterations in (2, 4):
+        parts = make(tmp_path / "parts", mode, scorer=Doubted(), **{**knobs, "iterations": iterations})
+        resumed = parts.run(tmp_path / "parts/workspace")
+    assert module_digest(resumed.network) == module_digest(whole.network) and resumed.history == whole.history
+
+
+@BOTH
+def test_the_ceiling_keeps_predictions_small(tmp_path: Path, mode: str) -> None:
+    def size(ceiling: float) -> float:
+        aligner = make(tmp_path, mode, iterations=6, lr=1e-2, trust="none", norm_ceiling=ceiling)
+        for _ in range(6):
+            row = aligner.iterate()
+        return row["norm_excess"]
+
+    assert size(100.0) < size(1e-9)
 
 
 @pytest.mark.parametrize(

@@ -89,21 +89,44 @@ def test_metrics_of_pairs_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "weighs"),
-    [({}, True), ({"mode": "dpo"}, False), ({"mode": "dpo", "dpo": {"trust_weighted": True}}, True)],
-    ids=["ddpo", "dpo", "weighted dpo"],
+    ("knobs", "asks"),
+    [
+        ({}, True),
+        ({"trust": "gate"}, True),
+        ({"trust": "pessimistic"}, True),
+        ({"trust": "none"}, False),
+        ({"mode": "dpo"}, False),
+        ({"mode": "dpo", "trust": "weight"}, True),
+    ],
+    ids=["ddpo", "gate", "pessimistic", "none", "dpo", "weighted dpo"],
 )
-def test_trust_is_asked_only_where_it_weighs(knobs: dict[str, Any], weighs: bool) -> None:
+def test_trust_is_asked_only_where_it_counts(knobs: dict[str, Any], asks: bool) -> None:
     history, asked = (pairs() if "mode" in knobs else rollouts()), config(**knobs)
     rated = Embedded(np.zeros((2, 2)), np.zeros(2), np.zeros(2), ["a", "b"])
     trust = replace(fit_trust(rated, rated, BoundConfig(ridge=1.0)), reasons=("the width ranks nothing",))
-    assert report_alignment(history, looks(), trust, asked, GammaConfig())[0]["gamma_fell_back"] == weighs
+    assert report_alignment(history, looks(), trust, asked, GammaConfig())[0]["gamma_fell_back"] == asks
+    use = GammaConfig(uninformative="use")
+    assert report_alignment(history, looks(), trust, asked, use)[0]["gamma_fell_back"] == 0
     refusing = GammaConfig(uninformative="refuse")
-    if weighs:
+    if asks:
         with pytest.raises(PrefPaintError, match="the width ranks nothing"):
             report_alignment(history, looks(), trust, asked, refusing)
     else:
         assert report_alignment(history, looks(), trust, asked, refusing)[0]["gamma_fell_back"] == 0
+
+
+def gated() -> pd.DataFrame:
+    """Rollouts whose least trusted samples are pulled."""
+    x = np.arange(COUNT, dtype=np.float64)
+    return rollouts().assign(gated=0.125, pull=x / 4, anchor_refreshed=(x % 5 == 4).astype(float))
+
+
+def test_metrics_of_a_gate_by_hand() -> None:
+    found = align_metrics(gated(), looks(), config(trust="gate"), fell_back=False)
+    assert (found["gated"], found["pull"], found["anchor_refreshes"]) == (0.125, 1.125, 2)
+    assert "pull" not in align_metrics(rollouts(), looks(), config(), fell_back=False)
+    shown = titles(align_figure(gated(), looks(), config(trust="gate"), "trust: gate"))
+    assert "Divergence of the least trusted; dotted: anchor replaced" in shown and "γ" not in " ".join(shown)
 
 
 def titles(figure: Figure) -> list[str]:

@@ -254,7 +254,22 @@ def test_every_mode_aligns_every_family(run: Run, model: str, mode: str) -> None
     compile(snippet, "card", "exec")
 
 
-WEIGHTED = {"mode": "dpo", "dpo": {"pairs": 4, "trust_weighted": True}}
+WEIGHTED = {"mode": "dpo", "trust": "weight", "dpo": {"pairs": 4}}
+
+
+@pytest.mark.parametrize("trust", choices(AlignConfig, "trust"))
+@pytest.mark.parametrize("mode", [mode for mode in MODES if MODES[mode].raises_reward])
+def test_every_use_of_trust_does(run: Run, tmp_path: Path, mode: str, trust: str) -> None:
+    knobs = {"mode": mode, "trust": trust, "candidates": 4, "lr": 1e-2, "gate": {"share": 0.25, "refresh": 1e-9}}
+    left = run({**knobs, "norm_ceiling": 1.0}, draw=trust == "gate")
+    check(left, mode, tmp_path)
+    history, metrics = left["align_history"], left["align_metrics"]
+    assert metrics["gamma_fell_back"] == 0 and (metrics["gamma_spread"] > 0) == (trust == "weight")
+    assert (history["width"] > 0).all() == (trust != "none")
+    if trust == "gate":
+        # Two of eight samples; after the first update the policy has left the base.
+        assert (history["gated"] == 0.25).all() and history["pull"].iloc[0] == 0 < history["pull"].iloc[1]
+        assert history["anchor_refreshed"].tolist() == [0, 1] and metrics["anchor_refreshes"] == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,13 +14,14 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.scorers import TrustedReward
+from prefpaint.alignment.scorers import Scores
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.pipelines.align import pipeline as align
+from prefpaint.pipelines.align.nodes import make_job
 from prefpaint.pipelines.bound import pipeline as bound
 from prefpaint.pipelines.reward import pipeline as reward
 from prefpaint.preferences.taste import Taste
@@ -29,7 +30,6 @@ from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.trust import worlds
 from prefpaint.trust.config import BoundConfig, GammaConfig
 from prefpaint.trust.fit import Embedded, Trust, fit_trust
-from prefpaint.trust.gamma import amplification_to_align
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 WATCH = WatchConfig(every=1, prompts=4)
@@ -158,40 +158,75 @@ def known_trust(reasons: tuple[str, ...] = ()) -> Trust:
 
 
 @pytest.mark.parametrize(
-    ("gamma", "weight", "raised"),
+    ("gamma", "weight"),
     [
-        (GammaConfig(k=0.5, b=0.25), 1.0, 1.0),
-        (GammaConfig(k=0.5, b=1.0, unit="raw"), 1.0, 1.0),
-        (GammaConfig(kind="linear", k=1.0, b=1.0), 1.5, 1.0),
-        (GammaConfig(kind="static", average=1.25), 1.25, 1.0),
-        (GammaConfig(kind="pessimistic", beta=0.5), 1.0, 0.75),
+        (GammaConfig(k=0.5, b=0.25), 1.0),
+        (GammaConfig(k=0.5, b=1.0, unit="raw"), 1.0),
+        (GammaConfig(kind="linear", k=1.0, b=1.0), 1.5),
+        (GammaConfig(kind="static", average=1.25), 1.25),
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
-def test_every_kind_of_trust_weighs_the_reward(gamma: GammaConfig, weight: float, raised: float) -> None:
-    trust = known_trust()
-    scorer = TrustedReward(Reward(), trust, amplification_to_align(trust, gamma), batch=2)  # type: ignore[arg-type]
-    scores = scorer(np.zeros((3, 8, 8, 3), np.uint8), np.ones((3, 8, 8), np.uint8))
+def test_every_kind_of_gamma_weighs_the_reward(given: dict[str, Any], gamma: GammaConfig, weight: float) -> None:
+    scores = scored(given, ALIGN, known_trust(), gamma)
     np.testing.assert_allclose(scores.width, 2.0)
     np.testing.assert_allclose(scores.gamma, weight)
+    np.testing.assert_allclose(scores.reward, 1.0)
+
+
+def scored(given: dict[str, Any], config: AlignConfig, trust: Any, gamma: GammaConfig) -> Scores:
+    """Three pictures by what an alignment raises."""
+    made = make_job(
+        *(given["base_model"], Reward(), trust, None, given["prompts"], given["prompt_images"]),
+        *(given["prompt_masks"], given["candidate_images"], given["scores"], given["taste"], given["judge"]),
+        *(config, gamma, given["params:sampling"], given["params:reward"]),
+    )
+    return made.reward_to_raise()(np.zeros((3, 8, 8, 3), np.uint8), np.ones((3, 8, 8), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("use", "says", "width", "raised"),
+    [
+        # Widths are 2, half of the training median: 0.75 score units per unit take off 0.375.
+        ("pessimistic", True, 2.0, 0.625),
+        ("gate", True, 2.0, 1.0),
+        # What says nothing is left out, and so is all trust with none, which does not look at it.
+        ("pessimistic", False, 0.0, 1.0),
+        ("gate", False, 0.0, 1.0),
+        ("none", None, 0.0, 1.0),
+    ],
+)
+def test_other_uses_of_trust_leave_the_weight(
+    given: dict[str, Any], use: str, says: bool | None, width: float, raised: float
+) -> None:
+    config = AlignConfig.model_validate({**ALIGN.model_dump(), "trust": use, "pessimism": 0.75})
+    trust = None if says is None else known_trust(() if says else ("the width ranks nothing",))
+    # A constant weight does not switch them off.
+    scores = scored(given, config, trust, GammaConfig(kind="static", average=3.0))
+    np.testing.assert_allclose(scores.width, width)
+    np.testing.assert_allclose(scores.gamma, 1.0)
     np.testing.assert_allclose(scores.reward, raised)
+    if says is False:
+        used = scored(given, config, trust, GammaConfig(uninformative="use"))
+        np.testing.assert_allclose(used.width, 2.0)
+        np.testing.assert_allclose(used.reward, 0.625 if use == "pessimistic" else 1.0)
 
 
 def test_without_information_alignment_weighs_nothing_or_refuses(given: dict[str, Any]) -> None:
     stages, trust = align.create_pipeline(), known_trust(("the width ranks nothing",))
 
     def aligned(gamma: GammaConfig) -> dict[str, Any]:
-        config = ALIGN.model_copy(update={"iterations": 1})
+        config = ALIGN.model_copy(update={"iterations": 1, "trust": "pessimistic"})
         inputs = {**given, "reward_model": Reward(), "trust": trust, "params:align": config, "params:gamma": gamma}
         return run({key: inputs[key] for key in stages.inputs()}, stages, ["align_history", "align_metrics"])
 
-    made = aligned(GammaConfig(kind="pessimistic"))
+    made = aligned(GammaConfig(kind="linear"))
     assert made["align_history"]["gamma"].iloc[0] == made["align_history"]["reward"].iloc[0] == 1
     assert made["align_metrics"]["gamma_fell_back"] == 1
     with pytest.raises(PrefPaintError, match=r"trust carries no information \(the width ranks nothing\)"):
         aligned(GammaConfig(uninformative="refuse"))
     # The weights depend on it, so a run is recognised by it.
-    assert json.loads((given["align_workspace"] / "run.json").read_text())["identity"]["gamma"]["kind"] == "pessimistic"
+    assert json.loads((given["align_workspace"] / "run.json").read_text())["identity"]["gamma"]["kind"] == "linear"
 
 
 def test_an_ensemble_and_a_kernel_head_bring_their_own_members_and_norm(given: dict[str, Any]) -> None:
@@ -210,7 +245,7 @@ def test_an_ensemble_and_a_kernel_head_bring_their_own_members_and_norm(given: d
     "changes",
     [
         {"mode": "published", "prompts": 2, "steps": 3, "trained_steps": 2, "iterations": 1},
-        {"mode": "dpo", "iterations": 2, "dpo": {"pairs": 4, "trust_weighted": True}},
+        {"mode": "dpo", "iterations": 2, "trust": "weight", "dpo": {"pairs": 4}},
         {"tune": "lora", "prompts": 2, "candidates": 2, "steps": 3, "trained_steps": 2, "iterations": 1, "kl": 0.1},
     ],
     ids=lambda changes: changes.get("mode", "lora"),

@@ -107,7 +107,7 @@ def test_the_gate_opens_only_for_a_width_that_ranks_errors_and_a_weight_that_var
     assert ["γ varies" in reason for reason in fitted(True, gamma=flat).reasons] == [True]
     assert len(fitted(False, gamma=flat).reasons) == 2
     # What does not come from a formula of the width cannot be too flat.
-    assert fitted(True, gamma=GammaConfig(kind="pessimistic")).informative
+    assert fitted(True, gamma=GammaConfig(kind="static")).informative
     assert fitted(True, BoundConfig(least_variation=0), flat).informative
 
 

@@ -22,7 +22,7 @@ def trust(widths: list[float]) -> Trust:
 
 
 WIDTHS = [1.0, 2.0, 6.0]
-KINDS = ["exponential", "linear", "static", "pessimistic"]
+KINDS = ["exponential", "linear", "static"]
 
 
 def test_published_formula_by_hand() -> None:
@@ -41,13 +41,6 @@ def test_static_by_hand() -> None:
     np.testing.assert_array_equal(amplification(trust(WIDTHS), GammaConfig(kind="static")).gamma(widths), 1.0)
     fixed = amplification(trust(WIDTHS), GammaConfig(kind="static", average=1.7))
     np.testing.assert_allclose(fixed.gamma(widths), 1.7)
-
-
-def test_pessimistic_lowers_the_reward_and_leaves_the_weight() -> None:
-    made = amplification(trust(WIDTHS), GammaConfig(kind="pessimistic", beta=0.3))
-    widths, reward = np.array([0.0, 4.0]), np.array([1.0, 1.0])
-    np.testing.assert_allclose(made.reward(reward, widths), [1.0, 1.0 - 0.3 * 2])
-    np.testing.assert_array_equal(made.gamma(widths), 1.0)
 
 
 @pytest.mark.parametrize("kind", ["exponential", "linear"])
@@ -71,7 +64,6 @@ def test_never_outside_the_limits_and_never_more_for_more_doubt(
     gamma = made.gamma(ordered)
     assert ((gamma >= 0.05) & (gamma <= 20.0)).all()
     assert (np.diff(gamma) <= 0).all()
-    assert (np.diff(made.reward(np.zeros(len(ordered)), ordered)) <= 0).all()
     at_limit = made.share_at_limit(ordered)
     assert at_limit == pytest.approx(np.isin(gamma, (0.05, 20.0)).mean())
 
@@ -96,20 +88,28 @@ def test_a_weight_that_is_zero_for_all_has_no_mean() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_information_samples_are_left_alone_or_alignment_refuses(kind: str) -> None:
     known = replace(trust(WIDTHS), reasons=("γ varies by 0.01%",))
-    widths, reward = np.array([0.5, 5.0]), np.array([1.0, 2.0])
+    widths = np.array([0.5, 5.0])
     made = amplification_to_align(known, GammaConfig(kind=kind))  # type: ignore[arg-type]
     np.testing.assert_array_equal(made.gamma(widths), 1.0)
-    np.testing.assert_array_equal(made.reward(reward, widths), reward)
     assert made.fell_back == (kind != "static")
     refusing = GammaConfig(kind=kind, uninformative="refuse")  # type: ignore[arg-type]
     if kind == "static":
         amplification_to_align(known, refusing)
         return
     with pytest.raises(
-        PrefPaintError, match=r"γ varies by 0.01%.*set gamma.kind to static .*gamma.uninformative"
+        PrefPaintError, match=r"γ varies by 0.01%.*set align.trust to none or gamma.uninformative"
     ) as caught:
         amplification_to_align(known, refusing)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_width_without_information_is_used_where_that_is_wanted(kind: str) -> None:
+    known, config = trust(WIDTHS), GammaConfig(kind=kind, uninformative="use")  # type: ignore[arg-type]
+    made = amplification_to_align(replace(known, reasons=("nothing",)), config)
+    widths = np.array([0.5, 5.0])
+    np.testing.assert_array_equal(made.gamma(widths), amplification(known, config).gamma(widths))
+    assert not made.fell_back
 
 
 def test_a_constant_is_kept_without_information() -> None:

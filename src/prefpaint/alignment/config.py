@@ -49,6 +49,30 @@ class LoraConfig(Config):
     alpha: int = Field(16, ge=1, description="The adapter's output is scaled by alpha / rank.")
 
 
+class GateConfig(Config):
+    """The pull of the least trusted samples (GARDO, arXiv 2512.24138), for `trust: gate`."""
+
+    share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of an iteration's samples that are pulled: those with the greatest trust widths. Their "
+        "training costs one more pass of the network per trained step.",
+    )
+    weight: float = Field(
+        1.0,
+        gt=0,
+        description="Weight of the pull of each such sample: of the KL divergence per step in modes default and "
+        "published, of the squared difference of predictions in nft and awm.",
+    )
+    refresh: float | None = Field(
+        None,
+        gt=0,
+        description="What the samples are pulled to is replaced by the policy when their mean divergence from it "
+        "exceeds this, and costs a copy of the trained weights; empty: it is the base throughout.",
+    )
+
+
 class AlignConfig(Config):
     """The `align` pipeline. A knob that is not set takes its mode's value (`PRESETS`)."""
 
@@ -88,6 +112,24 @@ class AlignConfig(Config):
         True, description="Log-probabilities and errors over the hole's latents only; false: over all, as published."
     )
     watch: WatchConfig = WatchConfig()
+    trust: Literal["weight", "gate", "pessimistic", "none"] = Field(
+        "weight",
+        description="What the trust width does. weight: γ multiplies each sample (`gamma`), in dpo each pair by the "
+        "geometric mean of its fills' γ; gate: the least trusted samples are pulled back (`gate`); pessimistic: the "
+        "reward r is lowered to r − pessimism · width; none: nothing, trust is not consulted. dpo has no samples or "
+        "rewards and takes weight or none.",
+    )
+    gate: GateConfig = GateConfig()
+    pessimism: float = Field(
+        0.5, ge=0, description="For trust pessimistic: score units taken off per unit of width (`gamma.unit`)."
+    )
+    norm_ceiling: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the squared excess of predictions' root mean square in the hole over the base's, in "
+        "modes nft, awm and dpo (NormGuard). 0: no ceiling; above 0 costs one more pass of the network per trained "
+        "step, unless the mode compares with the base anyway.",
+    )
 
     # For the modes that sample: all but dpo.
     prompts: int = Field(32, ge=1, description="Prompts per iteration, over all processes.")
@@ -179,6 +221,10 @@ class AlignConfig(Config):
             raise ValueError("refl.last_steps cannot exceed steps")
         if self.mode not in WITHOUT_ADVANTAGES and self.advantage == "group" and self.candidates < 2:
             raise ValueError("group advantages need candidates of at least 2")
+        if self.mode == "dpo" and self.trust in ("gate", "pessimistic"):
+            raise ValueError(
+                f"trust: {self.trust} needs samples and rewards, which mode dpo has not; set weight or none"
+            )
         if self.processes > self.prompts:
             raise ValueError(f"processes cannot exceed prompts ({self.prompts}): each process samples its own")
         return self

@@ -1,6 +1,6 @@
 """DDPO (Black et al. 2024) with the clipping of PPO and PrefPaint's trust weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.guards import mean_pull
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
 from prefpaint.alignment.objectives import gaussian_kl, policy_loss
-from prefpaint.alignment.panels import BLUE, GREY, band
+from prefpaint.alignment.panels import BLUE, GREY, trust_panel
 from prefpaint.alignment.policy import Policy
-from prefpaint.alignment.rollouts import Rollout, Sampler
+from prefpaint.alignment.rollouts import Rollout, Sampler, gate_metrics
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
@@ -80,16 +81,17 @@ class PolicyGradient:
             # Every step of every sample is a separate item, so that small batches fill one call of the network.
             items = np.meshgrid(steps, rollout.rows(share), indexing="ij")
             index, rows = (torch.from_numpy(part.reshape(-1)) for part in items)
-            for start in range(0, len(rows), config.micro_batch):
-                some = slice(start, start + config.micro_batch)
-                loss, watched = self.step_loss(policy, rollout, index[some], rows[some])
+            size = config.micro_batch
+            batches = [(index[n : n + size], rows[n : n + size]) for n in range(0, len(rows), size)]
+            for batch, anchor in zip(batches, self._of_anchor(policy, rollout, batches), strict=True):
+                loss, watched = self.step_loss(policy, rollout, *batch, anchor)
                 # The mean over the share's samples and steps, whatever the micro-batches and processes.
                 (loss.sum() / (len(share) * len(steps))).backward()
                 policy.accumulate()
                 found.append(watched)
             norms.append(policy.step())
-        parts = distributed.gather(torch.cat(found, 1).cpu().numpy() if found else np.zeros((3, 0), np.float32))
-        ratio, clipped, divergence = np.concatenate(parts, 1).astype(np.float64)
+        parts = distributed.gather(torch.cat(found, 1).cpu().numpy() if found else np.zeros((4, 0), np.float32))
+        ratio, clipped, divergence, pull = np.concatenate(parts, 1).astype(np.float64)
         row = {
             "ratio": float(ratio.mean()),
             "ratio_least": float(ratio.min()),
@@ -97,26 +99,54 @@ class PolicyGradient:
             "clipped": float(clipped.mean()),
             "gradient_norm": float(np.mean(norms)),
         }
-        return row | ({"kl": float(divergence.mean())} if config.kl > 0 else {})
+        row |= {"kl": float(divergence.mean())} if config.kl > 0 else {}
+        return row | (policy.follow(mean_pull(pull)) if config.trust == "gate" else {})
 
-    def step_loss(self, policy: Policy, rollout: Rollout, index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _mean(self, network: Any, rollout: Rollout, index: Tensor, rows: Tensor) -> Tensor:
+        """Means of steps as a network has them, (n, C, h, w); index and rows as in `step_loss`."""
+        chain = rollout.chain
+        before, level = chain.latents[index, rows], chain.schedule.levels[index]
+        predicted = self.inpainter.predict(network, before, level, chain.condition[rows])
+        return step_mean(chain.schedule, index, before, predicted)
+
+    @torch.no_grad()
+    def _of_anchor(
+        self, policy: Policy, rollout: Rollout, batches: Sequence[tuple[Tensor, Tensor]]
+    ) -> list[Tensor | None]:
+        """The anchor's means of the gated items of every batch; None where there are none."""
+        places = [rollout.gated_among(rows) for _, rows in batches]
+        if not any(len(place) for place in places):
+            return [None] * len(batches)
+        device = self.inpainter.device
+        # All at once: each time, every weight may be exchanged twice.
+        with policy.anchored() as network:
+            return [
+                self._mean(network, rollout, index[place].to(device), rows[place].to(device)) if len(place) else None
+                for (index, rows), place in zip(batches, places, strict=True)
+            ]
+
+    def step_loss(
+        self, policy: Policy, rollout: Rollout, index: Tensor, rows: Tensor, anchor: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Loss and figures of some denoising steps.
 
         Args:
             policy: its network is trained.
             rollout: samples.
             index, rows: (n,) int64, the step of the chain and the sample of each item.
+            anchor: the anchor's means of those that are gated, (g, C, h, w); None where there are none.
 
         Returns:
-            Loss (n,), and (3, n): ratio, whether clipped, KL to the base (0, and not computed, where align.kl is 0).
+            Loss (n,), and (4, n): ratio, whether clipped, KL to the base (0, and not computed, where align.kl is 0),
+            KL to the anchor (NaN where an item is not gated).
         """
         painter, config, chain = self.inpainter, self.config, rollout.chain
+        gated = rollout.gated_among(rows).to(painter.device)
         index, rows = index.to(painter.device), rows.to(painter.device)
-        condition, schedule = chain.condition[rows], chain.schedule
-        weight = condition.mask if config.hole_only else None
-        before, after, level = chain.latents[index, rows], chain.latents[index + 1, rows], schedule.levels[index]
-        sigma = per_image(schedule.sigma[index], before)
-        mean = step_mean(schedule, index, before, painter.predict(policy.network, before, level, condition))
+        weight = chain.condition[rows].mask if config.hole_only else None
+        after = chain.latents[index + 1, rows]
+        sigma = per_image(chain.schedule.sigma[index], after)
+        mean = self._mean(policy.network, rollout, index, rows)
         log_prob = log_probability(after, mean, sigma, weight)
         result = policy_loss(
             log_prob, chain.log_probs[index, rows], rollout.advantage[rows], rollout.gamma[rows], config.clip
@@ -124,10 +154,14 @@ class PolicyGradient:
         loss, divergence = result.loss, torch.zeros_like(result.ratio)
         if config.kl > 0:
             with torch.no_grad(), policy.reference() as base:
-                base_mean = step_mean(schedule, index, before, painter.predict(base, before, level, condition))
+                base_mean = self._mean(base, rollout, index, rows)
             held = gaussian_kl(mean, base_mean, sigma, weight)
             loss, divergence = loss + config.kl * held, held.detach()
-        return loss, torch.stack([result.ratio, result.clipped.float(), divergence])
+        pull = torch.full_like(result.ratio, float("nan"))
+        if anchor is not None:
+            held = gaussian_kl(mean[gated], anchor, sigma[gated], None if weight is None else weight[gated])
+            loss, pull = loss.index_add(0, gated, config.gate.weight * held), pull.index_copy(0, gated, held.detach())
+        return loss, torch.stack([result.ratio, result.clipped.float(), divergence, pull])
 
 
 def _method(job: Job, inpainter: Inpainter) -> PolicyGradient:
@@ -142,6 +176,7 @@ def _metrics(history: pd.DataFrame) -> dict[str, float | int]:
         "ratio_most": float(history["ratio_most"].max()),
         "clip_fraction": float(history["clipped"].mean()),
         "rewards_dropped": int(history["rewards_dropped"].sum()),
+        **gate_metrics(history),
     }
 
 
@@ -151,9 +186,7 @@ def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, we
     axes.plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
     axes.set(title="Reward of samples", ylabel="reward")
     axes.legend(fontsize=7, frameon=False)
-    axes = next(free)
-    band(axes, x, history["gamma"], history["gamma_spread"], BLUE)
-    axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+    trust_panel(next(free), history, weight)
     # With one update per iteration all ratios are 1.
     if config.inner_updates > 1:
         axes = next(free)
@@ -164,7 +197,6 @@ def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, we
 
 DDPO = Mode(
     method=_method,
-    weighs=lambda config: True,
     objective="reward",
     objective_words="mean reward",
     raises_reward=True,

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.guards import norm_excess
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
 from prefpaint.alignment.order import endless
@@ -124,7 +125,7 @@ class RatedPairs:
         chosen = self._choose(iteration)
         mine = distributed.share(range(len(chosen)))
         size = max(1, self.config.micro_batch // 2)
-        found = [np.zeros((4, 0))]
+        found = [np.zeros((5, 0))]
         for start in range(0, len(mine), size):
             some = mine[start : start + size]
             loss, watched = self._loss(policy, self._load([int(chosen[n]) for n in some], [*some], iteration))
@@ -132,7 +133,7 @@ class RatedPairs:
             policy.accumulate()
             found.append(watched.double().cpu().numpy())
         norm = policy.step()
-        loss, margin, better, worse = np.concatenate(distributed.gather(np.concatenate(found, 1)), 1)
+        loss, margin, better, worse, excess = np.concatenate(distributed.gather(np.concatenate(found, 1)), 1)
         return {
             "images": 2.0 * len(chosen),
             "loss": float(loss.mean()),
@@ -141,6 +142,7 @@ class RatedPairs:
             "better_error_change": float(better.mean()),
             "worse_error_change": float(worse.mean()),
             "gradient_norm": norm,
+            **({"norm_excess": float(excess.mean())} if self.config.norm_ceiling > 0 else {}),
         }
 
     def _choose(self, iteration: int) -> np.ndarray:
@@ -179,8 +181,8 @@ class RatedPairs:
             torch.from_numpy(self.weights[list(pairs)]).to(painter.device),
         )
 
-    def _errors(self, network: Any, pairs: _Pairs) -> tuple[Tensor, Tensor]:
-        """Mean squared denoising errors of better and worse fills, each (n,)."""
+    def _errors(self, network: Any, pairs: _Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean squared denoising errors of better and worse fills, each (n,), and the predictions, (2n, C, h, w)."""
         level = pairs.level.repeat(2)
         clean = torch.cat([pairs.better, pairs.worse])
         noisy = noised(pairs.schedule, clean, pairs.noise.repeat(2, 1, 1, 1), level)
@@ -188,21 +190,32 @@ class RatedPairs:
         predicted = self.inpainter.predict(network, noisy.latents, level, condition, guided=False)
         errors = mean_over((predicted - noisy.target).square(), condition.mask if self.config.hole_only else None)
         better, worse = errors.chunk(2)
-        return better, worse
+        return better, worse, predicted
 
     def _loss(self, policy: Policy, pairs: _Pairs) -> tuple[Tensor, Tensor]:
-        """Loss (n,), and (4, n): loss, margin, change of the better and of the worse fill's error."""
+        """Loss (n,), and (5, n) figures.
+
+        These are the loss, the margin, the changes of the better and of the worse fill's error, and the mean excess of
+        their predictions' sizes over the base's (0, and not computed, without a ceiling).
+        """
+        config = self.config
         with torch.no_grad(), policy.reference() as network:
-            base_better, base_worse = self._errors(network, pairs)
-        better, worse = self._errors(policy.network, pairs)
-        result = diffusion_dpo_loss(better, worse, base_better, base_worse, self.config.dpo.beta, pairs.weight)
+            base_better, base_worse, base = self._errors(network, pairs)
+        better, worse, predicted = self._errors(policy.network, pairs)
+        result = diffusion_dpo_loss(better, worse, base_better, base_worse, config.dpo.beta, pairs.weight)
+        loss, excess = result.loss, torch.zeros_like(result.margin)
+        if config.norm_ceiling > 0:
+            weight = pairs.condition.mask.repeat(2, 1, 1, 1) if config.hole_only else None
+            first, second = norm_excess(predicted, base, weight).chunk(2)
+            loss = loss + config.norm_ceiling * (first.square() + second.square()) / 2
+            excess = (first + second).detach() / 2
         changes = (better - base_better).detach(), (worse - base_worse).detach()
-        return result.loss, torch.stack([result.loss.detach(), result.margin, *changes])
+        return loss, torch.stack([loss.detach(), result.margin, *changes, excess])
 
 
 def _method(job: Job, inpainter: Inpainter) -> RatedPairs:
     rated = job.rated()
-    gammas = _gammas(job, rated) if job.config.dpo.trust_weighted else None
+    gammas = _gammas(job, rated) if job.config.trust == "weight" else None
     return RatedPairs(inpainter, job.prompt_images, rated, job.config, gammas)
 
 
@@ -233,10 +246,9 @@ def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, we
 
 DPO = Mode(
     method=_method,
-    weighs=lambda config: config.dpo.trust_weighted,
     objective="loss",
     objective_words="mean loss of the rated pairs",
     raises_reward=False,
-    metrics=lambda history: {},
+    metrics=lambda history: {"norm_excess": float(history["norm_excess"].iloc[-1])} if "norm_excess" in history else {},
     panels=_panels,
 )

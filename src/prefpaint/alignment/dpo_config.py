@@ -6,7 +6,7 @@ from pydantic import Field
 
 from prefpaint.config import Config
 
-PRESET: dict[str, Any] = {"iterations": 200, "watch": {"every": 25}}
+PRESET: dict[str, Any] = {"iterations": 200, "watch": {"every": 25}, "trust": "none"}
 
 
 class DPOConfig(Config):
@@ -18,7 +18,4 @@ class DPOConfig(Config):
         gt=0,
         description="How tightly the policy is held to the base: a difference of 1 in mean squared error counts β / 2 "
         "in log odds. Low values let it drift far.",
-    )
-    trust_weighted: bool = Field(
-        False, description="Weigh each pair by the geometric mean of its two pictures' γ instead of 1."
     )

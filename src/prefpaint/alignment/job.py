@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.scorers import Prompts, Scorer, TrustedReward
+from prefpaint.alignment.scorers import LearnedReward, Prompts, Scorer, TrustedReward
 from prefpaint.config import fingerprint
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.checkpoint import module_digest
@@ -17,7 +17,18 @@ from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages
 from prefpaint.trust.config import GammaConfig
 from prefpaint.trust.fit import Trust
-from prefpaint.trust.gamma import Amplification, amplification_to_align
+from prefpaint.trust.gamma import Amplification, amplification_to_align, usable
+
+
+def left_out(config: AlignConfig, trust: Trust, gamma: GammaConfig) -> bool:
+    """Whether trust is asked for, but nothing is done with it because its width carries no information.
+
+    Raises:
+        PrefPaintError: it carries none, and `gamma.uninformative` is `refuse`.
+    """
+    if config.trust == "weight":
+        return amplification_to_align(trust, gamma).fell_back
+    return config.trust != "none" and not usable(trust, gamma)
 
 
 @dataclass(frozen=True)
@@ -65,12 +76,19 @@ class Job:
         """What is raised by modes that sample.
 
         Raises:
-            PrefPaintError: see `weigh`.
+            PrefPaintError: see `left_out`.
         """
-        return self.scorer or TrustedReward(self.reward_model, self.trust, self.weigh(), self.reward.score_batch)
+        config, batch = self.config, self.reward.score_batch
+        if self.scorer:
+            return self.scorer
+        # With weights left out the widths are still recorded.
+        if config.trust == "none" or (config.trust != "weight" and left_out(config, self.trust, self.gamma)):
+            return LearnedReward(self.reward_model, batch)
+        pessimism = config.pessimism if config.trust == "pessimistic" else 0.0
+        return TrustedReward(self.reward_model, self.trust, self.weigh(), batch, config.trust == "weight", pessimism)
 
     def weigh(self) -> Amplification:
-        """How trust changes rewards and weighs samples.
+        """How trust weighs samples.
 
         Raises:
             PrefPaintError: trust carries no information, and `gamma.uninformative` is `refuse`.
@@ -79,10 +97,11 @@ class Job:
 
     def inputs(self) -> dict[str, Any]:
         """What an unfinished run is recognised by, besides its configuration."""
+        trusted = self.config.trust != "none"
         return {
-            "gamma": self.gamma.model_dump(mode="json"),
+            "gamma": self.gamma.model_dump(mode="json") if trusted else None,
             "reward model": module_digest(self.reward_model),
-            "trust": self.trust.digest(),
+            "trust": self.trust.digest() if trusted else None,
             "referee": module_digest(self.referee),
             "prompt table": fingerprint(self.prompts[["prompt_id", "split", "image_sha256"]].to_dict("records")),
             "score table": fingerprint(self.scores[["candidate_id", "score"]].to_dict("records")),

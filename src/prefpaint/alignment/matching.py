@@ -16,11 +16,12 @@ from torch import Tensor
 
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.guards import mean_pull, norm_excess
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
-from prefpaint.alignment.panels import BLUE, GREY, band
+from prefpaint.alignment.panels import BLUE, GREY, trust_panel
 from prefpaint.alignment.policy import Policy
-from prefpaint.alignment.rollouts import Rollout, Sampler
+from prefpaint.alignment.rollouts import Rollout, Sampler, gate_metrics
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
 from prefpaint.inpainting.chain import Levels, Noised, mean_over, noised
@@ -38,6 +39,7 @@ class Items:
         condition: of their prompts.
         weight: (n, 1, h, w), see `mean_over`; None for all elements.
         advantage: (n,), γ included.
+        gated: (g,) int64, places of the least trusted among them, in memory of the CPU.
         key: (n,) int64, number of each item in the iteration, the same in every process and micro-batch.
     """
 
@@ -46,6 +48,7 @@ class Items:
     condition: Condition
     weight: Tensor | None
     advantage: Tensor
+    gated: Tensor
     key: Tensor
 
 
@@ -130,21 +133,24 @@ class ForwardProcess:
         norms = []
         for share in shares:
             batches = list(self._batches(rollout, iteration, share, steps))
-            for items, old in zip(batches, self._of_old(policy, batches), strict=True):
-                loss, watched = self._loss(policy, items, old, before)
+            others = zip(self._of_old(policy, batches), self._of_anchor(policy, batches), strict=True)
+            for items, (old, anchor) in zip(batches, others, strict=True):
+                loss, watched = self._loss(policy, items, old, anchor, before)
                 # The mean over the share's samples and steps, whatever the micro-batches and processes.
                 (loss.sum() / (len(share) * len(steps))).backward()
                 policy.accumulate()
                 found.append(watched)
             norms.append(policy.step())
-        parts = distributed.gather(torch.cat(found, 1).cpu().numpy() if found else np.zeros((4, 0), np.float32))
-        loss, figure, drift, size = np.concatenate(parts, 1).astype(np.float64)
+        parts = distributed.gather(torch.cat(found, 1).cpu().numpy() if found else np.zeros((6, 0), np.float32))
+        loss, figure, drift, size, pull, excess = np.concatenate(parts, 1).astype(np.float64)
         return {
             "loss": float(loss.mean()),
             self.objective.watched: float(figure.mean()),
             "drift_from_old": float(drift.mean()),
             "prediction_size": float(size.mean()),
             "gradient_norm": float(np.mean(norms)),
+            **({"norm_excess": float(excess.mean())} if config.norm_ceiling > 0 else {}),
+            **(policy.follow(mean_pull(pull)) if config.trust == "gate" else {}),
         }
 
     def _batches(self, rollout: Rollout, iteration: int, share: np.ndarray, steps: np.ndarray) -> Iterator[Items]:
@@ -173,11 +179,27 @@ class ForwardProcess:
             condition,
             condition.mask if config.hole_only else None,
             rollout.advantage[here] * rollout.gamma[here],
+            rollout.gated_among(rows),
             numbers * config.steps + index,
         )
 
     def _predict(self, network: Any, items: Items) -> Tensor:
         return self.inpainter.predict(network, items.noised.latents, items.level, items.condition, guided=False)
+
+    @torch.no_grad()
+    def _of_anchor(self, policy: Policy, batches: list[Items]) -> list[Tensor | None]:
+        """The anchor's predictions of the gated items of every batch; None where there are none."""
+        if not any(len(items.gated) for items in batches):
+            return [None] * len(batches)
+        found: list[Tensor | None] = []
+        # All at once: each time, every weight may be exchanged twice.
+        with policy.anchored() as network:
+            for items in batches:
+                some = items.gated.to(self.inpainter.device)
+                latents, level, condition = items.noised.latents[some], items.level[some], items.condition[some]
+                given = network, latents, level, condition
+                found.append(self.inpainter.predict(*given, guided=False) if len(some) else None)
+        return found
 
     @torch.no_grad()
     def _of_old(self, policy: Policy, batches: list[Items]) -> list[Tensor | None]:
@@ -203,18 +225,36 @@ class ForwardProcess:
                 errors[items.key.to(errors.device)] = mean_over(difference.square(), items.weight)
         return errors
 
-    def _loss(self, policy: Policy, items: Items, old: Tensor | None, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (n,), and (4, n): loss, the objective's figure, squared drift from the old policy, prediction size."""
+    def _loss(
+        self, policy: Policy, items: Items, old: Tensor | None, anchor: Tensor | None, before: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss (n,), and (6, n) figures.
+
+        These are the loss, the objective's figure, the squared drift from the old policy, the prediction's size, the
+        squared difference to the anchor's (NaN where an item is not gated), and the size's excess over the base's (0,
+        and not computed, without a ceiling).
+        """
+        config = self.config
         now = self._predict(policy.network, items)
         old = now.detach() if old is None else old
         loss, figure = self.objective.loss(items, now, old, before[items.key.to(before.device)])
-        if self.objective.pull > 0:
+        pull, excess = torch.full_like(figure, float("nan")), torch.zeros_like(figure)
+        if self.objective.pull > 0 or config.norm_ceiling > 0:
             with torch.no_grad(), policy.reference() as network:
                 base = self._predict(network, items)
-            loss = loss + self.objective.pull * mean_over((now - base).square(), items.weight)
+            if self.objective.pull > 0:
+                loss = loss + self.objective.pull * mean_over((now - base).square(), items.weight)
+            if config.norm_ceiling > 0:
+                over = norm_excess(now, base, items.weight)
+                loss, excess = loss + config.norm_ceiling * over.square(), over.detach()
+        if anchor is not None:
+            some = items.gated.to(now.device)
+            weight = None if items.weight is None else items.weight[some]
+            apart = mean_over((now[some] - anchor).square(), weight)
+            loss, pull = loss.index_add(0, some, config.gate.weight * apart), pull.index_copy(0, some, apart.detach())
         drift = mean_over((now.detach() - old).square(), items.weight)
         size = mean_over(now.detach().square(), items.weight).sqrt()
-        return loss, torch.stack([loss.detach(), figure, drift, size])
+        return loss, torch.stack([loss.detach(), figure, drift, size, pull, excess])
 
 
 def forward_metrics(history: pd.DataFrame) -> dict[str, float | int]:
@@ -224,6 +264,8 @@ def forward_metrics(history: pd.DataFrame) -> dict[str, float | int]:
         "gamma_spread": float(history["gamma_spread"].mean()),
         "prediction_size_change": float(history["prediction_size"].iloc[-1] / history["prediction_size"].iloc[0] - 1),
         "rewards_dropped": int(history["rewards_dropped"].sum()),
+        **({"norm_excess": float(history["norm_excess"].iloc[-1])} if "norm_excess" in history else {}),
+        **gate_metrics(history),
     }
 
 
@@ -232,9 +274,7 @@ def forward_panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignCon
     x, axes = history["iteration"] + 1, next(free)
     axes.plot(x, history["reward"], color=BLUE, marker=".")
     axes.set(title="Reward of samples", ylabel="reward")
-    axes = next(free)
-    band(axes, x, history["gamma"], history["gamma_spread"], BLUE)
-    axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+    trust_panel(next(free), history, weight)
     axes = next(free)
     axes.plot(x, history["prediction_size"], color=GREY, marker=".")
     axes.set(title="Size of predictions in the hole", ylabel="root mean square")
@@ -253,7 +293,6 @@ def forward_mode(objective: Callable[[AlignConfig], Objective]) -> Mode:
 
     return Mode(
         method=method,
-        weighs=lambda config: True,
         objective="reward",
         objective_words="mean reward",
         raises_reward=True,

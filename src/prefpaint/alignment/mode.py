@@ -21,7 +21,6 @@ class Mode:
 
     Attributes:
         method: makes what an iteration does; the inpainter samples the chain that is aligned.
-        weighs: whether γ counts under a configuration. Where it does not, trust is never consulted.
         objective: the column of the history that training raises or lowers; its mean over the first and the last fifth
             of a run is part of the metrics.
         objective_words: what that column is, for the model card.
@@ -32,7 +31,6 @@ class Mode:
     """
 
     method: Callable[[Job, Inpainter], Method]
-    weighs: Callable[[AlignConfig], bool]
     objective: str
     objective_words: str
     raises_reward: bool

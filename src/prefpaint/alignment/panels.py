@@ -10,3 +10,22 @@ def band(axes: Axes, x: pd.Series, middle: pd.Series, half: pd.Series, colour: s
     """A line with a band of `half` on either side."""
     axes.plot(x, middle, color=colour, label=label)
     axes.fill_between(x, middle - half, middle + half, color=colour, alpha=0.2)
+
+
+def trust_panel(axes: Axes, history: pd.DataFrame, weight: str) -> None:
+    """γ of an iteration's samples, or, where trust is a gate, how far the least trusted are from what pulls them.
+
+    Args:
+        axes: to draw on.
+        history: one row per iteration.
+        weight: how γ was obtained, in a few words.
+    """
+    x = history["iteration"] + 1
+    if "pull" not in history:
+        band(axes, x, history["gamma"], history["gamma_spread"], BLUE)
+        axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+        return
+    axes.plot(x, history["pull"], color=BLUE, marker=".")
+    for moved in x[history["anchor_refreshed"] > 0]:
+        axes.axvline(moved, color=GREY, linestyle=":")
+    axes.set(title="Divergence of the least trusted; dotted: anchor replaced", ylabel="from the anchor")

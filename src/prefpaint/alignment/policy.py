@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -34,6 +34,8 @@ class Policy:
         masters: the trained weights, float32.
         averages: the moving average of the masters over iterations.
         old: another one, whose decay the mode sets; empty where it needs none.
+        anchor: the weights that the least trusted samples are pulled to, at first the base's; empty where it stays the
+            base, and where trust is no gate.
         optimizer: AdamW on the masters.
     """
 
@@ -55,6 +57,8 @@ class Policy:
         self.masters = [self._master(name, value) for name, value in named.items()]
         self.averages = [value.detach().clone() for value in self.masters]
         self.old = [value.detach().clone() for value in self.masters] if keeps_old else []
+        moves = config.trust == "gate" and config.gate.refresh is not None
+        self.anchor = [value.detach().clone() for value in self.masters] if moves else []
         self.optimizer = torch.optim.AdamW(
             self.masters, lr=config.lr, betas=(0.9, 0.999), weight_decay=config.weight_decay
         )
@@ -100,7 +104,7 @@ class Policy:
         """The network with other weights in it, for as long as the block lasts.
 
         Args:
-            values: `averages` or `old`.
+            values: `averages`, `old` or `anchor`.
         """
         kept = [value.detach().clone() for value in self.weights]
         self._set(self.weights, values)
@@ -108,6 +112,25 @@ class Policy:
             yield self.network
         finally:
             self._set(self.weights, kept)
+
+    def anchored(self) -> AbstractContextManager[Any]:
+        """The network that the least trusted samples are pulled to, for as long as the block lasts."""
+        return self.holding(self.anchor) if self.anchor else self.reference()
+
+    def follow(self, divergence: float) -> dict[str, float]:
+        """Replace the anchor by the trained weights if the policy has gone further from it than `gate.refresh`.
+
+        Args:
+            divergence: mean over an iteration's gated samples, the same on every process.
+
+        Returns:
+            Figures of the iteration: pull, the divergence, and anchor_refreshed, 1 where the anchor was replaced.
+        """
+        limit = self.config.gate.refresh
+        far = limit is not None and divergence > limit
+        if far:
+            self._set(self.anchor, self.masters)
+        return {"pull": divergence, "anchor_refreshed": float(far)}
 
     @staticmethod
     @torch.no_grad()
@@ -197,6 +220,7 @@ class Policy:
             "masters": [value.detach() for value in self.masters],
             "averages": self.averages,
             "old": self.old,
+            "anchor": self.anchor,
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -205,5 +229,6 @@ class Policy:
         self._set(self.masters, state["masters"])
         self._set(self.averages, state["averages"])
         self._set(self.old, state["old"])
+        self._set(self.anchor, state["anchor"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._publish()

@@ -21,7 +21,7 @@ def align_metrics(
         history: one row per iteration.
         watched: one row per look at held-out prompts.
         config: of the run.
-        fell_back: whether 1 was used instead of the configured γ, because trust carries no information.
+        fell_back: whether trust was left out (`job.left_out`), because its width carries no information.
 
     Returns:
         Rounded to six digits. Those of every mode, NAME_first_fifth and NAME_last_fifth of the mode's objective, and

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
+from prefpaint.alignment.guards import least_trusted
 from prefpaint.alignment.objectives import batch_advantages, group_advantages
 from prefpaint.alignment.order import endless
 from prefpaint.alignment.scorers import Prompts, Scorer
@@ -62,6 +64,7 @@ class Rollout:
     Attributes:
         chain: n trajectories.
         advantage, gamma: (n,).
+        gated: (n,) bool, in memory of the CPU: the least trusted of all N, where trust is a gate.
         first: number of the first of them among all N.
         total: N.
     """
@@ -69,6 +72,7 @@ class Rollout:
     chain: Trajectory
     advantage: Tensor
     gamma: Tensor
+    gated: np.ndarray
     first: int
     total: int
 
@@ -80,6 +84,10 @@ class Rollout:
         """
         mine = share - self.first
         return mine[(mine >= 0) & (mine < len(self.advantage))]
+
+    def gated_among(self, rows: Tensor) -> Tensor:
+        """Places of the gated ones among some of this process's samples; both int64, in memory of the CPU."""
+        return torch.from_numpy(np.flatnonzero(self.gated[rows.numpy()]))
 
 
 class Sampler:
@@ -122,11 +130,15 @@ class Sampler:
         normalise = group_advantages if config.advantage == "group" else batch_advantages
         advantage = normalise(rewards, config.advantage_clip).reshape(-1)
         weight = torch.from_numpy(np.nan_to_num(gamma))
+        gate = config.trust == "gate"
+        # Width 0 is full trust: nothing is pulled where trust was left out.
+        gated = least_trusted(width, config.gate.share) & (width > 0) if gate else np.zeros(len(width), bool)
         own = slice(chosen.first, chosen.first + len(chosen.ids))
         rollout = Rollout(
             chain,
             advantage[own].float().to(self.inpainter.device),
             weight[own].float().to(self.inpainter.device),
+            gated[own],
             chosen.first,
             chosen.total,
         )
@@ -139,7 +151,19 @@ class Sampler:
             "width": float(np.nanmean(width)),
             "gamma": float(weight.mean()),
             "gamma_spread": float(weight.std()),
+            **({"gated": float(gated.mean())} if gate else {}),
         }
+
+
+def gate_metrics(history: pd.DataFrame) -> dict[str, float | int]:
+    """Figures of a whole history about the gate; none where trust was none."""
+    if "pull" not in history:
+        return {}
+    return {
+        "gated": float(history["gated"].mean()),
+        "pull": float(history["pull"].mean()),
+        "anchor_refreshes": int(history["anchor_refreshed"].sum()),
+    }
 
 
 def concatenate(parts: Sequence[Trajectory]) -> Trajectory:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prefpaint.alignment.guards import pessimistic
 from prefpaint.images import ImageFolder
 from prefpaint.reward.model import RewardModel
 from prefpaint.trust.fit import Trust
@@ -16,7 +17,7 @@ from prefpaint.trust.gamma import Amplification
 
 @dataclass(frozen=True)
 class Scores:
-    """What a scorer says of N images; each (N,) float. `reward` is what is to be raised."""
+    """What a scorer says of N images; each (N,) float. `reward` is what is to be raised; width 0 is full trust."""
 
     reward: np.ndarray
     width: np.ndarray
@@ -47,25 +48,48 @@ class DifferentiableScorer(Protocol):
 
 
 @dataclass(frozen=True)
+class LearnedReward:
+    """The learned reward, fully trusted.
+
+    Attributes:
+        model: gives rewards.
+        batch: images scored at a time.
+    """
+
+    model: RewardModel
+    batch: int
+
+    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+        reward, _ = self.model.score(images, masks, self.batch)
+        return Scores(reward, np.zeros(len(reward)), np.ones(len(reward)))
+
+
+@dataclass(frozen=True)
 class TrustedReward:
-    """The learned reward with its trust weights; the scorer of the `align` pipeline.
+    """The learned reward with its trust; the scorer of the `align` pipeline.
 
     Attributes:
         model: gives rewards and embeddings.
         trust: gives widths.
-        weigh: combines both.
+        weigh: gives γ and the unit of the width.
         batch: images scored at a time.
+        weighs: whether γ counts; else it is 1.
+        pessimism: score units taken off the reward per unit of width.
     """
 
     model: RewardModel
     trust: Trust
     weigh: Amplification
     batch: int
+    weighs: bool = True
+    pessimism: float = 0.0
 
     def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
         reward, z = self.model.score(images, masks, self.batch)
         width = self.trust.widths(z)
-        return Scores(self.weigh.reward(reward, width), width, self.weigh.gamma(width))
+        if self.pessimism > 0:
+            reward = pessimistic(reward, width / self.weigh.unit, self.pessimism)
+        return Scores(reward, width, self.weigh.gamma(width) if self.weighs else np.ones_like(width))
 
     def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `DifferentiableScorer`. The reward is not lowered by doubt: that is no function of the picture here."""

@@ -10,13 +10,13 @@ from prefpaint.config import Config
 class GammaConfig(Config):
     """The parameter `gamma`: how alignment turns the trust width into a weight γ of each sample.
 
-    Paper, equation 8 and Table 4. `bound` judges the width by it, `align` weighs by it.
+    Paper, equation 8 and Table 4. `bound` judges the width by it, `align` weighs by it where `align.trust` is weight.
     """
 
-    kind: Literal["exponential", "linear", "static", "pessimistic"] = Field(
+    kind: Literal["exponential", "linear", "static"] = Field(
         "exponential",
         description="exponential: γ = exp(−k · width + b), as published; linear: b + 1 − k · width; static: the same "
-        "for all samples; pessimistic: γ = 1, and the reward r is lowered to r − β · width.",
+        "for all samples.",
     )
     k: float = Field(0.5, ge=0, description="How fast an uncertain reward loses weight.")
     b: float = Field(0.5, description="Log weight (exponential) or weight above 1 (linear) at width 0.")
@@ -32,10 +32,10 @@ class GammaConfig(Config):
         "size; empty: as the formula gives it. For kind static, the weight itself (empty: 1).",
     )
     limits: tuple[float, float] = Field((0.05, 20.0), description="γ is clipped to this range, after scaling.")
-    beta: float = Field(0.5, ge=0, description="Pessimistic: score units taken off per unit of width.")
-    uninformative: Literal["ones", "refuse"] = Field(
+    uninformative: Literal["ones", "refuse", "use"] = Field(
         "ones",
-        description="When `bound` finds that the width carries no information: ones: γ = 1 for all; refuse: stop.",
+        description="When `bound` finds that the width carries no information: ones: trust is left out (γ = 1 for all, "
+        "nothing is pulled, no reward is lowered); refuse: stop; use: go by it all the same.",
     )
 
 

@@ -11,13 +11,13 @@ from prefpaint.trust.fit import Trust
 
 @dataclass(frozen=True)
 class Amplification:
-    """Weight γ and, if configured, a reward lowered by doubt.
+    """Weight γ.
 
     Attributes:
         config: kind and constants.
         unit: the width that counts as 1.
         scale: what γ is multiplied by, so that its mean over the training candidates is `config.average`.
-        informative: False to leave rewards and weights unchanged, because the width says nothing.
+        informative: False for γ = 1, because the width says nothing.
     """
 
     config: GammaConfig
@@ -51,12 +51,6 @@ class Amplification:
             return np.ones_like(widths)
         return np.clip(self.scale * self._formula(widths), *self.config.limits)
 
-    def reward(self, reward: np.ndarray, widths: np.ndarray) -> np.ndarray:
-        """The reward to be raised: r − β · width / unit for kind pessimistic, else r; (N,)."""
-        if self.config.kind != "pessimistic" or self.fell_back:
-            return reward
-        return reward - self.config.beta * widths / self.unit
-
     def share_at_limit(self, widths: np.ndarray) -> float:
         """Share of samples whose γ is cut."""
         gamma = self.scale * self._formula(widths)
@@ -76,7 +70,7 @@ def amplification(trust: Trust, config: GammaConfig, informative: bool = True) -
     """
     unit = max(float(np.median(trust.train_widths)), 1e-12) if config.unit == "median" else 1.0
     plain = Amplification(config, unit, 1.0, informative)
-    if config.average is None or config.kind == "pessimistic":
+    if config.average is None:
         return plain
     mean = float(plain._formula(trust.train_widths).mean())
     if mean <= 0:
@@ -84,16 +78,24 @@ def amplification(trust: Trust, config: GammaConfig, informative: bool = True) -
     return Amplification(config, unit, config.average / mean, informative)
 
 
-def amplification_to_align(trust: Trust, config: GammaConfig) -> Amplification:
-    """What alignment uses: the formula, or γ = 1 where the width carries no information.
+def usable(trust: Trust, config: GammaConfig) -> bool:
+    """Whether alignment goes by the width: it carries information, or `config.uninformative` is `use`.
 
     Raises:
         PrefPaintError: it carries none and `config.uninformative` is `refuse`.
     """
-    made = amplification(trust, config, trust.informative)
-    if made.fell_back and config.uninformative == "refuse":
+    if not trust.informative and config.uninformative == "refuse":
         raise PrefPaintError(
-            f"trust carries no information ({'; '.join(trust.reasons)}): set gamma.kind to static or "
+            f"trust carries no information ({'; '.join(trust.reasons)}): set align.trust to none or "
             "gamma.uninformative to ones, or give `bound` another bound.width or more ratings"
         )
-    return made
+    return trust.informative or config.uninformative == "use"
+
+
+def amplification_to_align(trust: Trust, config: GammaConfig) -> Amplification:
+    """What alignment weighs by: the formula, or γ = 1 where the width carries no information.
+
+    Raises:
+        PrefPaintError: see `usable`; kind `static` does not look at widths.
+    """
+    return amplification(trust, config, config.kind == "static" or usable(trust, config))

@@ -82,11 +82,11 @@ def report_alignment(
 ) -> tuple[dict[str, Any], Any]:
     """What alignment cost, what it did to the reward, and what held-out prompts say about it."""
     from prefpaint.alignment.figures import align_figure
-    from prefpaint.alignment.modes import MODES
+    from prefpaint.alignment.job import left_out
     from prefpaint.alignment.reporting import align_metrics
-    from prefpaint.trust.gamma import amplification_to_align
 
-    fell_back = MODES[config.mode].weighs(config) and amplification_to_align(trust, gamma).fell_back
-    weight = "no information: 1 for all" if fell_back else gamma.kind
+    fell_back = left_out(config, trust, gamma)
+    weight = gamma.kind if config.trust == "weight" else f"trust: {config.trust}"
+    weight = "no information: 1 for all" if fell_back else weight
     metrics = align_metrics(align_history, align_watched, config, fell_back)
     return metrics, align_figure(align_history, align_watched, config, weight)
