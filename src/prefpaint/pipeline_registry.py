@@ -12,6 +12,7 @@ from prefpaint.pipelines.extend import pipeline as extend
 from prefpaint.pipelines.judge import pipeline as judge
 from prefpaint.pipelines.masks import pipeline as masks
 from prefpaint.pipelines.novel_view import pipeline as novel_view
+from prefpaint.pipelines.overoptimise import pipeline as overoptimise
 from prefpaint.pipelines.preferences import pipeline as preferences
 from prefpaint.pipelines.pretrain import pipeline as pretrain
 from prefpaint.pipelines.release import pipeline as release
@@ -21,10 +22,11 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and five that run only when named.
+    """The stages in their order, all of them together, and six that run only when named.
 
     `pretrain` makes the embedded base model and `judge` what the simulated raters share, `seeds` repeats the training
-    from other seeds, `ablate_reward` and `ablate_align` compare ways to train the reward model and to align.
+    from other seeds, `ablate_reward` and `ablate_align` compare ways to train the reward model and to align,
+    `overoptimise` shows what trust is worth when a reward is raised too far.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -47,4 +49,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "seeds": seeds.create_pipeline(),
         "ablate_reward": ablate_reward.create_pipeline(),
         "ablate_align": ablate_align.create_pipeline(),
+        "overoptimise": overoptimise.create_pipeline(),
     }

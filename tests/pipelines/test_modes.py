@@ -268,7 +268,9 @@ def test_every_use_of_trust_does(run: Run, tmp_path: Path, mode: str, trust: str
     assert (history["width"] > 0).all() == (trust != "none")
     if trust == "gate":
         # Two of eight samples; after the first update the policy has left the base.
-        assert (history["gated"] == 0.25).all() and history["pull"].iloc[0] == 0 < history["pull"].iloc[1]
+        first, second = history["pull"]
+        # The same weights in batches of other sizes, and then those of another policy.
+        assert (history["gated"] == 0.25).all() and first < 1e-9 < second
         assert history["anchor_refreshed"].tolist() == [0, 1] and metrics["anchor_refreshes"] == 1
 
 

@@ -1,8 +1,7 @@
 """Ways of aligning side by side: without trust, with constant factors, with trust, as published, without sampling."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from scipy.stats import t as student
 
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.run import align
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.experiments.ablate_align_config import AblateAlignConfig
-from prefpaint.files import whole_file
+from prefpaint.experiments.runs import COLOURS, cell, each_run, interval_columns, once, reached
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.stats.bootstrap import share_won
 
 NOISES = 2
-COLOURS = ("#8a8a8a", "#2f6db3", "#d9772b", "#4a9a5b", "#a05195", "#7a5c3e", "#d45087", "#44a3a3")
 
 
 @dataclass(frozen=True)
@@ -41,25 +38,8 @@ class Run:
     judged: dict[str, np.ndarray]
 
     def reach(self, target: float) -> tuple[float, float]:
-        """Iterations and network evaluations at which the gain was the target, between looks by a straight line.
-
-        Returns:
-            NaN twice when it was not reached.
-        """
-        above = np.flatnonzero(self.gains >= target)
-        if not len(above):
-            return float("nan"), float("nan")
-        # Before the first iteration nothing is gained.
-        gains, iterations, evaluations = (
-            np.concatenate([[0.0], values]) for values in (self.gains, self.iterations, self.evaluations)
-        )
-        after = int(above[0]) + 1
-        share = (target - gains[after - 1]) / (gains[after] - gains[after - 1])
-
-        def between(values: np.ndarray) -> float:
-            return float(values[after - 1] + share * (values[after] - values[after - 1]))
-
-        return between(iterations), between(evaluations)
+        """Iterations and network evaluations at which the gain was the target; NaN twice when it was not reached."""
+        return reached(self.gains, target, self.iterations), reached(self.gains, target, self.evaluations)
 
 
 class _Judge:
@@ -102,22 +82,19 @@ class _Judge:
 def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
     """Align once and judge; what an earlier call finished is reused if it still fits."""
     stamp = fingerprint(job.config, job.sampling, job.inputs(), judge.ids, job.rater.digest() if job.rater else None)
-    done = workspace / "run.json"
-    if not (done.exists() and (saved := json.loads(done.read_text()))["stamp"] == stamp):
+
+    def make() -> dict[str, Any]:
         result = align(job, workspace / "align", title)
         evaluations = [row["network_evaluations"] for row in result.history]
-        saved = {
-            "stamp": stamp,
+        network = result.network.to(judge.inpainter.device, judge.inpainter.dtype)
+        return {
             "iterations": [row["iteration"] for row in result.watched],
             "evaluations": [evaluations[int(row["iteration"]) - 1] for row in result.watched],
             "gains": [row["reward_gain"] for row in result.watched],
-            "judged": {
-                split: scores.tolist()
-                for split, scores in judge(result.network.to(judge.inpainter.device, judge.inpainter.dtype)).items()
-            },
+            "judged": {split: scores.tolist() for split, scores in judge(network).items()},
         }
-        with whole_file(done) as temporary:
-            temporary.write_text(json.dumps(saved))
+
+    saved = once(workspace / "run.json", stamp, make)
     judged = {split: np.array(scores) for split, scores in saved["judged"].items()}
     looks = [np.array(saved[name], np.float64) for name in ("iterations", "evaluations", "gains")]
     return Run(looks[0], looks[1], looks[2], judged)
@@ -142,35 +119,24 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
     """
     judge = _Judge(job, config)
     base = judge(None)
-    runs = {
-        name: [
-            run_variant(
-                replace(job, config=config.config(name, seed), gamma=config.gamma(name, job.gamma)),
-                judge,
-                workspace / f"{name.replace(' ', '_')}_{seed}",
-                f"{name}, seed {seed}",
-            )
-            for seed in config.seeds
-        ]
-        for name in config.variants
-    }
+    runs = each_run(job, config, workspace, lambda one, folder, title: run_variant(one, judge, folder, title))
     target = config.target * float(np.mean([run.gains[-1] for run in runs[config.baseline]]))
     rows, curves = [], []
     for name, made in runs.items():
-        reached = np.array([run.reach(target) for run in made])
+        costs = np.array([run.reach(target) for run in made])
         row: dict[str, Any] = {
             "variant": name,
             "judge": "reward" if job.rater is None else "noiseless",
             "seeds": len(made),
             "target": target,
-            "reached": int(np.isfinite(reached[:, 0]).sum()),
+            "reached": int(np.isfinite(costs[:, 0]).sum()),
         }
         for quantity, values in (
             ("reward_gain", np.array([run.gains[-1] for run in made])),
-            ("iterations", reached[:, 0]),
-            ("network_evaluations", reached[:, 1]),
+            ("iterations", costs[:, 0]),
+            ("network_evaluations", costs[:, 1]),
         ):
-            row |= dict(zip((quantity, f"{quantity}_low", f"{quantity}_high"), mean_of_seeds(values), strict=True))
+            row |= interval_columns(quantity, values)
         for split in config.splits:
             won = np.stack([share_won(run.judged[split], base[split][:, ::-1]) for run in made])
             rate = seeds_and_prompts(won, config.resamples, derive_seed("ablate_align", split))
@@ -189,25 +155,6 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
                 )
             )
     return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
-
-
-def mean_of_seeds(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and 95 % interval of Student's t over the seeds that have a value.
-
-    Args:
-        values: (S,), NaN where a seed has none.
-
-    Returns:
-        Mean, low, high; NaN where there are too few values.
-    """
-    present = values[np.isfinite(values)]
-    if len(present) == 0:
-        return float("nan"), float("nan"), float("nan")
-    mean = float(present.mean())
-    if len(present) == 1:
-        return mean, float("nan"), float("nan")
-    half = float(student.ppf(0.975, len(present) - 1) * present.std(ddof=1) / len(present) ** 0.5)
-    return mean, mean - half, mean + half
 
 
 def seeds_and_prompts(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float, float]:
@@ -239,9 +186,9 @@ def ablate_align_markdown(table: pd.DataFrame, splits: Sequence[str]) -> str:
     heads += ["iterations to the target", "network evaluations to it, thousands", "seeds that reached it"]
     lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
     for row in table.to_dict("records"):
-        cells = [row["variant"], _cell(row, "reward_gain", 1, "{:+.3f}")]
-        cells += [_cell(row, f"{split}_win_rate", 100, "{:.1f}", " %") for split in splits]
-        cells += [_cell(row, "iterations", 1, "{:.1f}"), _cell(row, "network_evaluations", 1e-3, "{:.1f}")]
+        cells = [row["variant"], cell(row, "reward_gain", 1, "{:+.3f}")]
+        cells += [cell(row, f"{split}_win_rate", 100, "{:.1f}", " %") for split in splits]
+        cells += [cell(row, "iterations", 1, "{:.1f}"), cell(row, "network_evaluations", 1e-3, "{:.1f}")]
         lines.append("| " + " | ".join([*cells, f"{row['reached']} of {row['seeds']}"]) + " |")
     return (
         f"Means over {first['seeds']} seeds with 95 % intervals: Student's t over the seeds, and for win rates a "
@@ -249,14 +196,6 @@ def ablate_align_markdown(table: pd.DataFrame, splits: Sequence[str]) -> str:
         f"target is a gain of {first['target']:.3f} in the reward of held-out prompts; where not every seed reached "
         "it, the mean is of those that did.\n\n" + "\n".join(lines) + "\n"
     )
-
-
-def _cell(row: dict[str, Any], name: str, scale: float, form: str, unit: str = "") -> str:
-    value, low, high = (row[f"{name}{end}"] * scale for end in ("", "_low", "_high"))
-    if not np.isfinite(value):
-        return "not reached"
-    interval = f" [{form.format(low)}, {form.format(high)}]" if np.isfinite(low) else ""
-    return f"{form.format(value)}{unit}{interval}"
 
 
 def ablate_align_figure(table: pd.DataFrame, curves: pd.DataFrame, splits: Sequence[str]) -> Figure:

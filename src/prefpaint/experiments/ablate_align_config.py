@@ -1,54 +1,17 @@
 """Which alignments the `ablate_align` pipeline compares."""
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field
 
-from prefpaint.alignment.config import AlignConfig, over
-from prefpaint.config import Config, without_empty
-from prefpaint.trust.config import GammaConfig
+from prefpaint.experiments.runs_config import VariantsConfig
 
 
-class AblateAlignConfig(Config):
-    """The `ablate_align` pipeline: the paper's Table 3 (left), Table 4 and Figure F-1, at a scale you choose.
+class AblateAlignConfig(VariantsConfig):
+    """The `ablate_align` pipeline: the paper's Table 3 (left), Table 4 and Figure F-1, at a scale you choose."""
 
-    A variant is a set of `align` knobs, and of `gamma` knobs under that name. A knob that neither it nor `shared` sets
-    takes its mode's value; `gamma` starts from the project's own.
-    """
-
-    variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(without_empty)] = Field(
-        min_length=1, description="Variants by name; time is proportional. null in conf/local removes one."
-    )
-    shared: dict[str, Any] = Field({}, description="Knobs of all variants; a variant's own take precedence.")
-    baseline: str = Field(description="The variant whose gain the others are to reach.")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=2, description="Seeds of each variant; time is proportional.")
-    target: float = Field(
-        0.8, gt=0, le=1, description="Reward to reach, as a share of the baseline's mean gain in held-out reward."
-    )
     splits: tuple[Literal["seen", "unseen"], ...] = Field(
         ("seen", "unseen"), min_length=1, description="Which evaluation prompts judge a run; time is proportional."
     )
     prompts: int = Field(128, ge=2, description="Evaluation prompts of each split, two samples each.")
     resamples: int = Field(2000, ge=100, description="Bootstrap draws of seeds and prompts.")
-
-    @model_validator(mode="after")
-    def _check(self) -> "AblateAlignConfig":
-        if self.baseline not in self.variants:
-            raise ValueError(f"baseline: {self.baseline} is not one of the variants {', '.join(self.variants)}")
-        for name in self.variants:
-            self.config(name, 0)
-            self.gamma(name, GammaConfig())
-        return self
-
-    def _given(self, variant: str) -> dict[str, Any]:
-        return over(self.shared, self.variants[variant])
-
-    def config(self, variant: str, seed: int) -> AlignConfig:
-        """The `align` knobs of one run."""
-        given = {name: value for name, value in self._given(variant).items() if name != "gamma"}
-        # Many runs: their figures are in the table, not in trackers.
-        return AlignConfig.model_validate({"trackers": (), **given, "seed": seed})
-
-    def gamma(self, variant: str, own: GammaConfig) -> GammaConfig:
-        """The `gamma` knobs of a variant: its own over the project's, `own`."""
-        return GammaConfig.model_validate(over({"gamma": own.model_dump()}, self._given(variant))["gamma"])

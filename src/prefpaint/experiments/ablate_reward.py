@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.experiments.ablate_reward_config import AblateRewardConfig
+from prefpaint.experiments.runs import of_some_prompts
 from prefpaint.files import whole_file
 from prefpaint.images import ImageFolder
 from prefpaint.progress import Progress
@@ -47,10 +48,7 @@ class RatedCandidates:
 
     def rated(self, split: str, prompts: int | None = None) -> RatedImages:
         """The rated candidates of one split, or of some of its prompts, evenly spaced in the list."""
-        rows = self.scores[self.scores["split"] == split]
-        ids = rows["prompt_id"].unique()
-        if prompts is not None and prompts < len(ids):
-            rows = rows[rows["prompt_id"].isin(ids[np.linspace(0, len(ids) - 1, prompts).round().astype(int)])]
+        rows = of_some_prompts(self.scores[self.scores["split"] == split], prompts)
         return RatedImages.of(self.candidate_images, self.prompt_masks, rows)
 
     def truths(self, data: RatedImages) -> dict[str, np.ndarray]:

@@ -18,17 +18,15 @@ from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.measures import flat_metrics, measure
 from prefpaint.evaluation.samples import evaluation_work, judge_samples, make_judges, plan_samples
 from prefpaint.evaluation.stlpips import outside_judges
+from prefpaint.experiments.runs import trust_in
 from prefpaint.experiments.seeds_config import SeedsConfig
 from prefpaint.files import whole_file
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.families.registry import with_network
 from prefpaint.preferences.simulated import NoiselessRater
-from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages, train_reward
-from prefpaint.trust.calibration import judge
 from prefpaint.trust.config import BoundConfig
-from prefpaint.trust.fit import Embedded, Trust, fit_trust
 
 ORACLE = "oracle"
 
@@ -61,21 +59,6 @@ class Plan:
         """The rated candidates of one split."""
         job = self.job
         return RatedImages.of(job.candidate_images, job.prompt_masks, job.scores[job.scores["split"] == split])
-
-
-def _trust(plan: Plan, model: RewardModel) -> Trust:
-    """Trust in one reward model. The raters' noise enters only the bound, never a width, so it is not looked up."""
-
-    def embedded(split: str) -> Embedded:
-        data, size = plan.rated(split), plan.job.reward.score_batch
-        rows = [np.arange(start, min(start + size, len(data.scores))) for start in range(0, len(data.scores), size)]
-        rewards, z = zip(*(model.score(*data.load(part)) for part in rows), strict=True)
-        return Embedded(np.concatenate(z), np.concatenate(rewards), data.scores, data.prompt_ids)
-
-    train, validation = embedded("train"), embedded("validation")
-    members = model.member_psis().double().numpy() if len(model.heads) > 1 else None
-    trust = fit_trust(train, validation, plan.bound, whole_norm=model.whole_norm, members=members)
-    return judge(trust, validation, plan.job.gamma, plan.bound)
 
 
 def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> dict[str, float | int]:
@@ -113,9 +96,10 @@ def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> 
         saved = json.loads(done.read_text())
         if saved["stamp"] == stamp:
             return dict(saved["metrics"])
-    model, _ = train_reward(plan.rated("train"), plan.rated("validation"), reward_config)
-    trust = _trust(plan, model)
-    referee, _ = train_reward(plan.rated("test"), plan.rated("validation"), reward_config)
+    train, validation = plan.rated("train"), plan.rated("validation")
+    model, _ = train_reward(train, validation, reward_config)
+    trust = trust_in(model, train, validation, job.reward.score_batch, plan.bound, job.gamma)
+    referee, _ = train_reward(plan.rated("test"), validation, reward_config)
     job = replace(
         job,
         reward_model=model,
