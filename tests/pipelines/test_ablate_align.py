@@ -7,11 +7,11 @@ from tests.conftest import Project
 
 SMALL = {"iterations": 2, "candidates": 2, "steps": 3, "trained_steps": 1, "watch": {"every": 1, "prompts": 4}}
 VARIANTS = {
-    "no trust": {"gamma": {"kind": "static"}},
+    "no trust": {"trust": "none"},
     "published": {**SMALL, "mode": "published", "candidates": 1},
     "dpo": {**SMALL, "mode": "dpo"},
     # The project's own that take too long here.
-    **dict.fromkeys(["constant 0.5", "constant 2", "linear", "trust", "published, faster"]),
+    **dict.fromkeys(["constant 0.5", "constant 2", "linear", "trust", "gate", "published, faster"]),
 }
 
 

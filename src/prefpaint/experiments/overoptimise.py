@@ -111,8 +111,8 @@ def overoptimise(job: Job, config: OveroptimiseConfig, workspace: Path) -> tuple
     rater = job.rater
     if rater is None:
         raise PrefPaintError(
-            "overoptimise: only simulated raters have a noiseless score, which is the truth here; run it where the rating "
-            "store is empty"
+            "overoptimise: only simulated raters have a noiseless score, which is the truth here; run it where the "
+            "rating store is empty"
         )
     job = small_reward(job, config)
     runs = each_run(job, config, workspace, lambda one, folder, title: run_once(one, rater, folder, title))
