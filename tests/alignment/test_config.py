@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from prefpaint.alignment.config import PRESETS, AlignConfig, GateConfig, LoraConfig
+from prefpaint.alignment.config import PRESETS, WITH_CEILING, WITHOUT_ADVANTAGES, AlignConfig, GateConfig, LoraConfig
 from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.modes import MODES
 from prefpaint.alignment.watch_config import WatchConfig
@@ -80,9 +80,23 @@ def test_gamma_is_a_parameter_of_its_own() -> None:
 def test_pairs_are_weighed_or_not_and_nothing_else() -> None:
     assert AlignConfig(mode="dpo").trust == "none" and AlignConfig(mode="published").trust == "weight"
     assert AlignConfig(mode="dpo", trust="weight").trust == "weight"
-    for trust in ("gate", "pessimistic"):
-        with pytest.raises(ValidationError, match=f"trust: {trust} needs samples and rewards, which mode dpo has not"):
-            AlignConfig.model_validate({"mode": "dpo", "trust": trust})
+    for mode in WITHOUT_ADVANTAGES:
+        for trust in ("gate", "pessimistic"):
+            with pytest.raises(
+                ValidationError, match=f"trust: {trust} needs samples that are compared, which mode {mode}"
+            ):
+                AlignConfig.model_validate({"mode": mode, "trust": trust})
+
+
+@pytest.mark.parametrize("mode", NAMES)
+def test_a_ceiling_that_a_mode_does_not_have_is_refused(mode: str) -> None:
+    if mode in WITH_CEILING:
+        assert AlignConfig(mode=mode, norm_ceiling=1.0).norm_ceiling == 1.0
+    else:
+        with pytest.raises(
+            ValidationError, match=f"norm_ceiling: mode {mode} has none; set 0, or one of nft, awm, dpo"
+        ):
+            AlignConfig.model_validate({"mode": mode, "norm_ceiling": 1.0})
 
 
 @pytest.mark.parametrize("wrong", [None, 3, {"evry": 1}, DPOConfig(pairs=3)])
@@ -100,7 +114,7 @@ OTHER: dict[str, Any] = {
     "lora": {"rank": 3, "alpha": 3},
     "dpo": {"pairs": 3, "beta": 3.0},
     "gate": {"share": 0.5, "weight": 3.0, "refresh": 0.5},
-    **{"pessimism": 3.0, "norm_ceiling": 3.0},
+    "pessimism": 3.0,
 }
 PLACES = [(name, inner) for name, value in OTHER.items() for inner in (value if isinstance(value, dict) else [None])]
 MODELS: dict[str, type[BaseModel]] = {

@@ -33,7 +33,9 @@ from prefpaint.trust.fit import Embedded, Trust, fit_trust
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 WATCH = WatchConfig(every=1, prompts=4)
-ALIGN = AlignConfig(iterations=2, prompts=3, candidates=2, steps=3, trained_steps=2, micro_batch=6, watch=WATCH)
+ALIGN = AlignConfig(
+    mode="ddpo", iterations=2, prompts=3, candidates=2, steps=3, trained_steps=2, micro_batch=6, watch=WATCH
+)
 
 
 @pytest.fixture

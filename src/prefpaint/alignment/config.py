@@ -23,6 +23,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 DEFAULT = "nft"
 # Modes whose samples are not compared with each other.
 WITHOUT_ADVANTAGES = ("dpo", "refl")
+# Modes whose loss may hold predictions to the size of the base's.
+WITH_CEILING = ("nft", "awm", "dpo")
 
 
 def over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,8 +64,8 @@ class GateConfig(Config):
     weight: float = Field(
         1.0,
         gt=0,
-        description="Weight of the pull of each such sample: of the KL divergence per step in modes default and "
-        "published, of the squared difference of predictions in nft and awm.",
+        description="Weight of the pull of each such sample: of the KL divergence per step in modes ddpo, "
+        "published and dpok, of the squared difference of predictions in nft and awm.",
     )
     refresh: float | None = Field(
         None,
@@ -116,8 +118,8 @@ class AlignConfig(Config):
         "weight",
         description="What the trust width does. weight: γ multiplies each sample (`gamma`), in dpo each pair by the "
         "geometric mean of its fills' γ; gate: the least trusted samples are pulled back (`gate`); pessimistic: the "
-        "reward r is lowered to r − pessimism · width; none: nothing, trust is not consulted. dpo has no samples or "
-        "rewards and takes weight or none.",
+        "reward r is lowered to r − pessimism · width; none: nothing, trust is not consulted. dpo and refl take "
+        "weight or none.",
     )
     gate: GateConfig = GateConfig()
     pessimism: float = Field(
@@ -221,10 +223,13 @@ class AlignConfig(Config):
             raise ValueError("refl.last_steps cannot exceed steps")
         if self.mode not in WITHOUT_ADVANTAGES and self.advantage == "group" and self.candidates < 2:
             raise ValueError("group advantages need candidates of at least 2")
-        if self.mode == "dpo" and self.trust in ("gate", "pessimistic"):
+        if self.mode in WITHOUT_ADVANTAGES and self.trust in ("gate", "pessimistic"):
             raise ValueError(
-                f"trust: {self.trust} needs samples and rewards, which mode dpo has not; set weight or none"
+                f"trust: {self.trust} needs samples that are compared, which mode {self.mode} does not have; set "
+                "weight or none"
             )
+        if self.norm_ceiling > 0 and self.mode not in WITH_CEILING:
+            raise ValueError(f"norm_ceiling: mode {self.mode} has none; set 0, or one of {', '.join(WITH_CEILING)}")
         if self.processes > self.prompts:
             raise ValueError(f"processes cannot exceed prompts ({self.prompts}): each process samples its own")
         return self

@@ -107,7 +107,7 @@ class RatedPairs:
         if len(first) == 0:
             raise PrefPaintError(
                 "align.mode: dpo needs two candidates of one prompt with different scores, and there are none; set it "
-                "to default, or collect more ratings"
+                "to nft, or collect more ratings"
             )
         swap = rated.scores[first] < rated.scores[second]
         self.better, self.worse = np.where(swap, second, first), np.where(swap, first, second)

@@ -18,7 +18,7 @@ from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
-from prefpaint.alignment.panels import BLUE, GREY, band
+from prefpaint.alignment.panels import BLUE, GREY, trust_panel
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.rollouts import Chosen, choose
 from prefpaint.alignment.scorers import DifferentiableScorer, Prompts
@@ -161,8 +161,7 @@ def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, we
     axes.set(title="Reward of samples", ylabel="reward")
     axes.legend(fontsize=7, frameon=False)
     axes = next(free)
-    band(axes, x, history["gamma"], history["gamma_spread"], BLUE)
-    axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
+    trust_panel(axes, history, weight)
     axes = next(free)
     axes.plot(x, history["drift_from_base"], color=GREY)
     axes.set(title="Difference to the base's predictions", ylabel="mean square")
@@ -170,7 +169,6 @@ def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, we
 
 REFL = Mode(
     method=_method,
-    weighs=lambda config: True,
     objective="reward",
     objective_words="mean reward",
     raises_reward=True,

@@ -63,6 +63,12 @@ class LearnedReward:
         reward, _ = self.model.score(images, masks, self.batch)
         return Scores(reward, np.zeros(len(reward)), np.ones(len(reward)))
 
+    def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `DifferentiableScorer`."""
+        self.model.eval()
+        reward, _ = self.model(images, holes)
+        return reward, torch.zeros_like(reward.detach()), torch.ones_like(reward.detach())
+
 
 @dataclass(frozen=True)
 class TrustedReward:
@@ -92,7 +98,7 @@ class TrustedReward:
         return Scores(reward, width, self.weigh.gamma(width) if self.weighs else np.ones_like(width))
 
     def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `DifferentiableScorer`. The reward is not lowered by doubt: that is no function of the picture here."""
+        """See `DifferentiableScorer`; γ weighs, but the reward is not lowered, because the width has no gradient."""
         self.model.eval()
         reward, z = self.model(images, holes)
         width = self.trust.widths(z.detach().float().cpu().numpy())
