@@ -17,7 +17,7 @@ ROOMS: tuple[set[str], ...] = (
     {"applications", "studio"},
     {"evaluation"},
     {"alignment"},
-    {"small_model", "trust"},
+    {"judges", "small_model", "trust"},
     {"reward"},
     {"preferences"},
     {"fills"},

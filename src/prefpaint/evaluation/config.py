@@ -1,25 +1,13 @@
 """How base, aligned model and others are compared."""
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from prefpaint.config import Config, without_empty
 from prefpaint.inpainting.classical import Classical
-
-
-def _folder_or_hub_id(checkpoint: str) -> str:
-    """Reject a path that does not exist before hours of other work; only the hub can tell whether it has an id."""
-    if checkpoint and not Path(checkpoint).is_dir() and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", checkpoint):
-        raise ValueError(
-            f"folder {checkpoint} does not exist; give the folder of a checkpoint or a hub id (owner/name)"
-        )
-    return checkpoint
-
-
-Checkpoint = Annotated[str, AfterValidator(_folder_or_hub_id)]
+from prefpaint.judges.config import Checkpoint
 
 
 class MethodConfig(Config):

@@ -2,21 +2,24 @@
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
-from safetensors import SafetensorError
 
 from prefpaint.config import derive_seed
-from prefpaint.distributed import device
-from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
 from prefpaint.evaluation.measures import keyed_values
 from prefpaint.evaluation.samples import NOISE_SETS
 from prefpaint.images import ImageFolder
+from prefpaint.judges.outside_models import (
+    Judge,
+    aesthetic_judge,
+    blip_judge,
+    clip_judge,
+    imagereward_judge,
+    logits_judge,
+)
 from prefpaint.progress import Progress
 from prefpaint.stats.bootstrap import bootstrap_mean
 
@@ -35,141 +38,6 @@ RUN = "run"
 COLUMNS = ("score", "status", "split", "method", "prompts", "value", "low", "high", "key")
 # With fewer pictures a split of ten would hold next to nothing.
 LEAST_FOR_TEN_SPLITS = 500
-
-# (N, H, W, 3) uint8 → (N, ...) float64.
-Judge = Callable[[np.ndarray], np.ndarray]
-
-
-def _load(name: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, Any]:
-    """A transformers model in evaluation mode, on the accelerator where there is one, and its processor."""
-    local = Path(checkpoint).is_dir()
-    try:
-        model, loading = classes[0].from_pretrained(
-            checkpoint, local_files_only=local, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-        processor = classes[1].from_pretrained(checkpoint, local_files_only=local)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PrefPaintError(
-            f"evaluate.scores.{name}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id"
-        ) from error
-    # transformers would draw at random what a checkpoint of another kind does not have.
-    lacking = sorted([*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])])
-    if lacking:
-        raise PrefPaintError(
-            f"evaluate.scores.{name}: {checkpoint} is not a {classes[0].__name__}: it lacks {lacking[0]}"
-            f"{f' and {len(lacking) - 1} other weights' if len(lacking) > 1 else ''}; give a checkpoint of that kind"
-        )
-    return model.eval().to(device()), processor
-
-
-def _pictures(images: np.ndarray) -> list[Image.Image]:
-    return [Image.fromarray(image) for image in images]
-
-
-def clip_judge(checkpoint: str, text: str) -> Judge:
-    """CLIP score, 100 · max(cos(picture, text), 0) (Hessel et al. 2021, with weight 100 as in torchmetrics).
-
-    Raises:
-        PrefPaintError: the checkpoint is missing or not a CLIP model.
-    """
-    import torch
-    from transformers import AutoProcessor, CLIPModel
-
-    model, processor = _load("clip", checkpoint, (CLIPModel, AutoProcessor))
-
-    @torch.no_grad()
-    def judge(images: np.ndarray) -> np.ndarray:
-        inputs = processor(text=[text], images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
-        found = model(**inputs.to(model.device))
-        cosines = found.image_embeds @ found.text_embeds[0]
-        return np.asarray(100 * cosines.clamp(min=0).double().cpu().numpy())
-
-    return judge
-
-
-def blip_judge(checkpoint: str, text: str) -> Judge:
-    """BLIP's probability that the text belongs to the picture (its image-text matching head; Li et al. 2022).
-
-    Raises:
-        PrefPaintError: the checkpoint is missing or not a BLIP retrieval model.
-    """
-    import torch
-    from transformers import AutoProcessor, BlipForImageTextRetrieval
-
-    model, processor = _load("blip", checkpoint, (BlipForImageTextRetrieval, AutoProcessor))
-
-    @torch.no_grad()
-    def judge(images: np.ndarray) -> np.ndarray:
-        texts = [text] * len(images)
-        inputs = processor(text=texts, images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
-        logits = model(**inputs.to(model.device), use_itm_head=True).itm_score
-        return np.asarray(logits.softmax(1)[:, 1].double().cpu().numpy())
-
-    return judge
-
-
-def logits_judge(name: str, checkpoint: str) -> tuple[Judge, dict[int, str]]:
-    """A classifier's logits, (N, labels), and the names of its labels.
-
-    Raises:
-        PrefPaintError: the checkpoint is missing or not an image classifier.
-    """
-    import torch
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-    model, processor = _load(name, checkpoint, (AutoModelForImageClassification, AutoImageProcessor))
-
-    @torch.no_grad()
-    def judge(images: np.ndarray) -> np.ndarray:
-        inputs = processor(images=_pictures(images), return_tensors="pt")
-        return np.asarray(model(**inputs.to(model.device)).logits.double().cpu().numpy())
-
-    return judge, dict(model.config.id2label)
-
-
-def aesthetic_judge(checkpoint: str) -> Judge:
-    """An aesthetic predictor: the output of a regression model, or the probability of the label "aesthetic".
-
-    Raises:
-        PrefPaintError: the checkpoint is missing, or has several labels and none of that name.
-    """
-    judge, labels = logits_judge("aesthetic", checkpoint)
-    if len(labels) == 1:
-        return lambda images: judge(images)[:, 0]
-    wanted = [number for number, label in labels.items() if str(label).lower() == "aesthetic"]
-    if not wanted:
-        named = ", ".join(map(str, labels.values()))
-        raise PrefPaintError(
-            f"evaluate.scores.aesthetic: {checkpoint} has the labels {named}; give a model with one output or with a "
-            'label "aesthetic"'
-        )
-
-    def probability(images: np.ndarray) -> np.ndarray:
-        from scipy.special import softmax
-
-        return np.asarray(softmax(judge(images), axis=1)[:, wanted[0]])
-
-    return probability
-
-
-def imagereward_judge(checkpoint: str, text: str) -> Judge:
-    """ImageReward's preference score of a picture as an answer to the text (Xu et al. 2023); mean 0, spread 1.
-
-    Raises:
-        PrefPaintError: the checkpoint is missing, damaged, or not an ImageReward model.
-    """
-    from prefpaint.evaluation.imagereward import imagereward_scores, load_imagereward
-
-    try:
-        model, tokenizer, processor = load_imagereward(checkpoint)
-    except (PrefPaintError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PrefPaintError(
-            f"evaluate.scores.imagereward: {checkpoint} cannot be loaded ({reason}); give a folder or hub id"
-        ) from error
-    model.to(device())
-    return lambda images: imagereward_scores(model, tokenizer, processor, images, text)
 
 
 def inception_score(logits: np.ndarray, seed: int) -> float:
@@ -269,12 +137,13 @@ def _rows(
 
 def _named_judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Judge]]:
     """What loads the model of each score that has a checkpoint."""
+    key = "evaluate.scores"
     judges: dict[str, Callable[[], Judge]] = {
-        "clip": lambda: clip_judge(given.clip, given.text),
-        "blip": lambda: blip_judge(given.blip, given.text),
-        "aesthetic": lambda: aesthetic_judge(given.aesthetic),
-        "classifier": lambda: logits_judge("classifier", given.classifier)[0],
-        "imagereward": lambda: imagereward_judge(given.imagereward, given.text),
+        "clip": lambda: clip_judge(f"{key}.clip", given.clip, given.text),
+        "blip": lambda: blip_judge(f"{key}.blip", given.blip, given.text),
+        "aesthetic": lambda: aesthetic_judge(f"{key}.aesthetic", given.aesthetic),
+        "classifier": lambda: logits_judge(f"{key}.classifier", given.classifier)[0],
+        "imagereward": lambda: imagereward_judge(f"{key}.imagereward", given.imagereward, given.text),
     }
     return {name: make for name, make in judges.items() if getattr(given, name)}
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.evaluation.imagereward import imagereward_scores, load_imagereward
+from prefpaint.judges.imagereward import imagereward_scores, load_imagereward
 
 PARITY = Path(__file__).parents[1] / "data/imagereward"
 EXPECTED = json.loads((PARITY / "expected.json").read_text())

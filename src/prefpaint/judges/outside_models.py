@@ -1,0 +1,147 @@
+"""Other people's models that look at one picture at a time: CLIP, BLIP, image classifiers, ImageReward.
+
+Evaluation reports what they say; alignment may raise it. Every error begins with the configuration key that names the
+checkpoint.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors import SafetensorError
+
+from prefpaint.distributed import device
+from prefpaint.errors import PrefPaintError
+
+# (N, H, W, 3) uint8 → (N, ...) float64.
+Judge = Callable[[np.ndarray], np.ndarray]
+
+
+def _load(key: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, Any]:
+    """A transformers model in evaluation mode, on the accelerator where there is one, and its processor."""
+    local = Path(checkpoint).is_dir()
+    try:
+        model, loading = classes[0].from_pretrained(
+            checkpoint, local_files_only=local, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        processor = classes[1].from_pretrained(checkpoint, local_files_only=local)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PrefPaintError(f"{key}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id") from error
+    # transformers would draw at random what a checkpoint of another kind does not have.
+    lacking = sorted([*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])])
+    if lacking:
+        kind = classes[0].__name__
+        raise PrefPaintError(
+            f"{key}: {checkpoint} is not {'an' if kind[0] in 'AEIOU' else 'a'} {kind}: it lacks {lacking[0]}"
+            f"{f' and {len(lacking) - 1} other weights' if len(lacking) > 1 else ''}; give a checkpoint of that kind"
+        )
+    return model.eval().to(device()), processor
+
+
+def _pictures(images: np.ndarray) -> list[Image.Image]:
+    return [Image.fromarray(image) for image in images]
+
+
+def clip_judge(key: str, checkpoint: str, text: str) -> Judge:
+    """CLIP score, 100 · max(cos(picture, text), 0) (Hessel et al. 2021, with weight 100 as in torchmetrics).
+
+    Raises:
+        PrefPaintError: the checkpoint is missing or not a CLIP model.
+    """
+    import torch
+    from transformers import AutoProcessor, CLIPModel
+
+    model, processor = _load(key, checkpoint, (CLIPModel, AutoProcessor))
+
+    @torch.no_grad()
+    def judge(images: np.ndarray) -> np.ndarray:
+        inputs = processor(text=[text], images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
+        found = model(**inputs.to(model.device))
+        cosines = found.image_embeds @ found.text_embeds[0]
+        return np.asarray(100 * cosines.clamp(min=0).double().cpu().numpy())
+
+    return judge
+
+
+def blip_judge(key: str, checkpoint: str, text: str) -> Judge:
+    """BLIP's probability that the text belongs to the picture (its image-text matching head; Li et al. 2022).
+
+    Raises:
+        PrefPaintError: the checkpoint is missing or not a BLIP retrieval model.
+    """
+    import torch
+    from transformers import AutoProcessor, BlipForImageTextRetrieval
+
+    model, processor = _load(key, checkpoint, (BlipForImageTextRetrieval, AutoProcessor))
+
+    @torch.no_grad()
+    def judge(images: np.ndarray) -> np.ndarray:
+        texts = [text] * len(images)
+        inputs = processor(text=texts, images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
+        logits = model(**inputs.to(model.device), use_itm_head=True).itm_score
+        return np.asarray(logits.softmax(1)[:, 1].double().cpu().numpy())
+
+    return judge
+
+
+def logits_judge(key: str, checkpoint: str) -> tuple[Judge, dict[int, str]]:
+    """A classifier's logits, (N, labels), and the names of its labels.
+
+    Raises:
+        PrefPaintError: the checkpoint is missing or not an image classifier.
+    """
+    import torch
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    model, processor = _load(key, checkpoint, (AutoModelForImageClassification, AutoImageProcessor))
+
+    @torch.no_grad()
+    def judge(images: np.ndarray) -> np.ndarray:
+        inputs = processor(images=_pictures(images), return_tensors="pt")
+        return np.asarray(model(**inputs.to(model.device)).logits.double().cpu().numpy())
+
+    return judge, dict(model.config.id2label)
+
+
+def aesthetic_judge(key: str, checkpoint: str) -> Judge:
+    """An aesthetic predictor: the output of a regression model, or the probability of the label "aesthetic".
+
+    Raises:
+        PrefPaintError: the checkpoint is missing, or has several labels and none of that name.
+    """
+    judge, labels = logits_judge(key, checkpoint)
+    if len(labels) == 1:
+        return lambda images: judge(images)[:, 0]
+    wanted = [number for number, label in labels.items() if str(label).lower() == "aesthetic"]
+    if not wanted:
+        named = ", ".join(map(str, labels.values()))
+        raise PrefPaintError(
+            f'{key}: {checkpoint} has the labels {named}; give a model with one output or with a label "aesthetic"'
+        )
+
+    def probability(images: np.ndarray) -> np.ndarray:
+        from scipy.special import softmax
+
+        return np.asarray(softmax(judge(images), axis=1)[:, wanted[0]])
+
+    return probability
+
+
+def imagereward_judge(key: str, checkpoint: str, text: str) -> Judge:
+    """ImageReward's preference score of a picture as an answer to the text (Xu et al. 2023); mean 0, spread 1.
+
+    Raises:
+        PrefPaintError: the checkpoint is missing, damaged, or not an ImageReward model.
+    """
+    from prefpaint.judges.imagereward import imagereward_scores, load_imagereward
+
+    try:
+        model, tokenizer, processor = load_imagereward(checkpoint)
+    except (PrefPaintError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PrefPaintError(f"{key}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id") from error
+    model.to(device())
+    return lambda images: imagereward_scores(model, tokenizer, processor, images, text)
