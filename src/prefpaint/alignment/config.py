@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from prefpaint.alignment import awm_config, ddpo_config, dpo_config, nft_config, refl_config
+from prefpaint.alignment import awm_config, ddpo_config, dpo_config, nft_config, refl_config, rewards_config
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
 
@@ -138,6 +138,15 @@ class AlignConfig(Config):
     candidates: int = Field(
         8, ge=1, description="Samples of each prompt per iteration. Group advantages compare them with each other."
     )
+    rewards: rewards_config.Rewards = Field(
+        rewards_config.ALONE,
+        description="What is raised, by name: one reward or several. null in conf/local removes one.",
+    )
+    combine: Literal["sum", "rank"] = Field(
+        "sum",
+        description="sum: the weighted sum; of several, each is divided by its spread first, so that weights compare; "
+        "rank: the weighted mean of each sample's ranks among its prompt's, which no outlier can dominate.",
+    )
     advantage: Literal["group", "batch"] = Field(
         "group",
         description="group: reward minus the mean of its prompt's samples (image difficulty cancels); batch: reward "
@@ -230,9 +239,30 @@ class AlignConfig(Config):
             )
         if self.norm_ceiling > 0 and self.mode not in WITH_CEILING:
             raise ValueError(f"norm_ceiling: mode {self.mode} has none; set 0, or one of {', '.join(WITH_CEILING)}")
+        rewards_config.check_rewards(self.rewards)
+        if self.mode == "dpo" and not self.learned_alone:
+            raise ValueError("mode dpo learns from the ratings and raises no reward; leave rewards and combine out")
+        if self.mode == "refl" and not self.learned_alone:
+            raise ValueError(
+                "mode refl follows the gradient of the learned reward alone; leave rewards and combine out"
+            )
+        if self.trust in ("gate", "pessimistic") and not self.raises_learned:
+            raise ValueError(f"trust: {self.trust} needs a reward of kind learned among rewards; set weight or none")
+        if self.combine == "rank" and self.advantage != "group":
+            raise ValueError("combine: rank compares the samples of one prompt and needs advantage: group")
         if self.processes > self.prompts:
             raise ValueError(f"processes cannot exceed prompts ({self.prompts}): each process samples its own")
         return self
+
+    @property
+    def learned_alone(self) -> bool:
+        """Whether the learned reward is raised as it is."""
+        return self.rewards == rewards_config.ALONE and self.combine == "sum"
+
+    @property
+    def raises_learned(self) -> bool:
+        """Whether the learned reward, and with it trust, is among what is raised."""
+        return any(reward.kind == "learned" for reward in self.rewards.values())
 
     def identity(self) -> dict[str, Any]:
         """What the weights after an iteration depend on: everything but memory, speed, bookkeeping and `iterations`."""
@@ -240,4 +270,5 @@ class AlignConfig(Config):
             *("iterations", "rollout_batch", "micro_batch", "gradient_checkpointing"),
             *("processes", "checkpoint_every", "keep_last", "trackers"),
         }
-        return self.model_dump(mode="json", exclude=bookkeeping)
+        rewards = {"rewards": rewards_config.identity_of(self.rewards)}
+        return self.model_dump(mode="json", exclude=bookkeeping) | rewards

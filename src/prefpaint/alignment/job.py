@@ -1,12 +1,14 @@
 """What an alignment starts from: the results of earlier stages, and configurations."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from prefpaint.alignment.config import AlignConfig
-from prefpaint.alignment.scorers import LearnedReward, Prompts, Scorer, TrustedReward
+from prefpaint.alignment.rewards import WeightedRewards, digests, make_rewards
+from prefpaint.alignment.scorers import PlainReward, Prompts, Scorer, TrustedReward
 from prefpaint.config import fingerprint
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.checkpoint import module_digest
@@ -76,14 +78,22 @@ class Job:
         """What is raised by modes that sample.
 
         Raises:
-            PrefPaintError: see `left_out`.
+            PrefPaintError: see `left_out` and `make_rewards`.
         """
+        return self.scorer or self.several_rewards or self._learned()
+
+    @cached_property
+    def several_rewards(self) -> WeightedRewards | None:
+        """What `config.rewards` names; None where that is the learned reward alone, or `scorer` takes its place."""
+        if self.scorer or self.config.learned_alone:
+            return None
+        return make_rewards(self.config, self._learned() if self.config.raises_learned else None)
+
+    def _learned(self) -> PlainReward | TrustedReward:
         config, batch = self.config, self.reward.score_batch
-        if self.scorer:
-            return self.scorer
         # With weights left out the widths are still recorded.
         if config.trust == "none" or (config.trust != "weight" and left_out(config, self.trust, self.gamma)):
-            return LearnedReward(self.reward_model, batch)
+            return PlainReward(self.reward_model, batch)
         pessimism = config.pessimism if config.trust == "pessimistic" else 0.0
         return TrustedReward(self.reward_model, self.trust, self.weigh(), batch, config.trust == "weight", pessimism)
 
@@ -105,4 +115,5 @@ class Job:
             "referee": module_digest(self.referee),
             "prompt table": fingerprint(self.prompts[["prompt_id", "split", "image_sha256"]].to_dict("records")),
             "score table": fingerprint(self.scores[["candidate_id", "score"]].to_dict("records")),
+            "rewards": digests(self.config),
         }

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from prefpaint.inpainting.chain import mean_over
 
+# Rewards that differ by less are equal but for rounding.
+SMALLEST_SPREAD = 1e-6
+
 
 def group_advantages(rewards: Tensor, limit: float) -> Tensor:
     """Rewards minus the mean of their prompt, divided by the common spread of those differences.
@@ -36,7 +39,7 @@ def batch_advantages(rewards: Tensor, limit: float) -> Tensor:
 
 def _scaled(centred: Tensor, limit: float) -> Tensor:
     spread = centred.square().nanmean().sqrt()
-    return torch.nan_to_num(centred / spread.clamp(min=1e-6)).clamp(-limit, limit)
+    return torch.nan_to_num(centred / spread.clamp(min=SMALLEST_SPREAD)).clamp(-limit, limit)
 
 
 @dataclass(frozen=True)

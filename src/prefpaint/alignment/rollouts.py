@@ -14,6 +14,7 @@ from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.guards import least_trusted
 from prefpaint.alignment.objectives import batch_advantages, group_advantages
 from prefpaint.alignment.order import endless
+from prefpaint.alignment.rewards import combine, gather_parts
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
@@ -116,19 +117,21 @@ class Sampler:
         """Sample this process's share of the prompts and score all; returns figures over all of them."""
         config = self.config
         chosen = choose(self.prompts, config, iteration)
-        parts = []
+        chains = []
         for start in range(0, len(chosen.ids), config.rollout_batch):
-            part = chosen[slice(start, start + config.rollout_batch)]
-            parts.append(
-                self.inpainter.rollout(part.images, part.masks, part.seeds, network, hole_only=config.hole_only)
+            some = chosen[slice(start, start + config.rollout_batch)]
+            chains.append(
+                self.inpainter.rollout(some.images, some.masks, some.seeds, network, hole_only=config.hole_only)
             )
-        chain = concatenate(parts)
+        chain = concatenate(chains)
         scores = self.scorer(chain.images, chosen.masks)
         gathered = distributed.gather((scores.reward, scores.width, scores.gamma))
         reward, width, gamma = (np.concatenate(values).astype(np.float64) for values in zip(*gathered, strict=True))
         rewards = torch.from_numpy(np.where(np.isfinite(reward), reward, np.nan)).reshape(-1, config.candidates)
+        parts = gather_parts(scores.parts, config.candidates)
+        raised = combine(parts, config) if parts else rewards
         normalise = group_advantages if config.advantage == "group" else batch_advantages
-        advantage = normalise(rewards, config.advantage_clip).reshape(-1)
+        advantage = normalise(raised, config.advantage_clip).reshape(-1)
         weight = torch.from_numpy(np.nan_to_num(gamma))
         gate = config.trust == "gate"
         # Width 0 is full trust: nothing is pulled where trust was left out.
@@ -146,9 +149,10 @@ class Sampler:
         return rollout, {
             "images": float(rollout.total),
             "reward": float(rewards.nanmean()),
+            **{f"reward_{name}": float(values.nanmean()) for name, values in parts.items()},
             "reward_spread_within_prompt": float(within),
             "rewards_dropped": float(rewards.isnan().sum()),
-            "width": float(np.nanmean(width)),
+            "width": float(np.nanmean(width)) if np.isfinite(width).any() else float("nan"),
             "gamma": float(weight.mean()),
             "gamma_spread": float(weight.std()),
             **({"gated": float(gated.mean())} if gate else {}),

@@ -5,6 +5,7 @@ from pathlib import Path
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.loop import Aligner, Result
 from prefpaint.alignment.modes import MODES
+from prefpaint.alignment.scorers import PlainReward, TrustedReward
 from prefpaint.alignment.watch import Judge, Watch
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.reward.model import RewardModel
@@ -29,7 +30,10 @@ def align(job: Job, workspace: Path, title: str = "align") -> Result:
 
 
 def _watch(job: Job, inpainter: Inpainter) -> Watch:
-    """Validation prompts, judged by the reward, by the referee and, where ratings are simulated, noiselessly."""
+    """Validation prompts, judged by the reward, by the referee and, where ratings are simulated, noiselessly.
+
+    Of several rewards each is a judge of its own, without what doubt takes from the learned one.
+    """
 
     def by(model: RewardModel) -> Judge:
         return lambda images, masks: model.score(images, masks, job.reward.score_batch)[0]
@@ -37,4 +41,10 @@ def _watch(job: Job, inpainter: Inpainter) -> Watch:
     judges = {"reward": by(job.reward_model), "referee": by(job.referee)}
     if job.rater is not None:
         judges["noiseless"] = job.rater.score
-    return Watch(inpainter, job.prompts_of("validation"), judges, job.config.watch, job.config.seed)
+    weights = {}
+    if job.several_rewards is not None:
+        del judges["reward"]
+        weights = dict(job.several_rewards.weights)
+        for name, reward in job.several_rewards.rewards.items():
+            judges[name] = by(reward.model) if isinstance(reward, PlainReward | TrustedReward) else reward
+    return Watch(inpainter, job.prompts_of("validation"), judges, job.config.watch, job.config.seed, weights)

@@ -1,7 +1,7 @@
 """What alignment samples from and what it raises: prompts, and scorers of filled images."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,11 +17,19 @@ from prefpaint.trust.gamma import Amplification
 
 @dataclass(frozen=True)
 class Scores:
-    """What a scorer says of N images; each (N,) float. `reward` is what is to be raised; width 0 is full trust."""
+    """What a scorer says of N images; each (N,) float.
+
+    Attributes:
+        reward: what is to be raised.
+        width: trust widths; 0 is full trust, NaN where the reward has none.
+        gamma: trust weights.
+        parts: what `reward` is the weighted sum of, by name; empty where it is a single thing.
+    """
 
     reward: np.ndarray
     width: np.ndarray
     gamma: np.ndarray
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -48,7 +56,7 @@ class DifferentiableScorer(Protocol):
 
 
 @dataclass(frozen=True)
-class LearnedReward:
+class PlainReward:
     """The learned reward, fully trusted.
 
     Attributes:

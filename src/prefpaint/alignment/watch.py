@@ -16,6 +16,7 @@ from torch import Tensor
 from prefpaint import distributed
 from prefpaint.alignment.objectives import gaussian_kl
 from prefpaint.alignment.policy import Policy
+from prefpaint.alignment.rewards import weighted_sum
 from prefpaint.alignment.scorers import Prompts
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import derive_seed
@@ -37,6 +38,7 @@ class Watch:
         judges: by name, each giving (N,) values of uint8 images (N, H, W, 3) and masks (N, H, W). One is `referee`.
         config: how often, how many.
         seed: of the noise.
+        weights: of those judges whose weighted sum is `reward`; empty where `reward` is a judge itself.
 
     Raises:
         PrefPaintError: there are no held-out prompts, or fewer than processes.
@@ -49,8 +51,10 @@ class Watch:
         judges: Mapping[str, Judge],
         config: WatchConfig,
         seed: int,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self.inpainter, self.judges, self.config = inpainter, dict(judges), config
+        self.weights = dict(weights or {})
         self.ids = list(prompts.ids[: config.prompts])
         if len(self.ids) < max(2, distributed.processes()):
             raise PrefPaintError(
@@ -69,6 +73,9 @@ class Watch:
 
     def look(self, policy: Policy) -> dict[str, float]:
         """Judge one fill of every held-out prompt.
+
+        Raises:
+            PrefPaintError: memory is too small, or a judge has a number for fewer than two fills.
 
         Returns:
             For every judge NAME its mean, NAME_gain, the mean difference from the base's fills of the same noise, and
@@ -94,9 +101,16 @@ class Watch:
             kl["kl"] = float(divergence.mean())
         found, base = self._measure(chain), self.of_base
         row = {}
-        for name in self.judges:
-            gain = found[name] - base[name]
-            row[name] = float(found[name].mean())
+        for name in [*self.judges, *(["reward"] if self.weights else [])]:
+            # A judge may have nothing to say of a fill.
+            said = np.isfinite(found[name]) & np.isfinite(base[name])
+            if said.sum() < 2:
+                raise PrefPaintError(
+                    f"align: {name} gave finite numbers for the fills of {said.sum()} validation prompt(s), and the "
+                    "watch needs two; correct that reward"
+                )
+            gain = (found[name] - base[name])[said]
+            row[name] = float(found[name][said].mean())
             row[f"{name}_gain"] = float(gain.mean())
             row[f"{name}_gain_error"] = float(gain.std(ddof=1) / len(gain) ** 0.5)
         return row | {name: float((found[name] - base[name]).mean()) for name in LOOKS} | kl
@@ -115,6 +129,8 @@ class Watch:
         """Everything that is measured about the fills, from all processes."""
         images = np.concatenate([chain.images for chain in chains])
         found = {name: np.asarray(judge(images, self.masks), np.float64) for name, judge in self.judges.items()}
+        if self.weights:
+            found["reward"] = weighted_sum(found, self.weights)
         return {name: gather_rows(values) for name, values in (found | appearance_of_holes(images, self.masks)).items()}
 
     @torch.no_grad()

@@ -85,8 +85,9 @@ def report_alignment(
     from prefpaint.alignment.job import left_out
     from prefpaint.alignment.reporting import align_metrics
 
-    fell_back = left_out(config, trust, gamma)
+    fell_back = config.raises_learned and left_out(config, trust, gamma)
     weight = gamma.kind if config.trust == "weight" else f"trust: {config.trust}"
+    weight = weight if config.raises_learned else "none: 1 for all"
     weight = "no information: 1 for all" if fell_back else weight
     metrics = align_metrics(align_history, align_watched, config, fell_back)
     return metrics, align_figure(align_history, align_watched, config, weight)
