@@ -111,7 +111,10 @@ def rows(model: type[BaseModel], value: Any, file: str, prefix: str = "", note: 
             if many:
                 inner = ".NAME." if typing.get_origin(field.annotation) is dict else "[…]."
                 for each in models:
-                    yield from rows(each, None, file, f"{place}{inner}", note)
+                    chosen = f"{note} ({kind_of(each)})" if len(models) > 1 else note
+                    if chosen != note:
+                        yield f"| `{place}{inner}kind`{chosen} | required | {' '.join((each.__doc__ or '').split())} |"
+                    yield from rows(each, None, file, f"{place}{inner}", chosen)
         elif len(models) == 1:
             yield from rows(models[0], given, file, f"{place}.", note)
         else:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from prefpaint import distributed
 from prefpaint.alignment import http_reward
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.http_reward import HTTPScorer
@@ -284,3 +285,29 @@ def test_every_reward_is_watched(serve: Serve, tmp_path: Path) -> None:
         assert look["learned_gain"] == pytest.approx(2 * look["referee_gain"], abs=1e-6)
     # Samples of 4 iterations in batches of 5, the base's fills once, two looks.
     assert len(server.asked) == 4 * 3 + 1 + 2
+
+
+def test_every_process_asks_for_its_own(serve: Serve, tmp_path: Path) -> None:
+    server = serve(brightness)
+    knobs: dict[str, Any] = {"iterations": 1, "watch": {"every": 1, "prompts": 4}}
+    alone = align(job(tmp_path / "one", server.url, **knobs), tmp_path / "one/workspace")
+    sent = sorted(image for asked in server.asked for image in asked["images"])
+    server.asked.clear()
+
+    def work(url: str) -> Callable[[], Result]:
+        made = job(tmp_path / "two", url, **knobs)
+        return lambda: align(made, tmp_path / "two/workspace")
+
+    distributed.launch(work(server.url), 2, "align")
+    # The aligned fills differ by rounding, those of the base and of the first iteration not at all.
+    assert len(sent) == 12 + 4 + 4
+    again = sorted(image for asked in server.asked for image in asked["images"])
+    assert len(again) == len(sent) and len(set(again) & set(sent)) >= len(set(sent)) - 4
+    shared = work(server.url)()
+    # float32 sums in another order.
+    for name, value in alone.history[0].items():
+        assert shared.history[0][name] == pytest.approx(value, abs=1e-5), name
+    lying = serve(lambda asked: (200, b'{"scores": []}'))
+    with pytest.raises(PrefPaintError, match=rf"process . of 2 failed .*: align\.rewards\.far: {lying.url} answered"):
+        made = job(tmp_path / "lies", lying.url, **knobs)
+        distributed.launch(lambda: align(made, tmp_path / "lies/workspace"), 2, "align")

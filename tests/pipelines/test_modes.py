@@ -1,5 +1,6 @@
 """Every mode of alignment, from its pipeline to the page and the model card that are written from its figures."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -289,6 +290,42 @@ def test_every_kind_of_trust_does(
     if not knobs:
         varies = informative and kind in ("exponential", "linear")
         assert (metrics["gamma_spread"] > 0) == varies
+
+
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize(("mode", "combine"), [("default", "rank"), ("published", "sum"), ("nft", "sum")])
+def test_several_rewards_end_in_a_card_and_a_page(
+    run: Run, page: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, combine: str, learned: bool
+) -> None:
+    (tmp_path / "my_rewards.py").write_text(
+        "def dark(images, masks): return 255 - images.mean((1, 2, 3))\n"
+        "def red(images, masks): return images[..., 0].mean((1, 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_rewards", raising=False)
+    rewards: dict[str, Any] = {
+        "dark": {"kind": "python", "function": "my_rewards:dark", "weight": -0.5},
+        "red": {"kind": "python", "function": "my_rewards:red"},
+    }
+    rewards |= {"taste": {"kind": "learned"}} if learned else {}
+    left = run({"mode": mode, "rewards": rewards, "combine": combine}, draw=True)
+    card, history, looks = left["release"][1], left["align_history"], left["align_watched"]
+    assert f"Raised, combined by {combine}: `dark` (python, weight -0.5)" in card
+    assert ("aligned to raise it" in card) == learned and "can be exploited" in card
+    assert history["width"].notna().all() == learned
+    weights = {name: reward.get("weight", 1.0) for name, reward in rewards.items()}
+    for table, prefix in ((history, "reward_"), (looks, "")):
+        expected = sum(weight * table[f"{prefix}{name}"] for name, weight in weights.items())
+        np.testing.assert_allclose(table["reward"], expected)
+    metrics = left["align_metrics"]
+    assert all(np.isfinite(value) for value in metrics.values()) and metrics["gamma_fell_back"] == 0
+    assert metrics["watch_red_gain"] == pytest.approx(
+        looks.set_index("iteration")["red_gain"].loc[metrics["watch_best_iteration"]]
+    )
+    html = render_report(replace(page, metrics={**page.metrics, "align_metrics": metrics}))
+    assert (
+        "by what was raised, the weighted sum of the rewards" in html and "by the reward dark, in its own units" in html
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import metadata_load
 from PIL import Image
 
+from prefpaint.alignment.config import AlignConfig
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.measures import measure
 from prefpaint.evaluation.methods import compare_methods
@@ -46,8 +47,7 @@ def facts(people: bool = False, telea: float = 0.0) -> Facts:
         size=64,
         stock_call={"num_inference_steps": 6},
         simulated=not people,
-        mode="ddpo",
-        seed=3,
+        align=AlignConfig(mode="ddpo", seed=3),
         sampling=SamplingConfig(steps=6),
         photographs=pd.DataFrame({"photograph": ["a", "a", "b"], "source": "holiday"}),
         prompts=pd.DataFrame({"split": ["train", "train", "seen"]}),
@@ -94,7 +94,7 @@ def test_every_number_of_the_run_is_there() -> None:
 
 def training(mode: str, **align: float | int) -> str:
     """The section of the card about training."""
-    given = replace(facts(), mode=mode, metrics=METRICS | {"align": align})
+    given = replace(facts(), align=AlignConfig(mode=mode, seed=3), metrics=METRICS | {"align": align})
     return model_card(given, "").partition("## Training\n\n")[2].partition("\n\n## Limits")[0]
 
 
@@ -111,7 +111,7 @@ def test_training_is_told_by_what_the_mode_looks_at() -> None:
 
 def test_a_reward_is_said_to_be_raised_only_where_it_was() -> None:
     losses = {"iterations": 28, "network_evaluations": 64512, "loss_first_fifth": 0.693, "loss_last_fifth": 0.5}
-    direct = model_card(replace(facts(), mode="dpo", metrics=METRICS | {"align": losses}), "")
+    direct = model_card(replace(facts(), align=AlignConfig(mode="dpo"), metrics=METRICS | {"align": losses}), "")
     raised = model_card(facts(), "")
     for card, here, elsewhere in ((raised, 1, 0), (direct, 0, 1)):
         assert card.count("the model was\naligned to raise it") == card.count("can be exploited") == here
@@ -170,3 +170,20 @@ def test_the_call_in_the_card_works(tiny_base: Path, tmp_path: Path) -> None:
     result = np.asarray(names["result"])
     np.testing.assert_array_equal(result[:, :16], image[:, :16])
     assert (result[:, 16:] != image[:, 16:]).any()
+
+
+def test_several_rewards_are_named() -> None:
+    mine = {"kind": "python", "function": "mine:f", "weight": -0.5}
+
+    def card(**rewards: Any) -> str:
+        return model_card(
+            replace(facts(), align=AlignConfig.model_validate({"rewards": rewards, "combine": "rank"})), ""
+        )
+
+    both = card(learned={"kind": "learned"}, mine=mine)
+    assert "Raised, combined by rank: `learned` (learned, weight 1), `mine` (python, weight -0.5)." in both
+    assert "aligned to raise it, among other rewards." in both and "The reward is a model of ratings" in both
+    alone = card(mine=mine)
+    assert "aligned to raise other rewards than the one that was" in alone
+    assert "The rewards that were raised can be exploited" in alone
+    assert "Raised, combined" not in model_card(facts(), "")

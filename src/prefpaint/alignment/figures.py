@@ -32,20 +32,23 @@ def align_figure(history: pd.DataFrame, watched: pd.DataFrame, config: AlignConf
     axes.set(title="Gradient norm before clipping", ylabel="norm")
     for axes in free:
         axes.set_axis_off()
-    _held_out(below, watched, "reward that is raised" if mode.raises_reward else "learned reward")
+    others = () if config.learned_alone else tuple(config.rewards)
+    _held_out(below, watched, "reward that is raised" if mode.raises_reward else "learned reward", others)
     for axes in (*above, *below):
         axes.set_xlabel("iterations done")
         axes.title.set_fontsize(10)
     return figure
 
 
-def _held_out(place: Sequence[Axes], watched: pd.DataFrame, reward: str) -> None:
+def _held_out(place: Sequence[Axes], watched: pd.DataFrame, reward: str, others: Sequence[str]) -> None:
     x, chosen = watched["iteration"], watched["iteration"].iloc[best(watched.to_dict("records"))]
     scored = {"reward": (reward, BLUE), "referee": REFEREE}
     for axes, judges in ((place[0], scored), (place[1], {"noiseless": NOISELESS})):
         for name, (title, colour) in judges.items():
             if f"{name}_gain" in watched:
                 band(axes, x, watched[f"{name}_gain"], watched[f"{name}_gain_error"], colour, title)
+    for name in others:
+        place[0].plot(x, watched[f"{name}_gain"], linestyle="--", linewidth=1, label=f"{name}, in its own units")
     place[0].set(title="Gain on held-out prompts ± 1 s.e.", ylabel="score units")
     place[1].set(title="Gain by the noiseless rater ± 1 s.e.", ylabel="points of 0–7")
     if "noiseless_gain" not in watched:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.modes import MODES
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
@@ -38,7 +39,7 @@ class Facts:
         size: side of its pictures, pixels.
         stock_call: arguments with which diffusers' own call paints the chain that was judged; None where it cannot.
         simulated: whether the raters are simulated.
-        mode, seed: of alignment.
+        align: configuration of the alignment.
         sampling: the denoising chain that was judged.
         photographs: table with photograph, source.
         prompts: table with split.
@@ -51,8 +52,7 @@ class Facts:
     size: int
     stock_call: Mapping[str, Any] | None
     simulated: bool
-    mode: str
-    seed: int
+    align: AlignConfig
     sampling: SamplingConfig
     photographs: pd.DataFrame
     prompts: pd.DataFrame
@@ -120,12 +120,15 @@ def _quality(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def _training(facts: Facts) -> str:
     """How the model was trained, and how what training raises or lowers changed."""
-    align, mode = facts.metrics["align"], MODES[facts.mode]
+    config, align = facts.align, facts.metrics["align"]
+    mode = MODES[config.mode]
     first, last = (number(align[f"{mode.objective}_{part}_fifth"]) for part in ("first", "last"))
+    raised = [f"`{name}` ({reward.kind}, weight {reward.weight:g})" for name, reward in config.rewards.items()]
+    said = "" if config.learned_alone else f" Raised, combined by {config.combine}: {', '.join(raised)}."
     return (
-        f"Mode `{facts.mode}`, seed {facts.seed}, {align['iterations']} iterations, "
+        f"Mode `{config.mode}`, seed {config.seed}, {align['iterations']} iterations, "
         f"{number(align['network_evaluations'])} network evaluations; {mode.objective_words} {first} in the first "
-        f"fifth, {last} in the last."
+        f"fifth, {last} in the last.{said}"
     )
 
 
@@ -194,7 +197,8 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         preferences=facts.metrics["preferences"],
         agreement=AGREEMENT,
         quality=_quality(facts.metrics),
-        raises_reward=MODES[facts.mode].raises_reward,
+        raises_reward=MODES[facts.align.mode].raises_reward and facts.align.raises_learned,
+        raises_others=not facts.align.learned_alone,
         training=_training(facts),
         watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "this run was not checked for that.",
     )

@@ -184,6 +184,12 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
         ("referee", "the referee, a reward model of other ratings"),
         ("noiseless", "the simulated raters' noiseless score (points of 0 to 7), which decides nothing"),
     ]
+    known = [name for name, _ in judges]
+    found = [key.removeprefix("watch_").removesuffix("_gain") for key in metrics if key.endswith("_gain")]
+    # Of several rewards, each is a judge too.
+    if others := [name for name in found if name not in known and f"watch_{name}_gain" in metrics]:
+        judges[0] = ("reward", "what was raised, the weighted sum of the rewards")
+        judges += [(name, f"the reward {name}, in its own units") for name in others]
     gains = [
         f"{signed(metrics[f'watch_{name}_gain'])} \N{PLUS-MINUS SIGN} {number(metrics[f'watch_{name}_gain_error'])} by "
         f"{words}"
