@@ -26,6 +26,7 @@ from prefpaint.alignment.rewards import (
     weighted_sum,
 )
 from prefpaint.alignment.rewards_config import RESERVED
+from prefpaint.alignment.scorers import TrustedReward
 from prefpaint.errors import PrefPaintError
 from tests.judges.outside_models import pictures, write_models
 
@@ -38,6 +39,15 @@ def tensor(*values: Any) -> torch.Tensor:
 
 def config(**rewards: Any) -> AlignConfig:
     return AlignConfig.model_validate({"rewards": rewards})
+
+
+def load(**rewards: Any) -> WeightedRewards:
+    """Rewards without a learned one."""
+
+    def learned() -> TrustedReward:
+        pytest.fail("the learned reward is not asked for")
+
+    return make_rewards(config(**rewards), learned)
 
 
 def python(function: str, **knobs: Any) -> dict[str, Any]:
@@ -138,6 +148,8 @@ def test_a_scaled_sum_has_the_same_advantages_as_the_reward_alone() -> None:
         ({"rewards": {"a": {"kind": "clip", "checkpoint": "/no/such/folder"}}}, "does not exist"),
         ({"rewards": {"a": {"kind": "http", "url": "file:///etc/hosts"}}}, "begins with http"),
         ({"rewards": {"a": {"kind": "http", "url": "http://me:secret@host/"}}}, "user name or a password"),
+        ({"rewards": {"a": {"kind": "http", "url": "http://host/a b"}}}, "without spaces"),
+        ({"rewards": {"a": {"kind": "http", "url": "http://host:many/"}}}, "[Pp]ort"),
         ({"rewards": {"a": {"kind": "wish"}}}, "learned"),
         ({"mode": "dpo", "rewards": {"a": python("a:b")}}, "dpo learns from the ratings"),
         ({"mode": "dpo", "combine": "rank"}, "dpo learns from the ratings"),
@@ -197,7 +209,7 @@ MASKS = np.ones((4, 32, 32), np.uint8)
 
 
 def test_a_function_scores_copies_in_batches(module: Path) -> None:
-    made = make_rewards(config(mine=python("my_scores:bright", batch=3, weight=-2.0)), None)
+    made = load(mine=python("my_scores:bright", batch=3, weight=-2.0))
     images = pictures()
     scores = made(images, MASKS)
     expected = pictures().mean((1, 2, 3))
@@ -209,7 +221,7 @@ def test_a_function_scores_copies_in_batches(module: Path) -> None:
 
 
 def test_a_function_may_skip_pictures(module: Path) -> None:
-    assert np.isnan(make_rewards(config(mine=python("my_scores:silent")), None)(pictures(), MASKS).reward).all()
+    assert np.isnan(load(mine=python("my_scores:silent"))(pictures(), MASKS).reward).all()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +234,7 @@ def test_a_function_may_skip_pictures(module: Path) -> None:
 )
 def test_a_function_that_is_not_there_is_found_when_it_is_loaded(module: Path, function: str, said: str) -> None:
     with pytest.raises(PrefPaintError, match=rf"^align\.rewards\.mine: {said}"):
-        make_rewards(config(mine=python(function)), None)
+        load(mine=python(function))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +243,7 @@ def test_a_function_that_is_not_there_is_found_when_it_is_loaded(module: Path, f
 )
 def test_what_a_function_gives_is_checked(module: Path, function: str, said: str) -> None:
     with pytest.raises(PrefPaintError, match=rf"^align\.rewards\.mine: {said}") as caught:
-        make_rewards(config(mine=python(f"my_scores:{function}")), None)(pictures(), MASKS)
+        load(mine=python(f"my_scores:{function}"))(pictures(), MASKS)
     assert "\n" not in str(caught.value)
 
 
@@ -248,6 +260,8 @@ def test_what_is_behind_a_name_is_known(module: Path, tmp_path: Path) -> None:
     module.write_text(module.read_text() + "# changed\n")
     after = digests(rewards)
     assert after["clip"] != before["clip"] and after["mine"] != before["mine"]
+    with pytest.raises(PrefPaintError, match=r"^align\.rewards\.mine: module no_such_module cannot be imported"):
+        digests(config(mine=python("no_such_module:f")))
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +273,7 @@ def test_other_peoples_models_score_in_any_batches(models: Path) -> None:
     def scores(batch: int) -> dict[str, np.ndarray]:
         named = {"clip": "clip", "hps": "clip", "aesthetic": "regression", "imagereward": "imagereward"}
         given = {kind: {"kind": kind, "checkpoint": str(models / at), "batch": batch} for kind, at in named.items()}
-        found = make_rewards(config(**given), None)(pictures(), MASKS)
+        found = load(**given)(pictures(), MASKS)
         np.testing.assert_allclose(found.reward, sum(found.parts.values()))
         return dict(found.parts)
 
@@ -274,7 +288,7 @@ def test_errors_of_a_checkpoint_name_the_reward(models: Path) -> None:
     for kind in ("clip", "hps", "aesthetic", "imagereward"):
         wrong = {"kind": kind, "checkpoint": str(models / ("blip" if kind != "aesthetic" else "classifier"))}
         with pytest.raises(PrefPaintError, match=r"^align\.rewards\.mine: "):
-            make_rewards(config(mine=wrong), None)
+            load(mine=wrong)
 
 
 def test_the_weighted_sum_leaves_units_alone() -> None:

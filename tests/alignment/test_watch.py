@@ -77,6 +77,24 @@ def watch(painter: Inpainter, folder: Path, **settings: Any) -> Watch:
     return Watch(painter, prompts, {"reward": bright, "referee": bright}, WatchConfig(**settings), seed=0)
 
 
+def test_the_reward_may_be_a_weighted_sum_with_gaps(painter: Inpainter, tmp_path: Path) -> None:
+    def other(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """Says nothing of the first picture."""
+        return np.where(np.arange(len(images)) > 0, 2 * bright(images, masks), np.nan)
+
+    prompts, policy = Prompts(*tiny_prompts(tmp_path, 3)), Policy(painter, AlignConfig())
+    judges = {"referee": bright, "bright": bright, "other": other}
+    looking = Watch(painter, prompts, judges, WatchConfig(), 0, {"bright": 3.0, "other": -1.0})
+    policy.averages[0].mul_(3)
+    row = looking.look(policy)
+    assert row["reward"] == pytest.approx(row["other"] / 2) and row["reward_gain"] == pytest.approx(
+        row["other_gain"] / 2
+    )
+    assert row["other_gain"] != 0 and row["bright"] == row["referee"] != pytest.approx(row["other"] / 2)
+    with pytest.raises(PrefPaintError, match=r"^align: other gave finite numbers for the fills of 1 validation prompt"):
+        Watch(painter, prompts, judges, WatchConfig(prompts=2), 0, {"other": 1.0}).look(policy)
+
+
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_an_untrained_policy_gains_nothing_and_a_changed_one_is_seen(
     painter: Inpainter, tmp_path: Path, tune: str

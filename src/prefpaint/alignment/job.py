@@ -87,7 +87,7 @@ class Job:
         """What `config.rewards` names; None where that is the learned reward alone, or `scorer` takes its place."""
         if self.scorer or self.config.learned_alone:
             return None
-        return make_rewards(self.config, self._learned() if self.config.raises_learned else None)
+        return make_rewards(self.config, self._learned)
 
     def _learned(self) -> PlainReward | TrustedReward:
         config, batch = self.config, self.reward.score_batch

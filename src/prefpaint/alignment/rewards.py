@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -143,29 +144,31 @@ def gather_parts(parts: Mapping[str, np.ndarray], candidates: int) -> dict[str, 
     }
 
 
-def make_rewards(config: AlignConfig, learned: PlainReward | TrustedReward | None) -> WeightedRewards:
+def make_rewards(config: AlignConfig, learned: Callable[[], PlainReward | TrustedReward]) -> WeightedRewards:
     """The rewards of a configuration, loaded.
 
     Args:
         config: names them.
-        learned: the learned reward, if it is among them.
+        learned: makes the learned reward; called if it is among them.
 
     Raises:
         PrefPaintError: a checkpoint or a function cannot be used.
     """
-    made: dict[str, Reward | PlainReward | TrustedReward] = {}
     # In an order of their own, so that sums are the same however they are listed.
-    for name, reward in sorted(config.rewards.items()):
-        if isinstance(reward, LearnedReward):
-            assert learned is not None
-            made[name] = learned
-        else:
-            made[name] = _load(f"align.rewards.{name}", reward)
+    made = {name: _load(_key(name), reward, learned) for name, reward in sorted(config.rewards.items())}
     return WeightedRewards(made, {name: config.rewards[name].weight for name in made})
 
 
-def _load(key: str, reward: RewardKind) -> Reward:
+def _key(name: str) -> str:
+    return f"align.rewards.{name}"
+
+
+def _load(
+    key: str, reward: RewardKind, learned: Callable[[], PlainReward | TrustedReward]
+) -> Reward | PlainReward | TrustedReward:
     match reward:
+        case LearnedReward():
+            return learned()
         case CLIPReward() | HPSReward():
             return _in_batches(key, _of_images(clip_judge(key, reward.checkpoint, reward.text)), reward.batch)
         case AestheticReward():
@@ -177,7 +180,6 @@ def _load(key: str, reward: RewardKind) -> Reward:
             return _in_batches(key, function_of(key, reward.function), reward.batch)
         case HTTPReward():
             return _in_batches(key, HTTPScorer(key, reward.url, reward.timeout, reward.retries), reward.batch)
-    raise AssertionError(reward.kind)
 
 
 def _of_images(judge: Callable[[np.ndarray], np.ndarray]) -> Reward:
@@ -191,15 +193,19 @@ def function_of(key: str, function: str) -> Callable[..., Any]:
         PrefPaintError: there is no such module, or it has no such function.
     """
     place, _, name = function.partition(":")
+    found = getattr(_module(key, place), name, None)
+    if not callable(found):
+        raise PrefPaintError(f"{key}: module {place} has no function {name}; give module:function")
+    return found
+
+
+def _module(key: str, place: str) -> ModuleType:
     try:
-        found = getattr(import_module(place), name, None)
+        return import_module(place)
     except ImportError as error:
         raise PrefPaintError(
             f"{key}: module {place} cannot be imported ({error}); install it, or put it into the project's src folder"
         ) from error
-    if not callable(found):
-        raise PrefPaintError(f"{key}: module {place} has no function {name}; give module:function")
-    return found
 
 
 def _in_batches(key: str, score: Callable[[np.ndarray, np.ndarray], Any], size: int) -> Reward:
@@ -237,11 +243,14 @@ def digests(config: AlignConfig) -> dict[str, str]:
     """What local checkpoints and functions are, by the reward's name: SHA-256 of the files behind them.
 
     Models of a hub and servers are known by name only.
+
+    Raises:
+        PrefPaintError: the module of a function cannot be imported.
     """
     found = {}
     for name, reward in config.rewards.items():
         if isinstance(reward, PythonReward):
-            source = inspect.getsourcefile(import_module(reward.function.partition(":")[0]))
+            source = inspect.getsourcefile(_module(_key(name), reward.function.partition(":")[0]))
             files = [Path(source)] if source else []
         elif isinstance(reward, LearnedReward | HTTPReward):
             continue

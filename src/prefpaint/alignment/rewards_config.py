@@ -101,8 +101,11 @@ class PythonReward(_Batched):
 
 def _http_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    # Asking for the port checks it.
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("must be a URL that begins with http:// or https://")
+    if not re.fullmatch("[!-~]+", url):
+        raise ValueError("must be a URL without spaces and with ASCII characters only")
     if parts.username or parts.password:
         raise ValueError("cannot hold a user name or a password: it is written into the run's records")
     return url

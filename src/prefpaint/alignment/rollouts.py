@@ -128,8 +128,8 @@ class Sampler:
         gathered = distributed.gather((scores.reward, scores.width, scores.gamma))
         reward, width, gamma = (np.concatenate(values).astype(np.float64) for values in zip(*gathered, strict=True))
         rewards = torch.from_numpy(np.where(np.isfinite(reward), reward, np.nan)).reshape(-1, config.candidates)
-        parts = gather_parts(scores.parts, config.candidates)
-        raised = combine(parts, config) if parts else rewards
+        named = gather_parts(scores.parts, config.candidates)
+        raised = combine(named, config) if named else rewards
         normalise = group_advantages if config.advantage == "group" else batch_advantages
         advantage = normalise(raised, config.advantage_clip).reshape(-1)
         weight = torch.from_numpy(np.nan_to_num(gamma))
@@ -149,7 +149,7 @@ class Sampler:
         return rollout, {
             "images": float(rollout.total),
             "reward": float(rewards.nanmean()),
-            **{f"reward_{name}": float(values.nanmean()) for name, values in parts.items()},
+            **{f"reward_{name}": float(values.nanmean()) for name, values in named.items()},
             "reward_spread_within_prompt": float(within),
             "rewards_dropped": float(rewards.isnan().sum()),
             "width": float(np.nanmean(width)) if np.isfinite(width).any() else float("nan"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.alignment.job import Job
+from prefpaint.alignment.rewards import digests
 from prefpaint.alignment.run import align
 from prefpaint.alignment.scorers import Scores
 from prefpaint.config import fingerprint
@@ -86,7 +87,7 @@ def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> 
         weights_digest(job.base),
         job.prompts[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
         job.scores[["candidate_id", "score"]].to_dict("records"),
-        *(job.sampling, reward_config, plan.bound, job.gamma, align_config),
+        *(job.sampling, reward_config, plan.bound, job.gamma, align_config, digests(align_config)),
         plan.evaluate.model_dump(mode="json", include={"seed", "splits", "best_of", "resamples"}),
         job.rater.digest() if job.rater else None,
         oracle,
