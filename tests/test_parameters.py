@@ -70,6 +70,8 @@ def test_paper_changes_single_numbers_and_keeps_the_rest() -> None:
         ("preferences: {simulated: {raters: [{name: a, nose: 1}]}}", ["raters.0.nose", "noise"]),
         ("gamma: {limit: 1}", ["gamma.limit", "did you mean limits?", "average"]),
         ("align: {gamma: {kind: static}}", ["align.gamma: is not a known parameter", "allowed are mode, seed"]),
+        ("align: {rewards: {hps: {kind: http, url: 'http://a', timout: 1}}}", ["rewards.hps", "did you mean timeout?"]),
+        ("align: {rewards: {mine: {kind: python, function: f}}}", ["rewards.mine", "module:function, not 'f'"]),
         ("sampling: {steps: many}", ["sampling.steps", "valid integer", "'many'"]),
         ("photographs: {split: {train: 1, validation: 1, test: 1}}", ["photographs", "adding up to 1"]),
     ],

@@ -77,9 +77,14 @@ def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
 
     A place is pydantic's: field names, list positions, and tags of discriminated unions.
     """
-    here = [model]
+    here, names = [model], False
     for part in place:
+        if names:
+            # A name of the user's own, whatever it may also be called.
+            names = False
+            continue
         fields = [m.model_fields[part] for m in here if isinstance(part, str) and part in m.model_fields]
+        names = any(typing.get_origin(field.annotation) is dict for field in fields)
         inside = [found for field in fields for found in _models_in(field.annotation)]
         tagged = [m for m in here if any(field.default == part for field in m.model_fields.values())]
         here = inside or tagged or here

@@ -35,6 +35,7 @@ from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 MASKS = np.zeros((4, 32, 32), np.uint8)
 MASKS[:, 8:24, 8:24] = 1
+BROKEN, SLOW = b'{"scores": [1, ', b'{"scores": [1, 2, 3, 4]}'
 # What a server says to a request: status and body; None to hang up.
 Answer = Callable[[dict[str, Any]], tuple[int, bytes] | None]
 
@@ -55,8 +56,15 @@ class Server:
                 self.send_response(said[0])
                 if 300 <= said[0] < 400:
                     self.send_header("Location", "/elsewhere")
+                # What a server sends that dies while it answers, or one that takes its time.
+                if said[1] == BROKEN:
+                    self.send_header("Content-Length", "50")
                 self.end_headers()
-                self.wfile.write(said[1])
+                for byte in said[1] if said[1] == SLOW else ():
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
+                if said[1] != SLOW:
+                    self.wfile.write(said[1])
 
             def log_message(self, *arguments: Any) -> None:
                 pass
@@ -123,7 +131,7 @@ def test_pictures_arrive_as_they_are(serve: Serve) -> None:
     np.testing.assert_array_equal([pixels(mask) for mask in asked["masks"]], MASKS * 255)
 
 
-@pytest.mark.parametrize("failure", [(500, b""), (503, b"busy"), (429, b""), None], ids=str)
+@pytest.mark.parametrize("failure", [(500, b""), (503, b"busy"), (429, b""), (200, BROKEN), None], ids=str)
 def test_a_server_that_recovers_is_asked_again(
     serve: Serve, waits: list[float], failure: tuple[int, bytes] | None
 ) -> None:
@@ -167,6 +175,13 @@ def test_a_late_server_is_asked_again(serve: Serve, waits: list[float]) -> None:
     server = serve(answer)
     assert len(scorer(server.url, timeout=0.3)(pictures(), MASKS)) == 4
     assert waits == [1] and len(server.asked) == 2
+
+
+def test_every_byte_in_time_is_late_too(serve: Serve, waits: list[float]) -> None:
+    server = serve(lambda asked: (200, SLOW))
+    with pytest.raises(PrefPaintError, match=r"gave no scores in 2 attempt\(s\) \(timed out\)"):
+        scorer(server.url, timeout=0.5, retries=1)(pictures(), MASKS)
+    assert scorer(server.url, timeout=10)(pictures(), MASKS).tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("status", [302, 307, 400, 404])

@@ -143,7 +143,7 @@ def test_a_scaled_sum_has_the_same_advantages_as_the_reward_alone() -> None:
         ({"rewards": {"a": {"kind": "learned"}, "b": {"kind": "learned", "weight": 2}}}, "one learned reward"),
         ({"rewards": {"a": {"kind": "learned", "weight": 0}}}, "cannot be 0"),
         ({"rewards": {"a": {"kind": "learned", "weight": NAN}}}, "finite"),
-        ({"rewards": {"a": python("nothing")}}, "pattern"),
+        ({"rewards": {"a": python("nothing")}}, "must be module:function"),
         ({"rewards": {"a": {"kind": "clip"}}}, "checkpoint"),
         ({"rewards": {"a": {"kind": "clip", "checkpoint": "/no/such/folder"}}}, "does not exist"),
         ({"rewards": {"a": {"kind": "http", "url": "file:///etc/hosts"}}}, "begins with http"),

@@ -93,6 +93,9 @@ class HTTPScorer:
                     answer += part
                     if monotonic() > late:
                         raise TimeoutError("timed out")
+                promised = response.headers.get("Content-Length", "")
+            if promised.isdecimal() and len(answer) < min(int(promised), longest):
+                raise ConnectionError("the answer broke off")
         except HTTPError as error:
             with error:
                 if error.code >= 500 or error.code == TOO_MANY:

@@ -89,13 +89,19 @@ class ImageRewardReward(_Text):
     )
 
 
+def _module_and_function(function: str) -> str:
+    name = r"[^\W\d]\w*"
+    if not re.fullmatch(rf"{name}(\.{name})*:{name}", function):
+        raise ValueError("must be module:function")
+    return function
+
+
 class PythonReward(_Batched):
     """A function of yours: images (N, H, W, 3) and masks (N, H, W), both uint8, → N numbers."""
 
     kind: Literal["python"] = "python"
-    function: str = Field(
-        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
-        description="Where it is, as module:function; imported when the run starts.",
+    function: Annotated[str, AfterValidator(_module_and_function)] = Field(
+        description="Where it is, as module:function; imported when the run starts."
     )
 
 
