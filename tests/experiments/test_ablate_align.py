@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from prefpaint.experiments.ablate_align import Run, ablate_align_markdown, seeds_and_prompts
+from prefpaint.experiments.ablate_align import (
+    Judged,
+    Run,
+    _diversity,
+    _drift,
+    _outside_wins,
+    ablate_align_markdown,
+    seeds_and_prompts,
+)
 from prefpaint.experiments.ablate_align_config import AblateAlignConfig
 from prefpaint.trust.config import GammaConfig
 
@@ -15,6 +23,20 @@ def test_reaching_a_target_by_hand() -> None:
     assert run.reach(0.2) == pytest.approx((3.0, 30.0)), "half way between the first two looks"
     assert run.reach(0.05) == pytest.approx((1.0, 10.0)), "before any iteration nothing is gained"
     assert np.isnan(run.reach(0.31)).all()
+
+
+def judged(score: float, brightness: float, spread: float, distances: list[float]) -> Judged:
+    """Two prompts, the second without an original."""
+    near = {net: np.array([[value, value], [np.nan, np.nan]]) for net, value in zip(("a", "b"), distances, strict=True)}
+    return Judged(np.full((2, 2), score), np.full((2, 2), brightness), np.full(2, spread), near)
+
+
+def test_what_it_does_to_the_pictures_by_hand() -> None:
+    base, run = ({"seen": judged(0.0, 0.5, 20.0, [0.4, 0.3])}, {"seen": judged(1.0, 0.25, 15.0, [0.2, 0.3])})
+    assert (_drift(run, base), _diversity(run, base)) == (-0.25, 0.75)
+    # One network prefers it, the other finds no difference; the prompt without an original does not count.
+    assert _outside_wins(run, base).tolist() == [0.75]
+    assert Judged.of(run["seen"].plain()).plain().__repr__() == run["seen"].plain().__repr__()
 
 
 def test_intervals_by_hand() -> None:
@@ -69,8 +91,12 @@ def test_the_table_says_what_was_not_reached() -> None:
         **{f"reward_gain{end}": value for end, value in (("", 0.05), ("_low", -0.01), ("_high", 0.11))},
         **{f"{name}{end}": np.nan for name in ("iterations", "network_evaluations") for end in ("", "_low", "_high")},
         **{f"seen_win_rate{end}": value for end, value in (("", 0.5), ("_low", 0.4), ("_high", 0.6))},
+        **{f"brightness{end}": value for end, value in (("", 0.01), ("_low", -0.01), ("_high", 0.03))},
+        **{f"diversity{end}": value for end, value in (("", 0.9), ("_low", 0.85), ("_high", 0.95))},
+        **{f"outside_win_rate{end}": np.nan for end in ("", "_low", "_high")},
     }
     lines = ablate_align_markdown(pd.DataFrame([row]), ["seen"]).splitlines()
     assert lines[-1] == (
-        "| slow | +0.050 [-0.010, +0.110] | 50.0 % [40.0, 60.0] | not reached | not reached | 0 of 3 |"
+        "| slow | +0.050 [-0.010, +0.110] | 50.0 % [40.0, 60.0] | no originals | +0.010 [-0.010, +0.030] "
+        "| 90 % [85, 95] | not reached | not reached | 0 of 3 |"
     )

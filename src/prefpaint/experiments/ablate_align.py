@@ -1,6 +1,6 @@
-"""Ways of aligning side by side: without trust, with constant factors, with trust, as published, without sampling."""
+"""Ways of aligning side by side: what they gain, what it costs, and what it does to the pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,46 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.run import align
+from prefpaint.alignment.watch import appearance_of_holes
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
+from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.experiments.ablate_align_config import AblateAlignConfig
 from prefpaint.experiments.runs import COLOURS, cell, each_run, interval_columns, once, reached
-from prefpaint.inpainting.sampling import Inpainter
+from prefpaint.fills.differences import hole_spread
+from prefpaint.inpainting.sampling import Inpainter, in_batches
 from prefpaint.stats.bootstrap import share_won
 
 NOISES = 2
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is measured of two samples of each of P prompts.
+
+    Attributes:
+        score: (P, 2), by the raters without noise; where people rated, by the learned reward.
+        brightness: (P, 2), mean luma of the hole in [0, 1].
+        spread: (P,), how far the two samples lie apart in the hole: root mean square, grey levels.
+        distance: by network of ST-LPIPS, (P, 2), to the hidden original; NaN where there is none.
+    """
+
+    score: np.ndarray
+    brightness: np.ndarray
+    spread: np.ndarray
+    distance: dict[str, np.ndarray]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        plain = {name: getattr(self, name).tolist() for name in ("score", "brightness", "spread")}
+        return plain | {"distance": {name: values.tolist() for name, values in self.distance.items()}}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Judged":
+        """From JSON."""
+        distance = {name: np.array(values, np.float64) for name, values in plain["distance"].items()}
+        score, brightness, spread = (np.array(plain[name], np.float64) for name in ("score", "brightness", "spread"))
+        return cls(score, brightness, spread, distance)
 
 
 @dataclass(frozen=True)
@@ -29,13 +61,13 @@ class Run:
     Attributes:
         iterations, evaluations, gains: per look at held-out prompts: iterations and network evaluations done, gain in
             reward over the base.
-        judged: by split, (P, 2), the judge's scores of two samples of each prompt.
+        judged: by split.
     """
 
     iterations: np.ndarray
     evaluations: np.ndarray
     gains: np.ndarray
-    judged: dict[str, np.ndarray]
+    judged: dict[str, Judged]
 
     def reach(self, target: float) -> tuple[float, float]:
         """Iterations and network evaluations at which the gain was the target; NaN twice when it was not reached."""
@@ -48,30 +80,44 @@ class _Judge:
     def __init__(self, job: Job, config: AblateAlignConfig) -> None:
         self.job, self.config = job, config
         self.inpainter = Inpainter(job.base, job.sampling)
-        self.ids = {
-            split: job.prompts.loc[job.prompts["split"] == split, "prompt_id"].tolist()[: config.prompts]
-            for split in config.splits
+        self.prompts = {
+            split: job.prompts[job.prompts["split"] == split].head(config.prompts) for split in config.splits
         }
-        for split, ids in self.ids.items():
-            if len(ids) < 2:
+        for split, prompts in self.prompts.items():
+            if len(prompts) < 2:
                 raise PrefPaintError(f"prompts: fewer than two in split {split}; set masks.prompts.{split}")
+        self.outside = outside_judges()
         job.reward_model.to(self.inpainter.device)
 
-    def __call__(self, network: Any) -> dict[str, np.ndarray]:
-        """By split, (P, 2)."""
-        found: dict[str, np.ndarray] = {}
-        for split, ids in self.ids.items():
-            rows = [(prompt, noise) for prompt in ids for noise in range(NOISES)]
-            scores: list[float] = []
-            size = self.job.sampling.batch
-            for start in range(0, len(rows), size):
-                some = rows[start : start + size]
-                images = self.job.prompt_images.stack(prompt for prompt, _ in some)
-                masks = self.job.prompt_masks.stack(prompt for prompt, _ in some)
-                seeds = [derive_seed("ablate_align", prompt, noise) for prompt, noise in some]
-                scores += self._score(self.inpainter.rollout(images, masks, seeds, network).images, masks).tolist()
-            found[split] = np.array(scores).reshape(-1, NOISES)
-        return found
+    def identity(self) -> Any:
+        """What the figures depend on besides the network."""
+        return [prompts["prompt_id"].tolist() for prompts in self.prompts.values()], sorted(self.outside)
+
+    def __call__(self, network: Any) -> dict[str, Judged]:
+        """By split."""
+        return {split: self._judge(prompts, network) for split, prompts in self.prompts.items()}
+
+    def _judge(self, prompts: pd.DataFrame, network: Any) -> Judged:
+        ids = [prompt for prompt in prompts["prompt_id"] for _ in range(NOISES)]
+        seeds = [derive_seed("ablate_align", prompt, number % NOISES) for number, prompt in enumerate(ids)]
+        originals, masks = self.job.prompt_images.stack(ids), self.job.prompt_masks.stack(ids)
+
+        def paint(images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+            return self.inpainter.rollout(images, masks, seeds, network).images
+
+        fills = in_batches(paint, originals, masks, seeds, self.job.sampling.batch)
+        pairs = range(0, len(ids), NOISES)
+        # A view change has no hidden original.
+        known = np.repeat(prompts["pattern"].to_numpy() != "warp", NOISES)
+        distance = {name: np.full(len(ids), np.nan) for name in self.outside}
+        for name, judge in self.outside.items():
+            distance[name][known] = judge.distance(fills[known], originals[known])
+        return Judged(
+            self._score(fills, masks).reshape(-1, NOISES),
+            appearance_of_holes(fills, masks)["brightness"].reshape(-1, NOISES),
+            np.array([hole_spread(fills[n : n + NOISES], masks[n]).mean() for n in pairs]),
+            {name: values.reshape(-1, NOISES) for name, values in distance.items()},
+        )
 
     def _score(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
         if self.job.rater is not None:
@@ -81,7 +127,8 @@ class _Judge:
 
 def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
     """Align once and judge; what an earlier call finished is reused if it still fits."""
-    stamp = fingerprint(job.config, job.sampling, job.inputs(), judge.ids, job.rater.digest() if job.rater else None)
+    rater = job.rater.digest() if job.rater else None
+    stamp = fingerprint(job.config, job.sampling, job.inputs(), judge.identity(), rater)
 
     def make() -> dict[str, Any]:
         result = align(job, workspace / "align", title)
@@ -91,11 +138,11 @@ def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
             "iterations": [row["iteration"] for row in result.watched],
             "evaluations": [evaluations[int(row["iteration"]) - 1] for row in result.watched],
             "gains": [row["reward_gain"] for row in result.watched],
-            "judged": {split: scores.tolist() for split, scores in judge(network).items()},
+            "judged": {split: found.plain() for split, found in judge(network).items()},
         }
 
     saved = once(workspace / "run.json", stamp, make)
-    judged = {split: np.array(scores) for split, scores in saved["judged"].items()}
+    judged = {split: Judged.of(found) for split, found in saved["judged"].items()}
     looks = [np.array(saved[name], np.float64) for name in ("iterations", "evaluations", "gains")]
     return Run(looks[0], looks[1], looks[2], judged)
 
@@ -113,9 +160,11 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
     Returns:
         One row per variant: variant, judge, seeds, reward_gain (held out, at the last look), iterations and
         network_evaluations to the target with _low and _high, the 95 % interval of Student's t over those seeds that
-        reached it, reached (how many), and per split SPLIT_win_rate at S = 1 against the base, other noise, with the
-        95 % interval of a bootstrap over seeds and prompts together. And the curves: variant, seed, iteration,
-        network_evaluations, reward_gain.
+        reached it, reached (how many); over all splits, with the same interval, brightness, the mean difference from
+        the base's, and diversity, the mean spread of two samples as a share of the base's; outside_win_rate, how often
+        ST-LPIPS finds a fill closer to the original than the base's, mean of both networks, and per split
+        SPLIT_win_rate at S = 1 against the base, both with other noise and the 95 % interval of a bootstrap over seeds
+        and prompts together. And the curves: variant, seed, iteration, network_evaluations, reward_gain.
     """
     judge = _Judge(job, config)
     base = judge(None)
@@ -137,10 +186,16 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
             ("network_evaluations", costs[:, 1]),
         ):
             row |= interval_columns(quantity, values)
-        for split in config.splits:
-            won = np.stack([share_won(run.judged[split], base[split][:, ::-1]) for run in made])
-            rate = seeds_and_prompts(won, config.resamples, derive_seed("ablate_align", split))
-            row |= dict(zip((f"{split}_win_rate{end}" for end in ("", "_low", "_high")), rate, strict=True))
+        row |= interval_columns("brightness", np.array([_drift(run.judged, base) for run in made]))
+        row |= interval_columns("diversity", np.array([_diversity(run.judged, base) for run in made]))
+        wins = {
+            f"{split}_win_rate": [share_won(run.judged[split].score, base[split].score[:, ::-1]) for run in made]
+            for split in config.splits
+        }
+        wins["outside_win_rate"] = [_outside_wins(run.judged, base) for run in made]
+        for rate, won in wins.items():
+            found = seeds_and_prompts(np.stack(won), config.resamples, derive_seed("ablate_align", rate))
+            row |= dict(zip((f"{rate}{end}" for end in ("", "_low", "_high")), found, strict=True))
         rows.append(row)
         for seed, run in zip(config.seeds, made, strict=True):
             curves.append(
@@ -157,6 +212,29 @@ def compare(job: Job, config: AblateAlignConfig, workspace: Path) -> tuple[pd.Da
     return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
 
 
+def _drift(judged: Mapping[str, Judged], base: Mapping[str, Judged]) -> float:
+    """Mean difference in brightness from the base."""
+    return float(np.concatenate([found.brightness - base[split].brightness for split, found in judged.items()]).mean())
+
+
+def _diversity(judged: Mapping[str, Judged], base: Mapping[str, Judged]) -> float:
+    """Mean spread of two samples as a share of the base's."""
+    own, others = (np.concatenate([found.spread for found in each.values()]).mean() for each in (judged, base))
+    return float(own / others)
+
+
+def _outside_wins(judged: Mapping[str, Judged], base: Mapping[str, Judged]) -> np.ndarray:
+    """Share of comparisons in which a fill is closer to the original than the base's, (P,) prompts that have one."""
+    shares = [
+        np.mean(
+            [share_won(-values, -base[split].distance[name][:, ::-1]) for name, values in found.distance.items()],
+            axis=0,
+        )[~np.isnan(next(iter(found.distance.values()))).any(1)]
+        for split, found in judged.items()
+    ]
+    return np.concatenate(shares)
+
+
 def seeds_and_prompts(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float, float]:
     """Mean and 95 % interval over seeds and prompts together (Owen 2007, The Pigeonhole Bootstrap).
 
@@ -164,7 +242,12 @@ def seeds_and_prompts(values: np.ndarray, resamples: int, seed: int) -> tuple[fl
         values: (S, P).
         resamples: bootstrap draws, each of S seeds and P prompts with replacement.
         seed: of the draws.
+
+    Returns:
+        Mean, low, high; NaN without prompts.
     """
+    if values.shape[1] == 0:
+        return float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     runs = rng.integers(0, len(values), (resamples, len(values)))
     prompts = rng.integers(0, values.shape[1], (resamples, values.shape[1]))
@@ -183,18 +266,26 @@ def ablate_align_markdown(table: pd.DataFrame, splits: Sequence[str]) -> str:
     first = table.iloc[0]
     judge = "the simulated raters' noiseless score" if first["judge"] == "noiseless" else "the learned reward"
     heads = ["alignment", "gain in held-out reward", *(f"win rate, {split}" for split in splits)]
+    heads += ["closer to the original, ST-LPIPS", "brightness", "diversity"]
     heads += ["iterations to the target", "network evaluations to it, thousands", "seeds that reached it"]
     lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
     for row in table.to_dict("records"):
         cells = [row["variant"], cell(row, "reward_gain", 1, "{:+.3f}")]
         cells += [cell(row, f"{split}_win_rate", 100, "{:.1f}", " %") for split in splits]
+        cells += [
+            cell(row, "outside_win_rate", 100, "{:.1f}", " %", missing="no originals"),
+            cell(row, "brightness", 1, "{:+.3f}"),
+        ]
+        cells += [cell(row, "diversity", 100, "{:.0f}", " %")]
         cells += [cell(row, "iterations", 1, "{:.1f}"), cell(row, "network_evaluations", 1e-3, "{:.1f}")]
         lines.append("| " + " | ".join([*cells, f"{row['reached']} of {row['seeds']}"]) + " |")
     return (
         f"Means over {first['seeds']} seeds with 95 % intervals: Student's t over the seeds, and for win rates a "
-        f"bootstrap over seeds and prompts together. Win rates against the base at S = 1, other noise, by {judge}. The "
-        f"target is a gain of {first['target']:.3f} in the reward of held-out prompts; where not every seed reached "
-        "it, the mean is of those that did.\n\n" + "\n".join(lines) + "\n"
+        f"bootstrap over seeds and prompts together. Win rates against the base at S = 1, other noise, by {judge}; "
+        "ST-LPIPS compares with the hidden original. Brightness is the mean change in the hole, of 1; diversity is how "
+        "far two samples of a prompt lie apart, as a share of the base's. "
+        f"The target is a gain of {first['target']:.3f} in the reward of held-out prompts; where not every seed "
+        "reached it, the mean is of those that did.\n\n" + "\n".join(lines) + "\n"
     )
 
 

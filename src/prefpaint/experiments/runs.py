@@ -108,11 +108,11 @@ def interval_columns(name: str, values: np.ndarray) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), mean_of_seeds(values), strict=True))
 
 
-def cell(row: dict[str, Any], name: str, scale: float, form: str, unit: str = "") -> str:
+def cell(row: dict[str, Any], name: str, scale: float, form: str, unit: str = "", missing: str = "not reached") -> str:
     """A number of a Markdown table with its interval, from the columns of `interval_columns`."""
     value, low, high = (row[f"{name}{end}"] * scale for end in ("", "_low", "_high"))
     if not np.isfinite(value):
-        return "not reached"
+        return missing
     interval = f" [{form.format(low)}, {form.format(high)}]" if np.isfinite(low) else ""
     return f"{form.format(value)}{unit}{interval}"
 
