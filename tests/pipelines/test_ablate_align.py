@@ -36,7 +36,7 @@ def test_every_variant_from_every_seed_and_only_once(finished: Project) -> None:
     assert done.returncode == 0, done.stderr
     folder = finished.path / "data/08_reporting"
     table = pd.read_parquet(folder / "ablate_align.parquet")
-    assert table["variant"].tolist() == ["ddpo", "published", "dpo"]
+    assert table["variant"].tolist() == ["ddpo", "dpo", "published"]
     assert (table["seeds"] == 2).all() and table["seen_win_rate"].between(0, 1).all()
     assert (table["seen_win_rate_low"] <= table["seen_win_rate"]).all()
     curves = pd.read_parquet(folder / "ablate_align_curves.parquet")
