@@ -261,7 +261,7 @@ def same(left: Result, right: Result) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("mode", "lies", "after"), [("default", False, 5), ("default", True, 9), ("nft", False, 9)], ids=str
+    ("mode", "lies", "after"), [("ddpo", False, 5), ("ddpo", True, 9), ("nft", False, 9)], ids=str
 )
 def test_a_run_outlives_its_scorer(serve: Serve, tmp_path: Path, mode: str, lies: bool, after: int) -> None:
     """12 samples of an iteration are three batches; a look at validation, for the base too at first, is one each.

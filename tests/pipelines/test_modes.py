@@ -293,7 +293,7 @@ def test_every_kind_of_trust_does(
 
 
 @pytest.mark.parametrize("learned", [True, False])
-@pytest.mark.parametrize(("mode", "combine"), [("default", "rank"), ("published", "sum"), ("nft", "sum")])
+@pytest.mark.parametrize(("mode", "combine"), [("ddpo", "rank"), ("published", "sum"), ("nft", "sum")])
 def test_several_rewards_end_in_a_card_and_a_page(
     run: Run, page: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, combine: str, learned: bool
 ) -> None:
