@@ -181,6 +181,7 @@ class Ours:
             average=0.0,
             gradient_norm=None,
             hole_only=False,
+            rollout_batch=setup.micro_batch,
             micro_batch=setup.micro_batch,
         )
         method = PolicyGradient(self.inpainter, self.score, Prompts(ids, images, masks), config)

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from prefpaint.alignment.config import PRESETS, WITH_CEILING, WITHOUT_ADVANTAGES, AlignConfig, GateConfig, LoraConfig
+from prefpaint.alignment.config import (
+    PRESETS,
+    WITHOUT_ADVANTAGES,
+    WITHOUT_CEILING,
+    WITHOUT_KL,
+    AlignConfig,
+    GateConfig,
+    LoraConfig,
+)
 from prefpaint.alignment.dpo_config import DPOConfig
 from prefpaint.alignment.modes import MODES
 from prefpaint.alignment.watch_config import WatchConfig
@@ -89,14 +97,14 @@ def test_pairs_are_weighed_or_not_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("mode", NAMES)
-def test_a_ceiling_that_a_mode_does_not_have_is_refused(mode: str) -> None:
-    if mode in WITH_CEILING:
-        assert AlignConfig(mode=mode, norm_ceiling=1.0).norm_ceiling == 1.0
-    else:
-        with pytest.raises(
-            ValidationError, match=f"norm_ceiling: mode {mode} has none; set 0, or one of nft, awm, dpo"
-        ):
-            AlignConfig.model_validate({"mode": mode, "norm_ceiling": 1.0})
+def test_what_a_mode_would_ignore_is_refused(mode: str) -> None:
+    ignored = {"norm_ceiling": WITHOUT_CEILING, "kl": WITHOUT_KL, "inner_updates": WITHOUT_ADVANTAGES}
+    for knob, modes in ignored.items():
+        if mode in modes:
+            with pytest.raises(ValidationError, match=f"{knob}: mode {mode} "):
+                AlignConfig.model_validate({"mode": mode, knob: 2})
+        else:
+            assert getattr(AlignConfig.model_validate({"mode": mode, knob: 2}), knob) == 2
 
 
 @pytest.mark.parametrize("wrong", [None, 3, {"evry": 1}, DPOConfig(pairs=3)])
@@ -109,7 +117,7 @@ def test_a_wrong_group_is_refused(wrong: Any) -> None:
 OTHER: dict[str, Any] = {
     **{"seed": 5, "iterations": 11, "tune": "lora", "lr": 0.5, "weight_decay": 0.5, "gradient_norm": 7.0},
     **{"average": 0.25, "prompts": 48, "candidates": 6, "advantage_clip": 2.0, "steps": 60, "trained_steps": 2},
-    **{"least_sigma": 0.5, "inner_updates": 3, "clip": 0.5, "kl": 0.5, "micro_batch": 3, "keep_last": 5},
+    **{"least_sigma": 0.5, "clip": 0.5, "micro_batch": 3, "keep_last": 5},
     "watch": {"every": 9, "prompts": 9, "patience": 9},
     "lora": {"rank": 3, "alpha": 3},
     "dpo": {"pairs": 3, "beta": 3.0},

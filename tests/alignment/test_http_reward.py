@@ -260,9 +260,7 @@ def same(left: Result, right: Result) -> bool:
     ) == module_digest(right.network)
 
 
-@pytest.mark.parametrize(
-    ("mode", "lies", "after"), [("ddpo", False, 5), ("ddpo", True, 9), ("nft", False, 9)], ids=str
-)
+@pytest.mark.parametrize(("mode", "lies", "after"), [("ddpo", False, 5), ("ddpo", True, 9), ("nft", False, 9)], ids=str)
 def test_a_run_outlives_its_scorer(serve: Serve, tmp_path: Path, mode: str, lies: bool, after: int) -> None:
     """12 samples of an iteration are three batches; a look at validation, for the base too at first, is one each.
 

@@ -192,7 +192,7 @@ def test_reward_and_trust_in_one_sentence_each() -> None:
     assert "simulated" not in reward_sentence({"test_ratings_pair_accuracy": 0.6, "test_ratings_spearman": 0.5})
     assert reward_sentence({}) == bound_sentence({}) == ""
     trust = {"participation_ratio": 1.02, "gamma_coefficient_of_variation": 0.001, "trust_informative": 0}
-    assert "no sample was weighed by it" in bound_sentence(trust)
+    assert "alignment goes without it" in bound_sentence(trust)
     ranked = {
         f"validation_spearman_width_error{end}": value for end, value in (("", 0.25), ("_low", 0.125), ("_high", 0.5))
     }

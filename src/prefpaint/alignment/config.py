@@ -23,8 +23,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 DEFAULT = "nft"
 # Modes whose samples are not compared with each other.
 WITHOUT_ADVANTAGES = ("dpo", "refl")
-# Modes whose loss may hold predictions to the size of the base's.
-WITH_CEILING = ("nft", "awm", "dpo")
+# Modes whose loss knows no KL to the base, and those that know no ceiling of predictions.
+WITHOUT_KL = ("nft", "awm", "dpo", "refl")
+WITHOUT_CEILING = ("ddpo", "published", "dpok", "refl")
 
 
 def over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,8 +71,8 @@ class GateConfig(Config):
     refresh: float | None = Field(
         None,
         gt=0,
-        description="What the samples are pulled to is replaced by the policy when their mean divergence from it "
-        "exceeds this, and costs a copy of the trained weights; empty: it is the base throughout.",
+        description="When the samples' mean divergence from what they are pulled to exceeds this, the policy as it "
+        "then is takes its place; costs a copy of the trained weights. Empty: the base throughout.",
     )
 
 
@@ -133,7 +134,7 @@ class AlignConfig(Config):
         "step, unless the mode compares with the base anyway.",
     )
 
-    # For the modes that sample: all but dpo.
+    # For the modes that sample: all but dpo. refl compares no samples and trains on the last steps.
     prompts: int = Field(32, ge=1, description="Prompts per iteration, over all processes.")
     candidates: int = Field(
         8, ge=1, description="Samples of each prompt per iteration. Group advantages compare them with each other."
@@ -181,7 +182,8 @@ class AlignConfig(Config):
     kl: float = Field(
         0.0,
         ge=0,
-        description="Weight of the KL divergence to the base; above 0 costs one more network pass per step.",
+        description="Weight of the KL divergence to the base, in modes ddpo, published and dpok; above 0 costs one "
+        "more network pass per step.",
     )
 
     dpo: dpo_config.DPOConfig = Field(dpo_config.DPOConfig(), description="For mode dpo.")
@@ -237,8 +239,12 @@ class AlignConfig(Config):
                 f"trust: {self.trust} needs samples that are compared, which mode {self.mode} does not have; set "
                 "weight or none"
             )
-        if self.norm_ceiling > 0 and self.mode not in WITH_CEILING:
-            raise ValueError(f"norm_ceiling: mode {self.mode} has none; set 0, or one of {', '.join(WITH_CEILING)}")
+        if self.norm_ceiling > 0 and self.mode in WITHOUT_CEILING:
+            raise ValueError(f"norm_ceiling: mode {self.mode} has none; set it to 0")
+        if self.kl > 0 and self.mode in WITHOUT_KL:
+            raise ValueError(f"kl: mode {self.mode} has none; set it to 0 (nft, awm and refl have a pull of their own)")
+        if self.inner_updates > 1 and self.mode in WITHOUT_ADVANTAGES:
+            raise ValueError(f"inner_updates: mode {self.mode} makes one update per iteration; set it to 1")
         rewards_config.check_rewards(self.rewards)
         if self.mode == "dpo" and not self.learned_alone:
             raise ValueError("mode dpo learns from the ratings and raises no reward; leave rewards and combine out")

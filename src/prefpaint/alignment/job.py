@@ -46,7 +46,7 @@ class Job:
         scores: table with candidate_id, prompt_id, split, score.
         rater: the simulated raters without their noise; None when people rated.
         config, gamma, sampling, reward: configurations. Alignment samples chains of its own length, `config.steps`.
-        scorer: used instead of `reward_model` and `trust`.
+        scorer: used instead of `reward_model`, `trust` and `config.rewards`, by modes that sample and compare.
     """
 
     base: Any

@@ -24,7 +24,8 @@ class Mode:
         objective: the column of the history that training raises or lowers; its mean over the first and the last fifth
             of a run is part of the metrics.
         objective_words: what that column is, for the model card.
-        raises_reward: whether that is the learned reward, which is then not an independent judge of the result.
+        raises_reward: whether that is the reward, the learned one unless others are named, which is then not an
+            independent judge of the result.
         metrics: figures of a whole history, in addition to those that every mode has.
         panels: draws up to three panels of a history, taking as many axes as it needs; the last argument says in a few
             words how γ was obtained.

@@ -21,7 +21,7 @@ def trust_panel(axes: Axes, history: pd.DataFrame, weight: str) -> None:
         weight: how γ was obtained, in a few words.
     """
     x = history["iteration"] + 1
-    if "pull" not in history:
+    if "pull" not in history or not (history["gated"] > 0).any():
         band(axes, x, history["gamma"], history["gamma_spread"], BLUE)
         axes.set(title=f"γ ± 1 spread ({weight})", ylabel="γ")
         return

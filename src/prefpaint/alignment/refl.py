@@ -89,8 +89,8 @@ class DirectGradient:
             "width": float(np.mean(width)),
             "gamma": float(gamma.mean()),
             "gamma_spread": float(gamma.std()),
-            "drift_from_base": float(pull.mean()),
             "gradient_norm": norm,
+            **({"drift_from_base": float(pull.mean())} if config.refl.pull > 0 else {}),
         }
 
     def _loss(self, policy: Policy, part: Chosen, first: int) -> tuple[Tensor, Tensor]:
@@ -143,14 +143,17 @@ def _method(job: Job, inpainter: Inpainter) -> DirectGradient:
     scorer = job.reward_to_raise()
     if not isinstance(scorer, DifferentiableScorer):
         raise PrefPaintError("align.mode: refl needs a reward with a gradient; choose another mode")
+    # Gradients pass through the reward model and are not for it.
+    job.reward_model.requires_grad_(False)
     return DirectGradient(inpainter, scorer, job.prompts_of("train"), job.config)
 
 
 def _metrics(history: pd.DataFrame) -> dict[str, float | int]:
+    drift = {"drift_from_base": float(history["drift_from_base"].iloc[-1])} if "drift_from_base" in history else {}
     return {
         "gamma_mean": float(history["gamma"].mean()),
         "gamma_spread": float(history["gamma_spread"].mean()),
-        "drift_from_base": float(history["drift_from_base"].iloc[-1]),
+        **drift,
     }
 
 
@@ -162,9 +165,10 @@ def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, we
     axes.legend(fontsize=7, frameon=False)
     axes = next(free)
     trust_panel(axes, history, weight)
-    axes = next(free)
-    axes.plot(x, history["drift_from_base"], color=GREY)
-    axes.set(title="Difference to the base's predictions", ylabel="mean square")
+    if "drift_from_base" in history:
+        axes = next(free)
+        axes.plot(x, history["drift_from_base"], color=GREY)
+        axes.set(title="Difference to the base's predictions", ylabel="mean square")
 
 
 REFL = Mode(

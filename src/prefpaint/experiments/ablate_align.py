@@ -19,6 +19,7 @@ from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.experiments.ablate_align_config import AblateAlignConfig
 from prefpaint.experiments.runs import COLOURS, cell, each_run, interval_columns, once, reached
 from prefpaint.fills.differences import hole_spread
+from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.sampling import Inpainter, in_batches
 from prefpaint.stats.bootstrap import share_won
 
@@ -128,7 +129,8 @@ class _Judge:
 def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:
     """Align once and judge; what an earlier call finished is reused if it still fits."""
     rater = job.rater.digest() if job.rater else None
-    stamp = fingerprint(job.config, job.sampling, job.inputs(), judge.identity(), rater)
+    inputs = weights_digest(job.base), job.inputs()
+    stamp = fingerprint(job.config, job.sampling, inputs, judge.identity(), rater)
 
     def make() -> dict[str, Any]:
         result = align(job, workspace / "align", title)

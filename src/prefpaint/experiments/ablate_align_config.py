@@ -8,7 +8,7 @@ from prefpaint.experiments.runs_config import VariantsConfig
 
 
 class AblateAlignConfig(VariantsConfig):
-    """The `ablate_align` pipeline: the paper's Table 3 (left), Table 4 and Figure F-1, at a scale you choose."""
+    """The `ablate_align` pipeline: ways of aligning side by side; with variants of γ, the paper's Table 4."""
 
     splits: tuple[Literal["seen", "unseen"], ...] = Field(
         ("seen", "unseen"), min_length=1, description="Which evaluation prompts judge a run; time is proportional."

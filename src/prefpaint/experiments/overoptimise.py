@@ -29,6 +29,7 @@ from prefpaint.experiments.runs import (
     reached,
     trust_in,
 )
+from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.training import RatedImages, train_reward
 
@@ -86,7 +87,7 @@ def run_once(job: Job, rater: NoiselessRater, workspace: Path, title: str) -> Cu
         names = {"iterations": "iteration", "proxy": "reward_gain", "gold": "noiseless_gain"}
         return {name: [look[column] for look in watched] for name, column in names.items()}
 
-    stamp = fingerprint(job.config, job.sampling, job.inputs(), rater.digest())
+    stamp = fingerprint(job.config, job.sampling, weights_digest(job.base), job.inputs(), rater.digest())
     saved = once(workspace / "run.json", stamp, make)
     return Curve(*(np.array(saved[name], np.float64) for name in ("iterations", "proxy", "gold")))
 

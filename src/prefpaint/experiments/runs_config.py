@@ -33,6 +33,9 @@ class VariantsConfig(Config):
         for name in self.variants:
             self.config(name, 0)
             self.gamma(name, GammaConfig())
+        raised = {(str(made.rewards), made.combine) for made in (self.config(name, 0) for name in self.variants)}
+        if len(raised) > 1:
+            raise ValueError("variants: gains compare only where all raise the same rewards, combined alike")
         return self
 
     def _given(self, variant: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prefpaint.alignment.config import WITHOUT_ADVANTAGES
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.rewards import digests
 from prefpaint.alignment.run import align
@@ -138,6 +139,9 @@ def repeat_training(plan: Plan, first: Mapping[str, float | int], config: SeedsC
     Returns:
         Column run ("seed 0", …, "oracle"), then every metric.
     """
+    mode = plan.job.config.mode
+    if config.oracle and plan.job.rater is not None and mode in WITHOUT_ADVANTAGES:
+        raise PrefPaintError(f"seeds.oracle: mode {mode} of align cannot raise the noiseless score; set it to false")
     rows: list[dict[str, Any]] = [{"run": f"seed {plan.job.config.seed}", **first}]
     for seed in config.seeds:
         rows.append({"run": f"seed {seed}", **train_and_evaluate(plan, seed, False, workspace / f"seed_{seed}")})

@@ -198,7 +198,7 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         agreement=AGREEMENT,
         quality=_quality(facts.metrics),
         raises_reward=MODES[facts.align.mode].raises_reward and facts.align.raises_learned,
-        raises_others=not facts.align.learned_alone,
+        raises_others=any(reward.kind != "learned" for reward in facts.align.rewards.values()),
         training=_training(facts),
         watch=watched[-1][:1].lower() + watched[-1][1:] if watched else "this run was not checked for that.",
     )

@@ -202,9 +202,9 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
     stopped = " It stopped alignment early." if metrics["watch_stopped_early"] else ""
     against = [words for name, words in judges if metrics.get(f"watch_hacked_by_{name}")]
     suspicion = (
-        f"The reward rose against {' and '.join(against)}: the policy has begun to exploit the reward model."
+        f"The reward rose against {' and '.join(against)}: the policy has begun to exploit what it raises."
         if against
-        else "No other judge shows that the policy exploits the reward model."
+        else "No other judge shows that the policy exploits what it raises."
     )
     # A chain without random steps has no density.
     divergence = (
@@ -247,7 +247,7 @@ def bound_sentence(metrics: Mapping[str, Any]) -> str:
             f"({number(metrics[f'{name}_low'])} to {number(metrics[f'{name}_high'])})."
         )
     if not metrics.get("trust_informative", 1):
-        sentence += " The trust width carries no information: no sample was weighed by it."
+        sentence += " The trust width carries no information, and alignment goes without it unless told otherwise."
     return sentence
 
 

@@ -1,1 +1,1 @@
-"""Trust weights, constant factors and other ways of aligning, in one table; not part of the default run."""
+"""Ways of aligning side by side, in one table; not part of the default run."""
