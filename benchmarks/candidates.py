@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from full_size import SIZES, Size, random_pipeline
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -27,64 +28,7 @@ from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.small_model.config import SmallModelConfig
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "06_models" / "base"
-TEXT_LENGTH = 77  # of Stable Diffusion's text encoder
 TOLERANCE = 1e-3
-
-
-def pipeline_of_sd15_size(quick: bool) -> Any:
-    """Random weights in the layers of Stable Diffusion 1.5 inpainting; `quick` divides their widths by ten.
-
-    The scheduler is the embedded model's: v-prediction keeps latents finite whatever an untrained UNet says.
-    """
-    from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    small: Any = build_small_pipeline(SmallModelConfig(), 64, seed=0)
-    tokenizer = small.tokenizer
-    tokenizer.model_max_length = TEXT_LENGTH
-    width, layers = (64, 2) if quick else (768, 12)
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        block_out_channels=(16, 32, 32, 32) if quick else (128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        latent_channels=4,
-        norm_num_groups=16 if quick else 32,
-        sample_size=512,
-    )
-    # Everything not named here is UNet2DConditionModel's default, which is Stable Diffusion 1.x.
-    unet = UNet2DConditionModel(
-        sample_size=64,
-        in_channels=9,
-        out_channels=4,
-        block_out_channels=(32, 64, 128, 128) if quick else (320, 640, 1280, 1280),
-        cross_attention_dim=width,
-        attention_head_dim=8,
-    )
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=width,
-            intermediate_size=4 * width,
-            num_hidden_layers=layers,
-            num_attention_heads=width // 64,
-            max_position_embeddings=TEXT_LENGTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    return StableDiffusionInpaintPipeline(
-        vae=vae,
-        text_encoder=text_encoder.eval(),
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=small.scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
 
 
 def embedded_with_four_channels() -> tuple[Any, int]:
@@ -94,8 +38,9 @@ def embedded_with_four_channels() -> tuple[Any, int]:
 
 def load(model: Path, size_of: str | None, quick: bool) -> tuple[Any, int]:
     """The pipeline in fp32 on the CPU, and the side of its images in pixels."""
-    if size_of == "sd15":
-        return pipeline_of_sd15_size(quick), 64 if quick else 512
+    if size_of is not None:
+        size: Size = "tiny" if quick else "full"
+        return random_pipeline(size_of, size), SIZES[size_of][size].side
     pipe: Any = load_pipeline(model)
     return pipe, int(pipe.unet.config.sample_size) * 2 ** (len(pipe.vae.config.block_out_channels) - 1)
 
