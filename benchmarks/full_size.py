@@ -150,7 +150,8 @@ def _clip(width: int, tokenizer: Any, projected: bool) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
+    kind: Any = CLIPTextModelWithProjection if projected else CLIPTextModel
+    return kind(config).eval()
 
 
 def _t5(width: int) -> tuple[Any, Any]:
