@@ -291,7 +291,7 @@ def parse(arguments: list[str] | None) -> Setup:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=tuple(SIZES), required=True)
     parser.add_argument("--size", choices=("full", "tiny"), default="full")
-    parser.add_argument("--steps", type=int, default=10, help="of a chain")
+    parser.add_argument("--steps", type=int, help="of a chain; by default 10, and 2 of a tiny model")
     parser.add_argument("--batch", type=int, help="pictures per rollout; lower it where memory is too small")
     parser.add_argument("--micro-batch", type=int, help="pictures per pass in training; likewise")
     given = parser.parse_args(arguments)
@@ -304,7 +304,7 @@ def parse(arguments: list[str] | None) -> Setup:
         family=given.family,
         size=given.size,
         device=device,
-        steps=given.steps if full else 2,
+        steps=given.steps or (10 if full else 2),
         trained_steps=2 if full else 1,
         pictures=4 if full else 1,
         batch=given.batch or batch,
