@@ -325,9 +325,9 @@ def test_a_killed_run_finds_its_anchor_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("point", KILLS)
 def test_a_run_killed_anywhere_ends_in_the_same_weights(tmp_path: Path, point: str) -> None:
-    whole = run(tmp_path / "whole", watched=True)
+    whole = run(tmp_path / "whole", scorer=Doubted(), watched=True)
     killed(tmp_path / "killed", point)
-    resumed = run(tmp_path / "killed", watched=True)
+    resumed = run(tmp_path / "killed", scorer=Doubted(), watched=True)
     assert module_digest(resumed.network) == module_digest(whole.network)
     assert (resumed.history, resumed.watched) == (whole.history, whole.watched)
     kept = [sorted((tmp_path / name / "workspace").glob("*.*")) for name in ("whole", "killed")]
