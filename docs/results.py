@@ -444,9 +444,16 @@ def ablate_align(metrics: Metrics, read: Read) -> str:
     rows = []
     for row in copied(read, "ablate_align") or []:
         cost = amount(row, "network_evaluations") if row["reached"] else "not reached"
-        rates = [share(row, f"{split}_win_rate") for split in SPLITS]
-        rows.append([row["variant"], change(row, "reward_gain"), *rates, cost, f"{row['reached']} of {row['seeds']}"])
+        rates = [share(row, f"{name}_win_rate") for name in (*SPLITS, "outside")]
+        looks = [change(row, "brightness"), share(row, "diversity")]
+        seeds = f"{row['reached']} of {row['seeds']}"
+        rows.append([row["variant"], change(row, "reward_gain"), *rates, *looks, cost, seeds])
     heads = ["alignment", "gain in held-out reward", *(f"wins over the base, {split}" for split in SPLITS)]
+    heads += [
+        "closer to the original than the base, ST-LPIPS",
+        "change of brightness, of 1",
+        "diversity, of the base's",
+    ]
     return markdown([*heads, "network evaluations to the target", "seeds that reached it"], rows) if rows else NOTHING
 
 
@@ -498,7 +505,13 @@ PAGE = (
     ),
     ("Other training seeds", "`kedro run --pipeline=seeds`; the *oracle* aligns to the noiseless score itself.", seeds),
     ("Ways of training the reward", "`kedro run --pipeline=ablate_reward`.", ablate_reward),
-    ("Ways of aligning", "`kedro run --pipeline=ablate_align`.", ablate_align),
+    (
+        "Ways of aligning",
+        "`kedro run --pipeline=ablate_align`. Means over seeds. The target is the gain that `ddpo` ends with; some runs "
+        "are longer than their mode's own, so that they can reach it. Intervals are Student's t over seeds, those of wins "
+        "a bootstrap over seeds and prompts. [How to read it](aligning.md#comparing-ways-of-aligning).",
+        ablate_align,
+    ),
 )
 HEAD = """# Results
 
