@@ -248,9 +248,9 @@ def test_an_ensemble_and_a_kernel_head_bring_their_own_members_and_norm(given: d
     [
         {"mode": "published", "prompts": 2, "steps": 3, "trained_steps": 2, "iterations": 1},
         {"mode": "dpo", "iterations": 2, "trust": "weight", "dpo": {"pairs": 4}},
-        {"tune": "lora", "prompts": 2, "candidates": 2, "steps": 3, "trained_steps": 2, "iterations": 1, "kl": 0.1},
+        {"mode": "ddpo", "tune": "lora", "prompts": 2, "candidates": 2, "steps": 3, "iterations": 1, "kl": 0.1},
     ],
-    ids=lambda changes: changes.get("mode", "lora"),
+    ids=lambda changes: changes["mode"],
 )
 def test_other_modes_leave_the_same_things(given: dict[str, Any], changes: dict[str, Any]) -> None:
     config = AlignConfig.model_validate({**changes, "watch": {"every": 1, "prompts": 4}})
