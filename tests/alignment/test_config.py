@@ -10,9 +10,6 @@ from pydantic import BaseModel, ValidationError
 
 from prefpaint.alignment.config import (
     PRESETS,
-    WITHOUT_ADVANTAGES,
-    WITHOUT_CEILING,
-    WITHOUT_KL,
     AlignConfig,
     GateConfig,
     LoraConfig,
@@ -88,7 +85,7 @@ def test_gamma_is_a_parameter_of_its_own() -> None:
 def test_pairs_are_weighed_or_not_and_nothing_else() -> None:
     assert AlignConfig(mode="dpo").trust == "none" and AlignConfig(mode="published").trust == "weight"
     assert AlignConfig(mode="dpo", trust="weight").trust == "weight"
-    for mode in WITHOUT_ADVANTAGES:
+    for mode in (name for name, preset in PRESETS.items() if not preset.compares):
         for trust in ("gate", "pessimistic"):
             with pytest.raises(
                 ValidationError, match=f"trust: {trust} needs samples that are compared, which mode {mode}"
@@ -98,9 +95,10 @@ def test_pairs_are_weighed_or_not_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("mode", NAMES)
 def test_what_a_mode_would_ignore_is_refused(mode: str) -> None:
-    ignored = {"norm_ceiling": WITHOUT_CEILING, "kl": WITHOUT_KL, "inner_updates": WITHOUT_ADVANTAGES}
-    for knob, modes in ignored.items():
-        if mode in modes:
+    preset = PRESETS[mode]
+    known = {"norm_ceiling": preset.ceiling, "kl": preset.kl, "inner_updates": preset.compares}
+    for knob, used in known.items():
+        if not used:
             with pytest.raises(ValidationError, match=f"{knob}: mode {mode} "):
                 AlignConfig.model_validate({"mode": mode, knob: 2})
         else:

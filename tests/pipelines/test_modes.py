@@ -14,7 +14,7 @@ from huggingface_hub import metadata_load
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from prefpaint.alignment.config import WITHOUT_ADVANTAGES, WITHOUT_CEILING, AlignConfig
+from prefpaint.alignment.config import PRESETS, AlignConfig
 from prefpaint.alignment.ddpo import DDPO
 from prefpaint.alignment.modes import MODES
 from prefpaint.datasets import FigureDataset, JSONDataset, TableDataset
@@ -259,10 +259,10 @@ WEIGHTED = {"mode": "dpo", "trust": "weight", "dpo": {"pairs": 4}}
 
 
 @pytest.mark.parametrize("trust", choices(AlignConfig, "trust"))
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in WITHOUT_ADVANTAGES])
+@pytest.mark.parametrize("mode", [mode for mode, preset in PRESETS.items() if preset.compares])
 def test_every_use_of_trust_does(run: Run, tmp_path: Path, mode: str, trust: str) -> None:
     knobs = {"mode": mode, "trust": trust, "candidates": 4, "lr": 1e-2, "gate": {"share": 0.25, "refresh": 1e-9}}
-    left = run({**knobs, "norm_ceiling": float(mode not in WITHOUT_CEILING)}, draw=trust == "gate")
+    left = run({**knobs, "norm_ceiling": float(PRESETS[mode].ceiling)}, draw=trust == "gate")
     check(left, mode, tmp_path)
     history, metrics = left["align_history"], left["align_metrics"]
     assert metrics["gamma_fell_back"] == 0 and (metrics["gamma_spread"] > 0) == (trust == "weight")

@@ -1,20 +1,13 @@
 """Advantage-weighted matching: what a sample's advantage does to the policy."""
 
-from typing import Any
-
 from pydantic import Field
 
+from prefpaint.alignment.matching_config import VALUES
+from prefpaint.alignment.preset import Preset
 from prefpaint.config import Config
 
-# Chosen on validation prompts, with less of both pulls than published: those are for hundreds of iterations.
-PRESET: dict[str, Any] = {
-    "lr": 2e-4,
-    "average": 0.5,
-    "iterations": 4,
-    "trained_steps": 2,
-    "watch": {"every": 1},
-    "awm": {"old_decay": 0.5, "old_pull": 0.1, "pull": 0.0},
-}
+# Less of both pulls than published: those are for hundreds of iterations.
+PRESET = Preset({**VALUES, "awm": {"old_decay": 0.5, "old_pull": 0.1, "pull": 0.0}}, ceiling=True)
 
 
 class AWMConfig(Config):

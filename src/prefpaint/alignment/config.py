@@ -9,10 +9,8 @@ from prefpaint.alignment import awm_config, ddpo_config, dpo_config, nft_config,
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import Config
 
-# Values of a mode's knobs where they are not set; what the mode does is under the same name in `modes.MODES`.
-PRESETS: dict[str, dict[str, Any]] = {
-    # Group advantages, few steps, chosen on the embedded model: the values that the fields below declare.
-    "ddpo": {},
+PRESETS = {
+    "ddpo": ddpo_config.PRESET,
     "published": ddpo_config.PUBLISHED,
     "dpok": ddpo_config.DPOK,
     "dpo": dpo_config.PRESET,
@@ -21,11 +19,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "refl": refl_config.PRESET,
 }
 DEFAULT = "nft"
-# Modes whose samples are not compared with each other.
-WITHOUT_ADVANTAGES = ("dpo", "refl")
-# Modes whose loss knows no KL to the base, and those that know no ceiling of predictions.
-WITHOUT_KL = ("nft", "awm", "dpo", "refl")
-WITHOUT_CEILING = ("ddpo", "published", "dpok", "refl")
 
 
 def over(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +210,7 @@ class AlignConfig(Config):
             return given
         mode = given.get("mode", DEFAULT)
         # Anything but a string is not a mode; the field's own check says so.
-        return over(PRESETS.get(mode, {}) if isinstance(mode, str) else {}, given)
+        return over(PRESETS[mode].values if isinstance(mode, str) and mode in PRESETS else {}, given)
 
     @field_validator("mode")
     @classmethod
@@ -232,25 +225,24 @@ class AlignConfig(Config):
             raise ValueError("trained_steps cannot exceed steps")
         if self.refl.last_steps > self.steps:
             raise ValueError("refl.last_steps cannot exceed steps")
-        if self.mode not in WITHOUT_ADVANTAGES and self.advantage == "group" and self.candidates < 2:
+        preset = PRESETS[self.mode]
+        if preset.compares and self.advantage == "group" and self.candidates < 2:
             raise ValueError("group advantages need candidates of at least 2")
-        if self.mode in WITHOUT_ADVANTAGES and self.trust in ("gate", "pessimistic"):
+        if not preset.compares and self.trust in ("gate", "pessimistic"):
             raise ValueError(
                 f"trust: {self.trust} needs samples that are compared, which mode {self.mode} does not have; set "
                 "weight or none"
             )
-        if self.norm_ceiling > 0 and self.mode in WITHOUT_CEILING:
+        if self.norm_ceiling > 0 and not preset.ceiling:
             raise ValueError(f"norm_ceiling: mode {self.mode} has none; set it to 0")
-        if self.kl > 0 and self.mode in WITHOUT_KL:
+        if self.kl > 0 and not preset.kl:
             raise ValueError(f"kl: mode {self.mode} has none; set it to 0 (nft, awm and refl have a pull of their own)")
-        if self.inner_updates > 1 and self.mode in WITHOUT_ADVANTAGES:
+        if self.inner_updates > 1 and not preset.compares:
             raise ValueError(f"inner_updates: mode {self.mode} makes one update per iteration; set it to 1")
         rewards_config.check_rewards(self.rewards)
-        if self.mode == "dpo" and not self.learned_alone:
-            raise ValueError("mode dpo learns from the ratings and raises no reward; leave rewards and combine out")
-        if self.mode == "refl" and not self.learned_alone:
+        if not preset.compares and not self.learned_alone:
             raise ValueError(
-                "mode refl follows the gradient of the learned reward alone; leave rewards and combine out"
+                f"rewards: mode {self.mode} raises no rewards of your choice; leave rewards and combine out"
             )
         if self.trust in ("gate", "pessimistic") and not self.raises_learned:
             raise ValueError(f"trust: {self.trust} needs a reward of kind learned among rewards; set weight or none")

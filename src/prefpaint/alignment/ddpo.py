@@ -15,7 +15,7 @@ from prefpaint.alignment.guards import mean_pull
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
 from prefpaint.alignment.objectives import gaussian_kl, policy_loss
-from prefpaint.alignment.panels import BLUE, GREY, trust_panel
+from prefpaint.alignment.panels import BLUE, reward_panel, trust_panel
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.rollouts import Rollout, Sampler, gate_metrics
 from prefpaint.alignment.scorers import Prompts, Scorer
@@ -181,15 +181,11 @@ def _metrics(history: pd.DataFrame) -> dict[str, float | int]:
 
 
 def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, weight: str) -> None:
-    x, axes = history["iteration"] + 1, next(free)
-    axes.plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
-    axes.plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
-    axes.set(title="Reward of samples", ylabel="reward")
-    axes.legend(fontsize=7, frameon=False)
+    reward_panel(next(free), history)
     trust_panel(next(free), history, weight)
     # With one update per iteration all ratios are 1.
     if config.inner_updates > 1:
-        axes = next(free)
+        x, axes = history["iteration"] + 1, next(free)
         axes.fill_between(x, history["ratio_least"], history["ratio_most"], color=BLUE, alpha=0.2)
         axes.plot(x, history["ratio"], color=BLUE)
         axes.set(title="Probability ratio, mean and range", ylabel="ratio")

@@ -1,12 +1,11 @@
 """Diffusion-DPO: what a pair of ratings does to the policy."""
 
-from typing import Any
-
 from pydantic import Field
 
+from prefpaint.alignment.preset import Preset
 from prefpaint.config import Config
 
-PRESET: dict[str, Any] = {"iterations": 200, "watch": {"every": 25}, "trust": "none"}
+PRESET = Preset({"iterations": 200, "watch": {"every": 25}, "trust": "none"}, compares=False, ceiling=True)
 
 
 class DPOConfig(Config):

@@ -1,21 +1,14 @@
 """DiffusionNFT: what a comparison of a prompt's samples does to the policy."""
 
-from typing import Any
-
 from pydantic import Field
 
+from prefpaint.alignment.matching_config import VALUES
+from prefpaint.alignment.preset import Preset
 from prefpaint.config import Config
 
-# Chosen on validation prompts. So few iterations leave neither the old policy nor the base far behind: both pulls cost
-# a pass of the network each and change nothing.
-PRESET: dict[str, Any] = {
-    "lr": 2e-4,
-    "average": 0.5,
-    "iterations": 4,
-    "trained_steps": 2,
-    "watch": {"every": 1},
-    "nft": {"old_decay_rate": 0.0, "pull": 0.0},
-}
+# So few iterations leave neither the old policy nor the base far behind: both pulls cost a pass of the network each and
+# change nothing.
+PRESET = Preset({**VALUES, "nft": {"old_decay_rate": 0.0, "pull": 0.0}}, ceiling=True)
 
 
 class NFTConfig(Config):

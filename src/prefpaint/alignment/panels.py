@@ -12,6 +12,15 @@ def band(axes: Axes, x: pd.Series, middle: pd.Series, half: pd.Series, colour: s
     axes.fill_between(x, middle - half, middle + half, color=colour, alpha=0.2)
 
 
+def reward_panel(axes: Axes, history: pd.DataFrame) -> None:
+    """Mean reward of each iteration's samples, with a moving mean: iterations sample different prompts."""
+    x = history["iteration"] + 1
+    axes.plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
+    axes.plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
+    axes.set(title="Reward of samples", ylabel="reward")
+    axes.legend(fontsize=7, frameon=False)
+
+
 def trust_panel(axes: Axes, history: pd.DataFrame, weight: str) -> None:
     """γ of an iteration's samples, or, where trust is a gate, how far the least trusted are from what pulls them.
 

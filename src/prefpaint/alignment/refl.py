@@ -18,7 +18,7 @@ from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
-from prefpaint.alignment.panels import BLUE, GREY, trust_panel
+from prefpaint.alignment.panels import GREY, reward_panel, trust_panel
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.rollouts import Chosen, choose
 from prefpaint.alignment.scorers import DifferentiableScorer, Prompts
@@ -158,16 +158,11 @@ def _metrics(history: pd.DataFrame) -> dict[str, float | int]:
 
 
 def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, weight: str) -> None:
-    x, axes = history["iteration"] + 1, next(free)
-    axes.plot(x, history["reward"], color=GREY, linewidth=1, label="sampled prompts")
-    axes.plot(x, history["reward"].rolling(5, min_periods=1).mean(), color=BLUE, label="mean of 5")
-    axes.set(title="Reward of samples", ylabel="reward")
-    axes.legend(fontsize=7, frameon=False)
-    axes = next(free)
-    trust_panel(axes, history, weight)
+    reward_panel(next(free), history)
+    trust_panel(next(free), history, weight)
     if "drift_from_base" in history:
         axes = next(free)
-        axes.plot(x, history["drift_from_base"], color=GREY)
+        axes.plot(history["iteration"] + 1, history["drift_from_base"], color=GREY)
         axes.set(title="Difference to the base's predictions", ylabel="mean square")
 
 

@@ -1,13 +1,14 @@
 """ReFL and DRaFT: which steps the reward's gradient flows through."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from prefpaint.alignment.preset import Preset
 from prefpaint.config import Config
 
 # Chosen on validation prompts. The gradient has little noise, and soon leads to where the reward is wrong.
-PRESET: dict[str, Any] = {"candidates": 1, "iterations": 6, "average": 0.8, "watch": {"every": 1}}
+PRESET = Preset({"candidates": 1, "iterations": 6, "average": 0.8, "watch": {"every": 1}}, compares=False)
 
 
 class ReFLConfig(Config):

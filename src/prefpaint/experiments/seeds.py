@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prefpaint.alignment.config import WITHOUT_ADVANTAGES
+from prefpaint.alignment.config import PRESETS
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.rewards import digests
 from prefpaint.alignment.run import align
@@ -140,7 +140,7 @@ def repeat_training(plan: Plan, first: Mapping[str, float | int], config: SeedsC
         Column run ("seed 0", …, "oracle"), then every metric.
     """
     mode = plan.job.config.mode
-    if config.oracle and plan.job.rater is not None and mode in WITHOUT_ADVANTAGES:
+    if config.oracle and plan.job.rater is not None and not PRESETS[mode].compares:
         raise PrefPaintError(f"seeds.oracle: mode {mode} of align cannot raise the noiseless score; set it to false")
     rows: list[dict[str, Any]] = [{"run": f"seed {plan.job.config.seed}", **first}]
     for seed in config.seeds:
