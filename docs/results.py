@@ -33,7 +33,8 @@ METRICS = (
 COPIED = {
     "seeds": ("seeds.parquet", f"{REPORTS}/evaluate_metrics.json"),
     "ablate_reward": ("ablate_reward.parquet", f"{REPORTS}/reward_metrics.json"),
-    "ablate_align": ("ablate_align.parquet", f"{REPORTS}/reward_metrics.json"),
+    "ablate_align": ("ablate_align.parquet", f"{REPORTS}/align_metrics.json"),
+    "overoptimise": ("overoptimise.parquet", f"{REPORTS}/preferences_metrics.json"),
     "held_out": ("", "data/06_models/base/unet/diffusion_pytorch_model.safetensors"),
 }
 
@@ -457,6 +458,17 @@ def ablate_align(metrics: Metrics, read: Read) -> str:
     return markdown([*heads, "network evaluations to the target", "seeds that reached it"], rows) if rows else NOTHING
 
 
+def overoptimise(metrics: Metrics, read: Read) -> str:
+    rows = []
+    for row in copied(read, "overoptimise") or []:
+        gains = [change(row, name) for name in ("final_proxy", "best_gold", "final_gold", "gold_at_target")]
+        apart = [change(row, f"{name}_difference") for name in ("final_gold", "gold_at_target")]
+        rows.append([row["variant"], *gains, *apart, f"{row['reached']} of {row['seeds']}"])
+    heads = ["trust", "last proxy gain", "best gold gain", "last gold gain", "gold gain at equal proxy gain"]
+    heads += ["last gold gain, less `none`'s", "gold gain at equal proxy gain, less `none`'s"]
+    return markdown([*heads, "seeds that reached it"], rows) if rows else NOTHING
+
+
 PAGE = (
     (
         "Aligned model against its base",
@@ -507,10 +519,18 @@ PAGE = (
     ("Ways of training the reward", "`kedro run --pipeline=ablate_reward`.", ablate_reward),
     (
         "Ways of aligning",
-        "`kedro run --pipeline=ablate_align`. Means over seeds. The target is the gain that `ddpo` ends with; some "
-        "runs are longer than their mode's own, so that they can reach it. Intervals are Student's t over seeds, for "
+        "`kedro run --pipeline=ablate_align`. Means over seeds. The target is the gain that `ddpo` ends with; "
+        "`refl` runs longer than its own number of iterations, and `dpo` shorter. Intervals are Student's t over seeds, for "
         "wins a bootstrap over seeds and prompts. [How to read it](aligning.md#comparing-ways-of-aligning).",
         ablate_align,
+    ),
+    (
+        "Trust where the reward is over-optimised",
+        "`kedro run --pipeline=overoptimise`. A reward fitted to few ratings (*proxy*) is raised for long; the simulated "
+        "raters' noiseless score of held-out prompts (*gold*) says what that is worth. Means over seeds, in points of "
+        "the score, with intervals of Student's t over the seeds; differences are paired by seed. "
+        "[How to read it](aligning.md#comparing-ways-of-aligning).",
+        overoptimise,
     ),
 )
 HEAD = """# Results
