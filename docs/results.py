@@ -520,15 +520,15 @@ PAGE = (
     (
         "Ways of aligning",
         "`kedro run --pipeline=ablate_align`. Means over seeds. The target is the gain that `ddpo` ends with; "
-        "`refl` runs longer than its own number of iterations, and `dpo` shorter. Intervals are Student's t over seeds, for "
-        "wins a bootstrap over seeds and prompts. [How to read it](aligning.md#comparing-ways-of-aligning).",
+        "`refl` runs longer than its own number of iterations, and `dpo` shorter. Intervals are Student's t over "
+        "seeds, for wins a bootstrap over seeds and prompts. [How to read it](aligning.md#comparing-ways-of-aligning).",
         ablate_align,
     ),
     (
         "Trust where the reward is over-optimised",
-        "`kedro run --pipeline=overoptimise`. A reward fitted to few ratings (*proxy*) is raised for long; the simulated "
-        "raters' noiseless score of held-out prompts (*gold*) says what that is worth. Means over seeds, in points of "
-        "the score, with intervals of Student's t over the seeds; differences are paired by seed. "
+        "`kedro run --pipeline=overoptimise`. A reward fitted to few ratings (*proxy*) is raised for long; the "
+        "simulated raters' noiseless score of held-out prompts (*gold*) says what that is worth. Means over seeds, in "
+        "points of the score, with intervals of Student's t over the seeds; differences are paired by seed. "
         "[How to read it](aligning.md#comparing-ways-of-aligning).",
         overoptimise,
     ),
