@@ -519,9 +519,9 @@ PAGE = (
     ("Ways of training the reward", "`kedro run --pipeline=ablate_reward`.", ablate_reward),
     (
         "Ways of aligning",
-        "`kedro run --pipeline=ablate_align`. Means over seeds. The target is the gain that `ddpo` ends with; "
-        "`refl` runs longer than its own number of iterations, and `dpo` shorter. Intervals are Student's t over "
-        "seeds, for wins a bootstrap over seeds and prompts. [How to read it](aligning.md#comparing-ways-of-aligning).",
+        "`kedro run --pipeline=ablate_align`. Means over seeds. The target is the gain that `ddpo` ends with; some "
+        "runs are longer than their mode's own, so that they can reach it. Intervals are Student's t over seeds, for "
+        "wins a bootstrap over seeds and prompts. [How to read it](aligning.md#comparing-ways-of-aligning).",
         ablate_align,
     ),
     (

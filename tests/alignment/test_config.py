@@ -32,7 +32,7 @@ def test_every_mode_has_its_knobs_and_says_what_it_does() -> None:
     [
         ({"mode": "ddpo", "watch": {"patience": 2}}, (2, 64, 2)),
         ({"mode": "ddpo", "watch": {"every": 7}}, (7, 64, 4)),
-        ({"watch": {"prompts": 8}}, (2, 8, 4)),
+        ({"watch": {"prompts": 8}}, (1, 8, 4)),
         ({"mode": "published", "watch": {"patience": 2}}, (25, 64, 2)),
         ({"mode": "published", "watch": {"every": 4}}, (4, 64, 4)),
         ({"mode": "published", "watch": {"patience": None}}, (25, 64, None)),
