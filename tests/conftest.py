@@ -12,6 +12,9 @@ import pytest
 import yaml
 from hypothesis import settings
 
+import prefpaint  # noqa: F401 - sets what libraries read when they are loaded
+from tests.commands import kedro
+
 # Before torch is imported: two test processes on two cores would otherwise fight for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -52,13 +55,18 @@ class Project:
 
     path: Path
 
-    def run(self, *arguments: str, limit_file_size: int | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, limit_file_size: int | None = None, fresh: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         """`kedro …` in the project.
 
         Args:
             arguments: of kedro.
             limit_file_size: bytes after which writing a file fails, as on a full disk.
+            fresh: start an interpreter, which hashes texts in an order of its own, as users' commands do.
         """
+        if limit_file_size is None and not fresh:
+            return kedro(arguments, self.path, self.environment)
         call = [sys.executable, "-m", "kedro", *arguments]
         if limit_file_size is not None:
             call = ["prlimit", f"--fsize={limit_file_size}", *call]

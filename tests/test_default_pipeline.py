@@ -16,7 +16,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> list[
     """Two projects in which everything has run."""
     projects = [make_project(tmp_path_factory.mktemp("default") / "project", tiny_base) for _ in range(2)]
     for project in projects:
-        done = project.run("run")
+        done = project.run("run", fresh=project is projects[0])
         assert done.returncode == 0, done.stderr
     return projects
 
