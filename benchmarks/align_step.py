@@ -104,13 +104,19 @@ class NotedInpainter(Inpainter):
     notes: Notes
 
     def rollout(
-        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], network: Any = None, hole_only: bool = True
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        seeds: Sequence[int],
+        network: Any = None,
+        hole_only: bool = True,
+        texts: Sequence[str] | None = None,
     ) -> Trajectory:
         """As usual."""
         self.notes.images.append(images)
         self.notes.masks.append(masks)
         self.notes.seeds += seeds
-        result = super().rollout(images, masks, seeds, network, hole_only)
+        result = super().rollout(images, masks, seeds, network, hole_only, texts)
         self.notes.painted.append(result.images)
         return result
 
@@ -188,7 +194,7 @@ class Ours:
         self.aligner = Aligner(self.inpainter, method, config)
         self.gradient: list[Tensor] = []
 
-    def score(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def score(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         """Scores of a batch, noted."""
         self.inpainter.notes.scores = self.reward(images, masks)
         return self.inpainter.notes.scores

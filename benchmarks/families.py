@@ -108,11 +108,17 @@ class TimedInpainter(Inpainter):
     clock: Clock
 
     def rollout(
-        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], network: Any = None, hole_only: bool = True
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        seeds: Sequence[int],
+        network: Any = None,
+        hole_only: bool = True,
+        texts: Sequence[str] | None = None,
     ) -> Trajectory:
         """As usual."""
         with self.clock.of("rollout"):
-            return super().rollout(images, masks, seeds, network, hole_only)
+            return super().rollout(images, masks, seeds, network, hole_only, texts)
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,9 @@ class TimedScorer:
     scorer: Scorer
     clock: Clock
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         with self.clock.of("scoring"):
-            return self.scorer(images, masks)
+            return self.scorer(images, masks, texts)
 
 
 class TimedProcess(ForwardProcess):

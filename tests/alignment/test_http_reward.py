@@ -117,18 +117,22 @@ def brightness(asked: dict[str, Any]) -> tuple[int, bytes]:
     return 200, json.dumps({"scores": found}).encode()
 
 
+TEXTS = ["a cat", "", "“é”", "a dog"]
+
+
 def scorer(url: str, **knobs: Any) -> HTTPScorer:
     return HTTPScorer(**{"key": "align.rewards.far", "url": url, "timeout": 5.0, "retries": 3, **knobs})
 
 
 def test_pictures_arrive_as_they_are(serve: Serve) -> None:
     server = serve(brightness)
-    found = scorer(server.url)(pictures(), MASKS)
+    found = scorer(server.url)(pictures(), MASKS, TEXTS)
     np.testing.assert_array_equal(found, [p[m > 0].mean() / 255 for p, m in zip(pictures(), MASKS, strict=True)])
     (asked,) = server.asked
-    assert set(asked) == {"images", "masks"}
+    assert set(asked) == {"images", "masks", "texts"}
     np.testing.assert_array_equal([pixels(image) for image in asked["images"]], pictures())
     np.testing.assert_array_equal([pixels(mask) for mask in asked["masks"]], MASKS * 255)
+    assert asked["texts"] == TEXTS
 
 
 @pytest.mark.parametrize("failure", [(500, b""), (503, b"busy"), (429, b""), (200, BROKEN), None], ids=str)
@@ -137,7 +141,7 @@ def test_a_server_that_recovers_is_asked_again(
 ) -> None:
     left = [failure] * 3
     server = serve(lambda asked: left.pop() if left else brightness(asked))
-    assert len(scorer(server.url)(pictures(), MASKS)) == 4
+    assert len(scorer(server.url)(pictures(), MASKS, TEXTS)) == 4
     assert waits == [1, 2, 4] and len(server.asked) == 4
 
 
@@ -151,7 +155,7 @@ def test_a_server_that_stays_away_stops_the_run(
 ) -> None:
     server = serve(lambda asked: failure)
     with pytest.raises(PrefPaintError, match=rf"gave no scores in 4 attempt\(s\) \(.*{said}.*resumes") as caught:
-        scorer(server.url)(pictures(), MASKS)
+        scorer(server.url)(pictures(), MASKS, TEXTS)
     assert str(caught.value).startswith(f"align.rewards.far: {server.url} ") and "\n" not in str(caught.value)
     assert waits == [1, 2, 4] and len(server.asked) == 4
 
@@ -160,7 +164,7 @@ def test_nobody_there(serve: Serve, waits: list[float]) -> None:
     server = serve(brightness)
     server.stop()
     with pytest.raises(PrefPaintError, match=r"gave no scores in 1 attempt\(s\) \(.*refused"):
-        scorer(server.url, retries=0)(pictures(), MASKS)
+        scorer(server.url, retries=0)(pictures(), MASKS, TEXTS)
     assert waits == []
 
 
@@ -173,22 +177,22 @@ def test_a_late_server_is_asked_again(serve: Serve, waits: list[float]) -> None:
         return brightness(asked)
 
     server = serve(answer)
-    assert len(scorer(server.url, timeout=0.3)(pictures(), MASKS)) == 4
+    assert len(scorer(server.url, timeout=0.3)(pictures(), MASKS, TEXTS)) == 4
     assert waits == [1] and len(server.asked) == 2
 
 
 def test_every_byte_in_time_is_late_too(serve: Serve, waits: list[float]) -> None:
     server = serve(lambda asked: (200, SLOW))
     with pytest.raises(PrefPaintError, match=r"gave no scores in 2 attempt\(s\) \(timed out\)"):
-        scorer(server.url, timeout=0.5, retries=1)(pictures(), MASKS)
-    assert scorer(server.url, timeout=10)(pictures(), MASKS).tolist() == [1, 2, 3, 4]
+        scorer(server.url, timeout=0.5, retries=1)(pictures(), MASKS, TEXTS)
+    assert scorer(server.url, timeout=10)(pictures(), MASKS, TEXTS).tolist() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("status", [302, 307, 400, 404])
 def test_a_refusal_is_final(serve: Serve, waits: list[float], status: int) -> None:
     server = serve(lambda asked: (status, b""))
     with pytest.raises(PrefPaintError, match=rf"{server.url} refused the pictures with status {status} .*correct"):
-        scorer(server.url)(pictures(), MASKS)
+        scorer(server.url)(pictures(), MASKS, TEXTS)
     assert waits == [] and len(server.asked) == 1
 
 
@@ -216,7 +220,7 @@ def test_a_refusal_is_final(serve: Serve, waits: list[float], status: int) -> No
 def test_a_lie_is_final(serve: Serve, waits: list[float], answer: bytes, said: str) -> None:
     server = serve(lambda asked: (200, answer))
     with pytest.raises(PrefPaintError, match=said) as caught:
-        scorer(server.url)(pictures(), MASKS)
+        scorer(server.url)(pictures(), MASKS, TEXTS)
     assert str(caught.value).startswith(f"align.rewards.far: {server.url} answered with ")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert waits == [] and len(server.asked) == 1
@@ -224,7 +228,7 @@ def test_a_lie_is_final(serve: Serve, waits: list[float], answer: bytes, said: s
 
 def test_whole_numbers_are_numbers(serve: Serve) -> None:
     server = serve(lambda asked: (200, b'{"scores": [1, -2, 3.5, 1e3]}'))
-    assert scorer(server.url)(pictures(), MASKS).tolist() == [1, -2, 3.5, 1000]
+    assert scorer(server.url)(pictures(), MASKS, TEXTS).tolist() == [1, -2, 3.5, 1000]
 
 
 def job(folder: Path, url: str, **knobs: Any) -> Job:

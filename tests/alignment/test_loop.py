@@ -4,7 +4,7 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,11 @@ class Brightness:
     def __init__(self, sign: float = 1.0) -> None:
         self.sign = sign
 
-    def reward(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    def reward(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> np.ndarray:
         hole = masks[..., None] > 0
         return np.asarray(self.sign * (images * hole).sum((1, 2, 3)) / hole.sum((1, 2, 3)) / 255)
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         reward = self.reward(images, masks)
         return Scores(reward, np.ones(len(reward)), np.ones(len(reward)))
 
@@ -69,7 +69,7 @@ class Brightness:
 class Doubted(Brightness):
     """Trusts reddish fills least."""
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         reward = self.reward(images, masks)
         return Scores(reward, 1 + self.reward(images[..., :1], masks), np.ones(len(reward)))
 
@@ -204,7 +204,7 @@ def test_full_trust_is_never_pulled(tmp_path: Path) -> None:
     """Width 0, as where trust was left out."""
 
     class Believed(Brightness):
-        def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+        def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
             reward = self.reward(images, masks)
             return Scores(reward, np.zeros(len(reward)), np.ones(len(reward)))
 
@@ -410,7 +410,7 @@ def test_kl_holds_the_policy_back(tmp_path: Path) -> None:
 
 def test_one_lost_reward_is_dropped_and_counted(tmp_path: Path) -> None:
     class Broken(Brightness):
-        def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+        def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
             scores = super().__call__(images, masks)
             scores.reward[3] = np.nan
             return scores
@@ -454,7 +454,7 @@ def test_network_evaluations_are_counted(tmp_path: Path) -> None:
 
 def test_want_of_memory_names_the_knob(tmp_path: Path) -> None:
     class Greedy(Brightness):
-        def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+        def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
             torch.empty(2**60)
             return super().__call__(images, masks)
 

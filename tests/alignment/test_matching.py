@@ -1,5 +1,6 @@
 """Alignment on the forward process: the losses by hand, and the loop on a real tiny pipeline."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ def test_an_advantage_without_trust_does_nothing(tmp_path: Path) -> None:
     """γ = 0 for all samples: nft rests at the old policy, whatever the rewards."""
 
     class Distrusted(Brightness):
-        def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+        def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
             scores = super().__call__(images, masks)
             return Scores(scores.reward, scores.width, np.zeros(len(images)))
 

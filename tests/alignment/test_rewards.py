@@ -199,6 +199,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "def words(images, masks): return ['good'] * len(images)\n"
         "def silent(images, masks): return np.full(len(images), np.nan)\n"
         "number = 3\n"
+        "def long(images, masks, texts): return [len(text) for text in texts]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_scores", raising=False)
@@ -218,6 +219,13 @@ def test_a_function_scores_copies_in_batches(module: Path) -> None:
     np.testing.assert_array_equal(images, pictures())
     assert sys.modules["my_scores"].bright.seen == [3, 1]
     assert np.isnan(scores.width).all() and (scores.gamma == 1).all()
+
+
+def test_a_function_may_read_the_words(module: Path) -> None:
+    texts = ["", "a cat", "a very long cat", "cats"]
+    scores = load(mine=python("my_scores:long", batch=3))(pictures(), MASKS, texts)
+    assert scores.reward.tolist() == [0, 5, 15, 4]
+    assert load(mine=python("my_scores:long"))(pictures(), MASKS).reward.tolist() == [0] * 4
 
 
 def test_a_function_may_skip_pictures(module: Path) -> None:
@@ -284,6 +292,14 @@ def test_other_peoples_models_score_in_any_batches(models: Path) -> None:
     np.testing.assert_array_equal(whole["clip"], whole["hps"])
 
 
+@pytest.mark.parametrize("kind", ["clip", "imagereward"])
+def test_a_picture_is_compared_with_its_own_words(models: Path, kind: str) -> None:
+    given = {"kind": kind, "checkpoint": str(models / kind), "batch": 3, "text": "a photograph"}
+    own = load(mine=given)(pictures(), MASKS, ["", "a cat a", "", "a a a cat"]).reward
+    plain = load(mine=given)(pictures(), MASKS).reward
+    assert list(np.isclose(own, plain)) == [True, False, True, False]
+
+
 def test_errors_of_a_checkpoint_name_the_reward(models: Path) -> None:
     for kind in ("clip", "hps", "aesthetic", "imagereward"):
         wrong = {"kind": kind, "checkpoint": str(models / ("blip" if kind != "aesthetic" else "classifier"))}
@@ -293,7 +309,7 @@ def test_errors_of_a_checkpoint_name_the_reward(models: Path) -> None:
 
 def test_the_weighted_sum_leaves_units_alone() -> None:
     rewards = WeightedRewards(
-        {"a": lambda images, masks: np.arange(4.0), "b": lambda images, masks: np.array([1, NAN, 3, 4.0])},
+        {"a": lambda *given: np.arange(4.0), "b": lambda *given: np.array([1, NAN, 3, 4.0])},
         {"a": 2.0, "b": -1.0},
     )
     np.testing.assert_array_equal(rewards(pictures(), MASKS).reward, [-1.0, NAN, 1.0, 2.0])

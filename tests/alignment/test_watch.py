@@ -1,5 +1,6 @@
 """Watching held-out prompts: appearance by hand, the rules by hand, looks on a real tiny model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def painter() -> Inpainter:
     return Inpainter(build_small_pipeline(TINY_MODEL, SIZE, 1), SamplingConfig(steps=3, batch=4))
 
 
-def bright(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def bright(images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> np.ndarray:
     return appearance_of_holes(images, masks)["brightness"]
 
 
@@ -78,7 +79,7 @@ def watch(painter: Inpainter, folder: Path, **settings: Any) -> Watch:
 
 
 def test_the_reward_may_be_a_weighted_sum_with_gaps(painter: Inpainter, tmp_path: Path) -> None:
-    def other(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    def other(images: np.ndarray, masks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """Says nothing of the first picture."""
         return np.where(np.arange(len(images)) > 0, 2 * bright(images, masks), np.nan)
 

@@ -42,6 +42,7 @@ def prompts() -> pd.DataFrame:
             "bottom": 64,
             "hole_fraction": 0.5,
             "seed": range(8),
+            "text_prompt": "",
             "image_sha256": [digest(i) for i in range(8)],
             "mask_sha256": [digest(100 + i) for i in range(8)],
         }

@@ -18,6 +18,7 @@ from prefpaint.evaluation.learned import (
     learned_scores,
 )
 from prefpaint.images import ImageFolder, write_image
+from prefpaint.judges.outside_models import clip_judge
 from tests.judges.outside_models import SIDE, write_models
 
 
@@ -44,8 +45,8 @@ def judged(tmp_path: Path) -> tuple[pd.DataFrame, ImageFolder, ImageFolder]:
         for method, picture in (("base", 255 - original), ("aligned", original)):
             name = f"{method}_{prompt}"
             write_image(samples.file(name), picture)
-            rows.append((name, prompt, "seen", pattern, method, "A", 0))
-    columns = ["image_id", "prompt_id", "split", "pattern", "method", "noise_set", "sample"]
+            rows.append((name, prompt, "seen", pattern, "" if prompt == "a" else "a cat", method, "A", 0))
+    columns = ["image_id", "prompt_id", "split", "pattern", "text_prompt", "method", "noise_set", "sample"]
     table = pd.DataFrame(rows, columns=columns)
     return table, samples, images
 
@@ -70,6 +71,18 @@ def test_what_is_named_is_run_for_every_method(
     assert metrics["seen_clip_base_low"] <= metrics["seen_clip_base"] <= metrics["seen_clip_base_high"]
     assert metrics["seen_inception_score_base"] >= 1 and "seen_inception_score_base_low" not in metrics
     pd.testing.assert_frame_equal(learned_scores(*judged, config), table)
+
+
+def test_a_picture_is_compared_with_its_own_words(
+    judged: tuple[pd.DataFrame, ImageFolder, ImageFolder], models: Path
+) -> None:
+    table, samples, images = judged
+    judge = clip_judge("clip", str(models / "clip"))
+    config = EvaluateConfig.model_validate({"scores": {"clip": str(models / "clip"), "text": "a dog"}})
+    found = learned_metrics(learned_scores(table, samples, images, config))["seen_clip_base"]
+    pictures = samples.stack(f"base_{prompt}" for prompt in "abc")
+    assert found == pytest.approx(judge(pictures, ["a dog", "a cat", "a cat"]).mean())
+    assert found != pytest.approx(judge(pictures, ["a dog"] * 3).mean())
 
 
 @pytest.mark.parametrize("name", ["clip", "blip", "aesthetic", "classifier", "imagereward"])

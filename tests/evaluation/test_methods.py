@@ -18,6 +18,7 @@ from prefpaint.evaluation.methods import (
     compare_methods,
     draw_duels,
     duel,
+    groups_among,
     methods_metrics,
     win_rates_against_base,
 )
@@ -119,6 +120,11 @@ def test_an_empty_pattern_has_no_rows_and_is_said(caplog: pytest.LogCaptureFixtu
     table = compare_methods(samples[samples["pattern"] != "warp"], CONFIG)
     assert set(table["pattern"]) == {"all", "outpainting"}
     assert "seen: no prompt has a hole of the kind warping (masks.patterns)" in caplog.text
+
+
+def test_only_kinds_that_are_wanted_are_missed() -> None:
+    assert groups_among({"warp"}) == groups_among({"warping"}) == ["outpainting", "warping"]
+    assert groups_among({"own", "brush", "box"}) == ["drawn", "own"] and groups_among({"all"}) == []
 
 
 @pytest.mark.parametrize("summary", [compare_methods, measure])

@@ -84,21 +84,50 @@ def test_equal_conditions_need_one_pass_and_give_the_same_latents(
 ) -> None:
     images, masks = prompts
     inpainter = Inpainter(pipe, SamplingConfig(steps=STEPS, guidance=7.0))
-    assert not inpainter.guided
     counted: list[int] = []
     pipe.unet.register_forward_pre_hook(lambda module, arguments: counted.append(len(arguments[0])))
     short = inpainter.rollout(images, masks, range(5))
     assert counted == [5] * STEPS
-    inpainter.guided = True
+    monkeypatch.setattr(inpainter, "_differs", [True])
     long = inpainter.rollout(images, masks, range(5))
     assert counted[STEPS:] == [10] * STEPS
     # (1 − g) f + g f = f up to float32 rounding, amplified by g and by the steps.
     torch.testing.assert_close(short.latents, long.latents, atol=1e-4, rtol=1e-4)
 
 
-def test_unequal_prompts_are_guided(pipe: Any) -> None:
-    assert Inpainter(pipe, SamplingConfig(text_prompt="a cat", guidance=7.0)).guided
-    assert not Inpainter(pipe, SamplingConfig(text_prompt="a cat", guidance=1.0)).guided
+@pytest.mark.parametrize(("guidance", "passes"), [(7.0, 2), (1.0, 1)])
+def test_a_text_unlike_the_negative_one_is_guided(
+    pipe: Any, prompts: tuple[np.ndarray, np.ndarray], guidance: float, passes: int
+) -> None:
+    inpainter = Inpainter(pipe, SamplingConfig(steps=STEPS, text_prompt="a cat", guidance=guidance))
+    inpainter.rollout(*prompts, range(5))
+    assert inpainter.evaluations == passes * 5 * STEPS
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.0])
+def test_every_prompt_has_words_of_its_own(pipe: Any, prompts: tuple[np.ndarray, np.ndarray], guidance: float) -> None:
+    images, masks = prompts
+    texts = ["a cat", "", "a dog", "a cat", ""]
+    config = SamplingConfig(steps=STEPS, batch=5, guidance=guidance)
+    painted = Inpainter(pipe, config).sample(images, masks, range(5), texts)
+    for place, text in enumerate(texts):
+        alone = Inpainter(pipe, config.model_copy(update={"text_prompt": text}))
+        np.testing.assert_array_equal(painted[place], alone.sample(images, masks, range(5))[place])
+    assert (painted[0] != Inpainter(pipe, config).sample(images, masks, range(5))[0]).any(), "words do something"
+    # An empty text is the configured one.
+    other = Inpainter(pipe, config.model_copy(update={"text_prompt": "a dog"}))
+    again = other.sample(images, masks, range(5), ["a cat", "", "", "", ""])
+    np.testing.assert_array_equal(again[[0, 2]], painted[[0, 2]])
+
+
+def test_guidance_costs_a_second_pass_only_where_it_changes_something(
+    pipe: Any, prompts: tuple[np.ndarray, np.ndarray]
+) -> None:
+    inpainter = Inpainter(pipe, SamplingConfig(steps=STEPS, guidance=7.0, negative_text_prompt="a dog"))
+    for texts, passes in ((["a dog"] * 5, 1), (["a dog"] * 4 + ["a cat"], 2), (["a cat"] * 5, 2), ([""] * 5, 2)):
+        before = inpainter.evaluations
+        inpainter.rollout(*prompts, range(5), texts=texts)
+        assert inpainter.evaluations - before == passes * 5 * STEPS, texts
 
 
 def test_a_text_to_image_checkpoint_is_refused(pipe: Any) -> None:

@@ -24,7 +24,13 @@ def write_models(folder: Path, tokenizer: Path) -> Path:
     towers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     vision = {**towers, "image_size": SIDE, "patch_size": 8}
     clip = transformers.CLIPConfig(
-        text_config={**towers, "vocab_size": len(words_of_clip), "projection_dim": 8},
+        # The end of a text is what is read of it.
+        text_config={
+            **towers,
+            "vocab_size": len(words_of_clip),
+            "projection_dim": 8,
+            "eos_token_id": words_of_clip.eos_token_id,
+        },
         vision_config=vision,
         projection_dim=8,
     )

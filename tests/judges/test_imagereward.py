@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_published_code(folder: Path) -> None:
     model = load_imagereward(str(folder))
     found = [
         [
-            imagereward_scores(*model, np.asarray(Image.open(PARITY / f"{number}.png"))[None], text)[0]
+            imagereward_scores(*model, np.asarray(Image.open(PARITY / f"{number}.png"))[None], [text])[0]
             for text in EXPECTED["texts"]
         ]
         for number in range(len(EXPECTED["scores"]))
@@ -60,8 +60,8 @@ def test_scores_are_those_of_the_published_code(folder: Path) -> None:
 def test_pictures_do_not_depend_on_their_neighbours(folder: Path) -> None:
     model = load_imagereward(str(folder))
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
-    together = imagereward_scores(*model, pictures, "a photograph")
-    alone = imagereward_scores(*model, pictures[1:2], "a photograph")
+    together = imagereward_scores(*model, pictures, ["a photograph"] * len(pictures))
+    alone = imagereward_scores(*model, pictures[1:2], ["a photograph"])
     # Rounding of batched float32 products.
     np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
 

@@ -17,8 +17,11 @@ from prefpaint.masks.depth import encode_depth
 from prefpaint.masks.prompts import first_draw, make_prompt, prompt_patterns
 from prefpaint.photographs.collection import photograph_regions, photograph_work
 from prefpaint.photographs.config import PhotographsConfig
+from prefpaint.photographs.own_holes import COLUMNS
 
 SOURCE = PhotographsConfig(size=32, crop_side=(40, 120))
+NONE = pd.DataFrame(columns=COLUMNS)
+NO_HOLES = ImageFolder(Path("nowhere"), masks=True)
 CONFIG = MasksConfig(prompts={"train": 8, "validation": 4, "test": 4, "seen": 4, "unseen": 4})
 
 
@@ -30,13 +33,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Dat
     masks = ImageFolder(path / "masks", masks=True)
     complete_folder(photographs, photograph_work(SOURCE))
     regions, _ = photograph_regions(SOURCE, photographs)
-    plan = plan_prompts(regions, SOURCE, CONFIG)
+    plan = plan_prompts(regions, NONE, NO_HOLES, SOURCE, CONFIG)
     complete_folder(depths, depth_work(regions, plan, photographs, SOURCE, CONFIG))
     for folder, work in zip(
-        (images, masks), prompt_work(plan, photographs, depths, SOURCE.size, CONFIG.geometry), strict=True
+        (images, masks), prompt_work(plan, photographs, depths, masks, SOURCE.size, CONFIG.geometry), strict=True
     ):
         complete_folder(folder, work)
-    prompts = record_prompts(plan, photographs, depths, images, masks, SOURCE.size, CONFIG.geometry)
+    prompts = record_prompts(plan, photographs, depths, masks, images, masks, SOURCE.size, CONFIG.geometry)
     return regions, prompts, [photographs, depths, images, masks]
 
 
@@ -89,9 +92,9 @@ def test_odd_numbers_go_to_the_largest_remainder() -> None:
 def test_a_prompt_does_not_depend_on_the_others(made: tuple, tmp_path: Path) -> None:
     regions, prompts, (photographs, depths, images, _) = made
     fewer = MasksConfig(prompts=CONFIG.prompts | {"train": 8, "seen": 1})
-    plan = plan_prompts(regions, SOURCE, fewer)
+    plan = plan_prompts(regions, NONE, NO_HOLES, SOURCE, fewer)
     alone = ImageFolder(tmp_path)
-    work, _ = prompt_work(plan, photographs, depths, SOURCE.size, fewer.geometry)
+    work, _ = prompt_work(plan, photographs, depths, photographs, SOURCE.size, fewer.geometry)
     for key, image in work.produce(["test_00002"]):
         np.testing.assert_array_equal(image, images[key])
     assert not len(alone)
@@ -100,7 +103,7 @@ def test_a_prompt_does_not_depend_on_the_others(made: tuple, tmp_path: Path) -> 
 
 def test_another_seed_gives_other_prompts(made: tuple) -> None:
     regions, prompts, _ = made
-    other = plan_prompts(regions, SOURCE, CONFIG.model_copy(update={"seed": 1}))
+    other = plan_prompts(regions, NONE, NO_HOLES, SOURCE, CONFIG.model_copy(update={"seed": 1}))
     assert not set(other["seed"]) & set(prompts["seed"])
 
 
@@ -138,7 +141,7 @@ def test_a_plan_repeats_nothing_and_is_cut_only_where_photographs_are_used_up(
     count: int, asked: dict, crop_side: tuple[int, int], seed: int
 ) -> None:
     source, config = PhotographsConfig(size=32, crop_side=crop_side), MasksConfig(prompts=asked, seed=seed)
-    plan = plan_prompts(listed(count), source, config)
+    plan = plan_prompts(listed(count), NONE, NO_HOLES, source, config)
     draws = [
         (row.key, row.left, row.top, row.right, row.pattern, first_draw(32, row.pattern, config.geometry, row.seed))
         for row in plan.itertuples()
@@ -152,7 +155,7 @@ def test_a_plan_repeats_nothing_and_is_cut_only_where_photographs_are_used_up(
             assert len(mine) == number
     if crop_side == (0, 0):
         warps = plan[plan["pattern"] == "warp"].groupby("split").size()
-        wanted = {split: prompt_patterns(n, config.patterns, 0).count("warp") for split, n in asked.items()}
+        wanted = {split: prompt_patterns(n, config.shares(False), 0).count("warp") for split, n in asked.items()}
         assert warps.get("test", 0) == min(wanted["test"], 8 * count)
         assert warps.get("train", 0) + warps.get("seen", 0) == min(wanted["train"] + wanted["seen"], 8 * count)
 
@@ -162,7 +165,7 @@ def test_a_plan_that_is_cut_says_so_once_with_numbers_and_keys(caplog: pytest.Lo
     config = MasksConfig(
         patterns={"warp": 1.0}, prompts={"train": 30, "validation": 4, "test": 20, "seen": 10, "unseen": 8}
     )
-    plan = plan_prompts(listed(1), source, config)
+    plan = plan_prompts(listed(1), NONE, NO_HOLES, source, config)
     assert plan["split"].value_counts().to_dict() == {"train": 6, "validation": 4, "test": 8, "seen": 2, "unseen": 8}
     (record,) = caplog.records
     assert record.levelname == "WARNING" and record.getMessage() == (
@@ -174,7 +177,7 @@ def test_a_plan_that_is_cut_says_so_once_with_numbers_and_keys(caplog: pytest.Lo
 
 
 def test_enlarged_crops_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    plan_prompts(listed(2), PhotographsConfig(size=128, crop_side=(0, 0)), CONFIG)
+    plan_prompts(listed(2), NONE, NO_HOLES, PhotographsConfig(size=128, crop_side=(0, 0)), CONFIG)
     assert "24 of 24 crops are smaller than photographs.size (128 px) and are enlarged" in caplog.text
 
 
@@ -190,11 +193,11 @@ def blank(path: Path, count: int) -> tuple[pd.DataFrame, list[ImageFolder]]:
 
 def recorded(path: Path, regions: pd.DataFrame, folders: list[ImageFolder], config: MasksConfig) -> pd.DataFrame:
     source = PhotographsConfig(size=32, crop_side=(0, 0))
-    plan = plan_prompts(regions, source, config)
+    plan = plan_prompts(regions, NONE, NO_HOLES, source, config)
     images, masks = ImageFolder(path / "images"), ImageFolder(path / "masks", masks=True)
-    for folder, work in zip((images, masks), prompt_work(plan, *folders, 32, config.geometry), strict=True):
+    for folder, work in zip((images, masks), prompt_work(plan, *folders, masks, 32, config.geometry), strict=True):
         complete_folder(folder, work)
-    return record_prompts(plan, *folders, images, masks, 32, config.geometry)
+    return record_prompts(plan, *folders, masks, images, masks, 32, config.geometry)
 
 
 def test_prompts_that_turn_out_the_same_are_listed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -223,3 +226,114 @@ def test_a_flat_scene_takes_the_view_with_the_largest_hole() -> None:
     config = MaskConfig(least_hole=0.9)
     drawn = {seed: make_prompt(crop, depth, "warp", config, seed).mask.mean() for seed in range(3)}
     assert len(set(drawn.values())) == 1 and min(drawn.values()) > 0
+
+
+OWN = pd.DataFrame(
+    [(f"{split}_0__{n}", f"{split}_0", f"thing {n}", *box, f"sum of {n}")
+     for split in ("train", "validation", "test", "unseen")
+     for n, box in enumerate([(10, 12, 22, 20), (40, 2, 64, 60)])],
+    columns=COLUMNS,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("crop_side", [(0, 0), (16, 60)])
+def test_ones_own_holes_take_turns_and_lie_in_their_crops(tmp_path: Path, crop_side: tuple[int, int]) -> None:
+    regions, folders = blank(tmp_path, 2)
+    holes = ImageFolder(tmp_path / "own", masks=True)
+    for row in OWN.itertuples():
+        mask = np.zeros((64, 64), np.uint8)
+        mask[row.top : row.bottom, row.left : row.right] = 1
+        write_image(holes.file(row.annotation), mask)
+    asked = dict.fromkeys(CONFIG.prompts, 2)
+    source, config = PhotographsConfig(size=32, crop_side=crop_side), MasksConfig(prompts=asked)
+    plan = plan_prompts(regions, OWN, holes, source, config)
+    assert set(plan["pattern"]) == {"own"}, "masks of one's own are what is painted, unless one says otherwise"
+    if crop_side == (0, 0):
+        assert plan["split"].value_counts()[["train", "seen"]].sum() == 2, "two holes, one crop each"
+    else:
+        assert plan["split"].value_counts().to_dict() == asked
+        assert set(plan.loc[plan["split"] == "test", "text_prompt"]) == {"thing 0", "thing 1"}
+    boxes = OWN.set_index("annotation")
+    _, work = prompt_work(plan, *folders, holes, 32, config.geometry)
+    made = dict(work.produce(list(plan["prompt_id"])))
+    for row in plan.itertuples():
+        box = boxes.loc[row.annotation]
+        assert box["key"] == row.key and box["text_prompt"] == row.text_prompt
+        side = row.right - row.left
+        if max(box["right"] - box["left"], box["bottom"] - box["top"]) <= side:
+            assert row.left <= box["left"] and box["right"] <= row.right
+            assert row.top <= box["top"] and box["bottom"] <= row.bottom
+            share = (box["right"] - box["left"]) * (box["bottom"] - box["top"]) / side**2
+            # Each side is rounded to a pixel of 32.
+            assert made[row.prompt_id].mean() == pytest.approx(share, abs=2 * 32 / 32**2)
+
+
+def test_words_of_a_photograph_go_with_its_other_holes() -> None:
+    words = pd.DataFrame([("", "train_0", "a house", 0, 0, 0, 0, "")], columns=COLUMNS)
+    plan = plan_prompts(listed(2), words, NO_HOLES, SOURCE, CONFIG)
+    texts = plan.groupby("key")["text_prompt"].unique().map(list).to_dict()
+    assert texts.pop("train_0") == ["a house"] and all(others == [""] for others in texts.values())
+    assert (plan["annotation"] == "").all() and "own" not in set(plan["pattern"])
+
+
+def test_ones_own_holes_that_are_missing_or_unused_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    own = CONFIG.model_copy(update={"patterns": {"own": 0.5, "brush": 0.5}})
+    with pytest.raises(
+        PrefPaintError, match=r"masks\.patterns\.own: there are no masks for it; set photographs\.masks"
+    ):
+        plan_prompts(listed(1), NONE, NO_HOLES, SOURCE, own)
+    lacking = OWN[OWN["key"] != "test_0"]
+    with pytest.raises(PrefPaintError, match=r"masks\.patterns\.own: none of the 1 photographs for test has a mask"):
+        plan_prompts(listed(1), lacking, NO_HOLES, SOURCE, own)
+    plan = plan_prompts(listed(1), OWN, NO_HOLES, SOURCE, CONFIG.model_copy(update={"patterns": {"brush": 1.0}}))
+    assert set(plan["pattern"]) == {"brush"} and "8 masks of yours are not used" in caplog.text
+
+
+TWO = np.zeros((40, 120), np.uint8)
+TWO[5:35, 2:6] = TWO[5:35, 112:118] = 1
+DOT = np.zeros((40, 120), np.uint8)
+DOT[20, 60] = 1
+WIDE = np.zeros((40, 120), np.uint8)
+WIDE[:, 10:110] = 1
+
+
+@pytest.mark.parametrize("mask", [TWO, DOT, WIDE], ids=["two parts far apart", "one pixel", "wide"])
+def test_whatever_a_hole_looks_like_a_prompt_has_some_of_it_and_something_around(
+    tmp_path: Path, mask: np.ndarray
+) -> None:
+    regions = listed(1).assign(right=120, bottom=40)
+    photographs, depths = ImageFolder(tmp_path / "photographs"), ImageFolder(tmp_path / "depths")
+    holes, rows = ImageFolder(tmp_path / "own", masks=True), []
+    for key in regions["key"]:
+        write_image(photographs.file(key), np.full((40, 120, 3), 90, np.uint8))
+        write_image(holes.file(f"{key}__0"), mask)
+        left, right = (int(np.flatnonzero(mask.any(0))[end]) for end in (0, -1))
+        top, bottom = (int(np.flatnonzero(mask.any(1))[end]) for end in (0, -1))
+        rows.append((f"{key}__0", key, "", left, top, right + 1, bottom + 1, ""))
+    own, source = pd.DataFrame(rows, columns=COLUMNS), PhotographsConfig(size=16, crop_side=(16, 40))
+    config = MasksConfig(prompts=dict.fromkeys(CONFIG.prompts, 6))
+    plan = plan_prompts(regions, own, holes, source, config)
+    _, work = prompt_work(plan, photographs, depths, holes, 16, config.geometry)
+    shares = [made.mean() for _, made in work.produce(list(plan["prompt_id"]))]
+    assert len(shares) == 30 and min(shares) > 0 and max(shares) < 1
+
+
+def test_another_mask_in_the_same_box_makes_other_prompts() -> None:
+    before, after = (plan_prompts(listed(2), OWN.assign(sha256=sha), Filled(), SOURCE, CONFIG) for sha in ("a", "b"))
+    pd.testing.assert_frame_equal(before.drop(columns="annotation_sha256"), after.drop(columns="annotation_sha256"))
+    folders = [ImageFolder(Path("nowhere"))] * 3
+    stamps = [prompt_work(plan, *folders, 32, CONFIG.geometry)[1].fingerprint for plan in (before, after)]
+    assert stamps[0] != stamps[1]
+
+
+class Filled(ImageFolder):
+    """The holes of `OWN`, drawn when they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("nowhere"), masks=True)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        row = OWN.set_index("annotation").loc[key]
+        mask = np.zeros((64, 64), np.uint8)
+        mask[row["top"] : row["bottom"], row["left"] : row["right"]] = 1
+        return mask

@@ -22,8 +22,10 @@ def run_masks(folder: Path, seed: int = 0) -> DataCatalog:
     catalog = DataCatalog(
         {
             **{
-                name: ImageFolderDataset(str(folder / name), masks=name == "prompt_masks")
-                for name in ("photographs", "depth_maps", "prompt_images", "prompt_masks", "candidate_images")
+                name: ImageFolderDataset(str(folder / name), masks=name in ("prompt_masks", "own_holes"))
+                for name in (
+                    *("photographs", "own_holes", "depth_maps", "prompt_images", "prompt_masks", "candidate_images"),
+                )
             },
             "params:photographs": MemoryDataset(PhotographsConfig(size=32, crop_side=(40, 100))),
             "params:masks": MemoryDataset(MasksConfig(seed=seed, prompts=COUNTS)),

@@ -97,7 +97,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "reward_model": Bright(1.0),
         "referee_model": Bright(0.5),
         "trust": trust_in(),
-        "prompts": pd.DataFrame({"prompt_id": ids, "split": splits, "image_sha256": ids}),
+        "prompts": pd.DataFrame({"prompt_id": ids, "split": splits, "pattern": "brush", "image_sha256": ids}),
         "prompt_images": images,
         "prompt_masks": masks,
         "candidate_images": candidates,

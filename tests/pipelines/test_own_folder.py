@@ -11,7 +11,7 @@ import pytest
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from prefpaint.applications.novel_view import choose_photograph
 from prefpaint.datasets import DiffusersPipelineDataset, ImageFolderDataset, TableDataset
@@ -24,6 +24,7 @@ from prefpaint.masks.collection import plan_prompts
 from prefpaint.masks.config import MasksConfig
 from prefpaint.photographs.collection import photograph_key, photograph_regions, photograph_work
 from prefpaint.photographs.config import PhotographsConfig
+from prefpaint.photographs.own_holes import COLUMNS
 from prefpaint.photographs.sources import EMBEDDED_NAMES
 from prefpaint.pipelines.candidates import pipeline as candidates
 from prefpaint.pipelines.masks import pipeline as masks
@@ -66,12 +67,17 @@ def run_masks(folder: Path, source: PhotographsConfig, config: MasksConfig) -> D
     catalog = DataCatalog(
         {
             **{
-                name: ImageFolderDataset(str(folder / name), masks=name == "prompt_masks")
-                for name in ("photographs", "depth_maps", "prompt_images", "prompt_masks", "candidate_images")
+                name: ImageFolderDataset(str(folder / name), masks=name in ("prompt_masks", "own_holes"))
+                for name in (
+                    *("photographs", "own_holes", "depth_maps", "prompt_images", "prompt_masks", "candidate_images"),
+                )
             },
             "params:photographs": MemoryDataset(source),
             "params:masks": MemoryDataset(config),
-            **{name: MemoryDataset() for name in ("photograph_table", "photograph_report", "masks_preview")},
+            **{
+                name: MemoryDataset()
+                for name in ("photograph_table", "annotation_table", "photograph_report", "masks_preview")
+            },
             **{name: TableDataset(str(folder / name)) for name in ("prompts", "candidates")},
         }
     )
@@ -120,6 +126,38 @@ def test_a_run_on_an_own_folder_goes_to_the_end(finished: tuple[Project, list[st
         assert getattr(animation, "n_frames", 1) == 5
 
 
+def test_own_masks_and_words_go_to_the_end(tmp_path: Path, tiny_base: Path) -> None:
+    folder = tmp_path / "mine"
+    names = own_folder(folder, 6)
+    rows = ["image,mask,text_prompt"]
+    for number, name in enumerate(names):
+        with Image.open(folder / name) as opened:
+            mask = Image.new("L", opened.size)
+        ImageDraw.Draw(mask).ellipse([30, 40, 90 + number, 100], fill=255)
+        mask.save(tmp_path / f"{number}.png")
+        rows.append(f"{name},{number}.png,{'a red car' if number % 2 else ''}")
+    (tmp_path / "words.csv").write_text("\n".join([*rows, "nobody.jpg,0.png,", ""]))
+    project = make_project(tmp_path / "project", tiny_base)
+    project.set(
+        photographs={"folder": str(folder), "annotations": str(tmp_path / "words.csv"), "crop_side": [100, 140]},
+        sampling={"guidance": 2.0},
+        masks={"prompts": {"train": 6, "validation": 4, "test": 4, "seen": 4, "unseen": 4}},
+    )
+    done = project.run("run")
+    assert done.returncode == 0, done.stderr
+    assert "words.csv, row 8: image 'nobody.jpg' was not found" in done.stderr
+    assert "no prompt has a hole" not in done.stderr, "other kinds of holes were not asked for"
+    data = project.path / "data"
+    prompts = pd.read_parquet(data / "03_primary/prompts.parquet")
+    assert set(prompts["pattern"]) == {"own"} and set(prompts["text_prompt"]) == {"", "a red car"}
+    evaluation = pd.read_parquet(data / "07_model_output/evaluation.parquet")
+    words = prompts.set_index("prompt_id")["text_prompt"]
+    assert (evaluation["text_prompt"] == evaluation["prompt_id"].map(words)).all()
+    metrics = json.loads((data / "08_reporting/methods_metrics.json").read_text())
+    assert metrics["unseen_own_prompts"] == 4 and not any("warping" in key for key in metrics)
+    assert "kinds of hole it was trained on (`own`)" in (data / "06_models/release/README.md").read_text()
+
+
 def test_an_own_photograph_is_chosen_by_its_name(finished: tuple[Project, list[str]]) -> None:
     project, names = finished
     data = project.path / "data/02_intermediate"
@@ -159,7 +197,7 @@ def test_the_recipe_on_sixty_photographs(
     complete_folder(photographs, photograph_work(source))
     regions, _ = photograph_regions(source, photographs)
     with caplog.at_level(logging.WARNING):
-        plan = plan_prompts(regions, source, MasksConfig(prompts=RECIPE))
+        plan = plan_prompts(regions, pd.DataFrame(columns=COLUMNS), photographs, source, MasksConfig(prompts=RECIPE))
     of_photograph = plan.replace({"split": {"seen": "train"}}).groupby("photograph")["split"].nunique()
     assert (of_photograph == 1).all(), "whole photographs are divided"
     counts = plan["split"].value_counts().to_dict()

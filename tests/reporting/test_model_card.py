@@ -50,7 +50,7 @@ def facts(people: bool = False, telea: float = 0.0) -> Facts:
         align=AlignConfig(mode="ddpo", seed=3),
         sampling=SamplingConfig(steps=6),
         photographs=pd.DataFrame({"photograph": ["a", "a", "b"], "source": "holiday"}),
-        prompts=pd.DataFrame({"split": ["train", "train", "seen"]}),
+        prompts=pd.DataFrame({"split": ["train", "train", "seen"], "pattern": ["warp", "brush", "warp"]}),
         table=measure(samples, CONFIG),
         methods=compare_methods(samples, CONFIG),
         metrics=METRICS | ({"reward": {"test_ratings_pair_accuracy": 0.7}, "bound": {}} if people else {}),

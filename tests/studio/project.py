@@ -38,13 +38,14 @@ def make_pictures(folder: Path, prompts: int = 6, kept: int = 3, size: int = 24)
             write_image(masks.file(name), mask)
             pattern = "outpaint_strip" if split == "seen" or number % 2 else "warp"
             sums = (images.checksum(name), masks.checksum(name))
-            rows.append((name, "embedded", split, pattern, *sums))
+            words = f"a red car {number}" if number % 2 and split == "train" else ""
+            rows.append((name, "embedded", split, pattern, words, *sums))
             for index in range(3 if split == "train" else 0):
                 candidate = f"{name}_{index}"
                 shifted = np.clip(image.astype(int) + 25 * index, 0, 255).astype(np.uint8)
                 write_image(fills.file(candidate), np.where(mask[..., None] > 0, shifted, image))
                 candidates.append((candidate, name, index, 0, fills.checksum(candidate)))
-    columns = ["prompt_id", "source", "split", "pattern", "image_sha256", "mask_sha256"]
+    columns = ["prompt_id", "source", "split", "pattern", "text_prompt", "image_sha256", "mask_sha256"]
     pd.DataFrame(rows, columns=columns).to_parquet(folder / "prompts.parquet")
     columns = ["candidate_id", "prompt_id", "index", "seed", "sha256"]
     pd.DataFrame(candidates, columns=columns).to_parquet(folder / "candidates.parquet")

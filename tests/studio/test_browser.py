@@ -92,10 +92,14 @@ def test_ten_prompts_by_keyboard_alone(chromium: Any, server: tuple[Server, Path
         page.keyboard.press("Enter")
     page.wait_for_selector("#work:visible")
     assert not page.is_visible("#kind")
+    worded = 0
 
     # Two second showings come among the ten prompts.
     for number in range(12):
         give(page)
+        words = page.inner_text("#text-prompt") if page.is_visible("#text-prompt") else ""
+        assert words == "" or words.startswith("Text prompt: a red car ")
+        worded += bool(words)
         assert page.is_enabled("#send")
         if number == 3:
             # A page that is half done is lost on reload; what was sent is not.
@@ -126,6 +130,7 @@ def test_ten_prompts_by_keyboard_alone(chromium: Any, server: tuple[Server, Path
             page.keyboard.press("7")
             go_on(page)
     page.wait_for_selector("#finished:visible")
+    assert 0 < worded < 12
     assert page.inner_text("#progress").startswith("12 done")
     # Undo works from here, too.
     page.keyboard.press("u")

@@ -58,6 +58,40 @@ def prompt(studio: Studio, page: dict[str, Any]) -> str:
     return str(rows["prompt_id"].iloc[0])
 
 
+def test_a_rater_is_told_what_should_be_in_the_hole(pictures: Path, location: Path | str) -> None:
+    studio = open_studio(pictures, location, **PLAIN)
+    ann = enter(studio, "ann")
+    page = studio.page(ann)
+    while page["page"]:
+        number = int(prompt(studio, page)[-5:])
+        assert page["page"]["text_prompt"] == (f"a red car {number}" if number % 2 else "")
+        page = rate(studio, ann, page)
+    studio.store.close()
+
+
+def test_other_words_are_another_question(pictures: Path, location: Path | str) -> None:
+    studio = open_studio(pictures, location, **PLAIN)
+    ann = enter(studio, "ann")
+    page = studio.page(ann)
+    while page["page"]:
+        page = rate(studio, ann, page)
+    studio.store.close()
+    prompts = pd.read_parquet(pictures / "prompts.parquet")
+    changed = prompts.assign(text_prompt=prompts["text_prompt"].replace("a red car 1", "a blue car"))
+    again = Studio(
+        studio.store,
+        changed,
+        studio.candidates,
+        ImageFolder(pictures / "images"),
+        ImageFolder(pictures / "masks", masks=True),
+        ImageFolder(pictures / "fills"),
+        studio.config,
+    )
+    page = again.page(ann)
+    assert page["page"]["text_prompt"] == "a blue car" and page["progress"]["left"] == 1
+    again.store.close()
+
+
 def test_a_rater_rates_everything_once(pictures: Path, location: Path | str) -> None:
     studio = open_studio(pictures, location, **PLAIN)
     ann = enter(studio, "ann")

@@ -4,7 +4,7 @@ Wallace et al. 2024, "Diffusion Model Alignment Using Direct Preference Optimiza
 of one prompt the policy's denoising error should fall, against the base's, more for the better one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from prefpaint.images import ImageFolder
 from prefpaint.inpainting.chain import Levels, Schedule, mean_over, noised
 from prefpaint.inpainting.families.family import Condition
 from prefpaint.inpainting.sampling import Inpainter
+from prefpaint.masks.words import text_prompts
 from prefpaint.reward.training import RatedImages
 from prefpaint.stats.agreement import pairs_within
 
@@ -84,6 +85,7 @@ class RatedPairs:
         rated: fills with scores.
         config: how to train.
         gammas: (N,) trust weights of the rated fills; None for 1.
+        texts: words by prompt id.
 
     Raises:
         PrefPaintError: no prompt has two fills with different scores.
@@ -98,7 +100,9 @@ class RatedPairs:
         rated: RatedImages,
         config: AlignConfig,
         gammas: np.ndarray | None = None,
+        texts: Mapping[str, str] | None = None,
     ) -> None:
+        self.texts = dict(texts or {})
         self.inpainter, self.prompts, self.rated, self.config = inpainter, prompts, rated, config
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(rated.prompt_ids))}
         first, second = pairs_within(np.array([numbers[prompt] for prompt in rated.prompt_ids]))
@@ -161,7 +165,8 @@ class RatedPairs:
         painter, rated = self.inpainter, self.rated
         better, masks = rated.load(self.better[list(pairs)])
         worse, _ = rated.load(self.worse[list(pairs)])
-        incomplete = self.prompts.stack(rated.prompt_ids[self.better[pair]] for pair in pairs)
+        names = [rated.prompt_ids[self.better[pair]] for pair in pairs]
+        incomplete, texts = self.prompts.stack(names), [self.texts.get(name, "") for name in names]
         shape = painter.latent_shape(masks.shape[1], masks.shape[2])
         schedule = painter.schedule(*masks.shape[1:])
         noises, numbers = [], []
@@ -172,7 +177,7 @@ class RatedPairs:
             numbers.append(torch.randint(len(schedule.trained), (), generator=generator))
         noise = torch.stack(noises, 1).to(painter.device)
         return _Pairs(
-            painter.condition(incomplete, masks, noise[0]),
+            painter.condition(incomplete, masks, noise[0], texts),
             painter.encode(painter.pixels(better), noise[1]),
             painter.encode(painter.pixels(worse), noise[2]),
             noise[3],
@@ -216,7 +221,7 @@ class RatedPairs:
 def _method(job: Job, inpainter: Inpainter) -> RatedPairs:
     rated = job.rated()
     gammas = _gammas(job, rated) if job.config.trust == "weight" else None
-    return RatedPairs(inpainter, job.prompt_images, rated, job.config, gammas)
+    return RatedPairs(inpainter, job.prompt_images, rated, job.config, gammas, text_prompts(job.prompts))
 
 
 def _gammas(job: Job, rated: RatedImages) -> np.ndarray:

@@ -1,15 +1,16 @@
 """A reward behind HTTP: pictures are posted as JSON, scores come back.
 
-    POST {"images": [base64 PNG, …], "masks": [base64 PNG, …]}  →  200 {"scores": [number, …]}
+    POST {"images": [base64 PNG, …], "masks": [base64 PNG, …], "texts": [text, …]}  →  200 {"scores": [number, …]}
 
-Images are RGB; masks are grey, 255 where the hole is. One finite number for each picture, in their order.
+Images are RGB; masks are grey, 255 where the hole is; texts are the prompts' words, "" for none. One finite number for
+each picture, in their order.
 """
 
 import base64
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from time import monotonic, sleep
@@ -60,14 +61,18 @@ class HTTPScorer:
     timeout: float
     retries: int
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """Scores of uint8 images (N, H, W, 3) with masks (N, H, W); (N,) float64, finite.
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """Scores of uint8 images (N, H, W, 3) with masks (N, H, W) and N words; (N,) float64, finite.
 
         Raises:
             PrefPaintError: the server cannot be reached even after the last retry, refuses the request, or answers
                 with something else than N finite numbers.
         """
-        asked = {"images": [_png(image) for image in images], "masks": [_png(mask * np.uint8(255)) for mask in masks]}
+        asked = {
+            "images": [_png(image) for image in images],
+            "masks": [_png(mask * np.uint8(255)) for mask in masks],
+            "texts": list(texts),
+        }
         body = json.dumps(asked).encode()
         longest = LONGEST_REST + LONGEST_SCORE * len(images)
         for attempt in range(self.retries + 1):

@@ -13,6 +13,7 @@ from prefpaint.config import fingerprint
 from prefpaint.images import ImageFolder
 from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.masks.words import text_prompts
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.model import RewardModel
@@ -41,7 +42,7 @@ class Job:
         base: the base pipeline; it is not changed.
         reward_model, trust: of the `reward` and `bound` pipelines, fitted to train ratings.
         referee: a reward model of test ratings, which the optimised reward has not seen.
-        prompts: table with prompt_id, split, image_sha256.
+        prompts: table with prompt_id, split, image_sha256 and, where there are words, text_prompt.
         prompt_images, prompt_masks, candidate_images: folders.
         scores: table with candidate_id, prompt_id, split, score.
         rater: the simulated raters without their noise; None when people rated.
@@ -67,8 +68,9 @@ class Job:
 
     def prompts_of(self, split: str) -> Prompts:
         """The prompts of one split."""
-        ids = self.prompts.loc[self.prompts["split"] == split, "prompt_id"].tolist()
-        return Prompts(ids, self.prompt_images, self.prompt_masks)
+        of_split = self.prompts[self.prompts["split"] == split]
+        ids = of_split["prompt_id"].tolist()
+        return Prompts(ids, self.prompt_images, self.prompt_masks, text_prompts(of_split))
 
     def rated(self) -> RatedImages:
         """The rated fills of train prompts."""
@@ -113,7 +115,11 @@ class Job:
             "reward model": module_digest(self.reward_model),
             "trust": self.trust.digest() if trusted else None,
             "referee": module_digest(self.referee),
-            "prompt table": fingerprint(self.prompts[["prompt_id", "split", "image_sha256"]].to_dict("records")),
+            "prompt table": fingerprint(
+                self.prompts[["prompt_id", "split", "image_sha256"]].to_dict("records"),
+                # Runs from before prompts had words stay valid without any.
+                *([words] if any((words := text_prompts(self.prompts)).values()) else []),
+            ),
             "score table": fingerprint(self.scores[["candidate_id", "score"]].to_dict("records")),
             "rewards": digests(self.config),
         }

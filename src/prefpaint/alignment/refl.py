@@ -114,7 +114,7 @@ class DirectGradient:
         schedule = painter.schedule(*part.images.shape[1:3])
         with torch.no_grad():
             noise = painter.draw_noise(part.seeds, painter.latent_shape(*part.images.shape[1:3]))
-            condition = painter.condition(part.images, part.masks, noise[1])
+            condition = painter.condition(part.images, part.masks, noise[1], part.texts)
             latents = noise[0]
             for index in range(first):
                 predicted = painter.predict(policy.network, latents, schedule.levels[index], condition)

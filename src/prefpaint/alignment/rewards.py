@@ -4,7 +4,7 @@ Each process scores its own samples; they are combined once all are gathered, be
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from importlib import import_module
@@ -33,10 +33,11 @@ from prefpaint.alignment.rewards_config import (
 )
 from prefpaint.alignment.scorers import PlainReward, Scores, TrustedReward
 from prefpaint.errors import PrefPaintError
-from prefpaint.judges.outside_models import aesthetic_judge, clip_judge, imagereward_judge
+from prefpaint.judges.outside_models import TextJudge, aesthetic_judge, clip_judge, imagereward_judge
 
-# Images (N, H, W, 3) and masks (N, H, W), both uint8, → (N,) float64; NaN where a picture has no score.
-Reward = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Images (N, H, W, 3) and masks (N, H, W), both uint8, and N words, "" for none, → (N,) float64; NaN where a picture has
+# no score.
+Reward = Callable[[np.ndarray, np.ndarray, Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,16 @@ class WeightedRewards:
     rewards: Mapping[str, Reward | PlainReward | TrustedReward]
     weights: Mapping[str, float]
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         width, gamma = np.full(len(images), np.nan), np.ones(len(images))
+        texts = texts or [""] * len(images)
         parts: dict[str, np.ndarray] = {}
         for name, reward in self.rewards.items():
             if isinstance(reward, PlainReward | TrustedReward):
-                scores = reward(images, masks)
+                scores = reward(images, masks, texts)
                 parts[name], width, gamma = scores.reward, scores.width, scores.gamma
             else:
-                parts[name] = reward(images, masks)
+                parts[name] = reward(images, masks, texts)
         return Scores(weighted_sum(parts, self.weights), width, gamma, parts)
 
 
@@ -170,20 +172,35 @@ def _load(
         case LearnedReward():
             return learned()
         case CLIPReward() | HPSReward():
-            return _in_batches(key, _of_images(clip_judge(key, reward.checkpoint, reward.text)), reward.batch)
+            return _in_batches(key, _with_text(clip_judge(key, reward.checkpoint), reward.text), reward.batch)
         case AestheticReward():
             return _in_batches(key, _of_images(aesthetic_judge(key, reward.checkpoint)), reward.batch)
         case ImageRewardReward():
-            judge = imagereward_judge(key, reward.checkpoint, reward.text)
-            return _in_batches(key, _of_images(judge), reward.batch)
+            return _in_batches(key, _with_text(imagereward_judge(key, reward.checkpoint), reward.text), reward.batch)
         case PythonReward():
-            return _in_batches(key, function_of(key, reward.function), reward.batch)
+            return _in_batches(key, _with_texts_or_not(function_of(key, reward.function)), reward.batch)
         case HTTPReward():
             return _in_batches(key, HTTPScorer(key, reward.url, reward.timeout, reward.retries), reward.batch)
 
 
 def _of_images(judge: Callable[[np.ndarray], np.ndarray]) -> Reward:
-    return lambda images, masks: judge(images)
+    return lambda images, masks, texts: judge(images)
+
+
+def _with_text(judge: TextJudge, text: str) -> Reward:
+    """A judge of pictures and their words; `text` where there are none."""
+    return lambda images, masks, texts: judge(images, [own or text for own in texts])
+
+
+def _with_texts_or_not(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's function of images and masks, and of texts if it has an argument of that name."""
+    try:
+        reads = "texts" in inspect.signature(function).parameters
+    except ValueError:  # It does not say what it takes.
+        reads = False
+    if reads:
+        return lambda images, masks, texts: function(images, masks, texts=texts)
+    return lambda images, masks, texts: function(images, masks)
 
 
 def function_of(key: str, function: str) -> Callable[..., Any]:
@@ -208,15 +225,15 @@ def _module(key: str, place: str) -> ModuleType:
         ) from error
 
 
-def _in_batches(key: str, score: Callable[[np.ndarray, np.ndarray], Any], size: int) -> Reward:
+def _in_batches(key: str, score: Callable[[np.ndarray, np.ndarray, Sequence[str]], Any], size: int) -> Reward:
     """Some pictures at a time, on copies of them, and what comes back is checked."""
 
-    def reward(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    def reward(images: np.ndarray, masks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         parts = []
         for start in range(0, len(images), size):
             some = slice(start, start + size)
             count = len(images[some])
-            parts.append(_checked(key, score(images[some].copy(), masks[some].copy()), count))
+            parts.append(_checked(key, score(images[some].copy(), masks[some].copy(), list(texts[some])), count))
         return np.concatenate(parts)
 
     return reward

@@ -48,7 +48,7 @@ class _Batched(_Reward):
 class _Text(_Batched):
     """What every model has that compares pictures with a text."""
 
-    text: str = Field("a photograph", description="What pictures are compared with.")
+    text: str = Field("a photograph", description="Text for pictures whose prompt has no words of its own.")
 
 
 class CLIPReward(_Text):

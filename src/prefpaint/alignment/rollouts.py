@@ -18,6 +18,7 @@ from prefpaint.alignment.rewards import combine, gather_parts
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.families.family import Condition
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 
 
@@ -26,7 +27,7 @@ class Chosen:
     """This process's share of the samples to draw in one iteration, n of all N.
 
     Attributes:
-        ids, seeds: n prompt ids, and the seed of each sample's noise.
+        ids, seeds, texts: n prompt ids, the seed of each sample's noise, and words.
         images: (n, H, W, 3) uint8.
         masks: (n, H, W) uint8, 1 where missing.
         first: number of the first of them among all N.
@@ -35,6 +36,7 @@ class Chosen:
 
     ids: list[str]
     seeds: list[int]
+    texts: list[str]
     images: np.ndarray
     masks: np.ndarray
     first: int
@@ -42,7 +44,7 @@ class Chosen:
 
     def __getitem__(self, rows: slice) -> "Chosen":
         start = rows.indices(len(self.ids))[0]
-        parts = (self.ids[rows], self.seeds[rows], self.images[rows], self.masks[rows])
+        parts = (self.ids[rows], self.seeds[rows], self.texts[rows], self.images[rows], self.masks[rows])
         return Chosen(*parts, self.first + start, self.total)
 
 
@@ -55,7 +57,7 @@ def choose(prompts: Prompts, config: AlignConfig, iteration: int) -> Chosen:
     # An image's seed depends on its own place alone, whichever process makes it.
     seeds = [derive_seed("align", config.seed, iteration, prompt, first + n) for n, prompt in enumerate(ids)]
     images, masks = prompts.images.stack(ids), prompts.masks.stack(ids)
-    return Chosen(ids, seeds, images, masks, first, len(order) * config.candidates)
+    return Chosen(ids, seeds, prompts.texts_of(ids), images, masks, first, len(order) * config.candidates)
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,10 @@ class Sampler:
         chains = []
         for start in range(0, len(chosen.ids), config.rollout_batch):
             some = chosen[slice(start, start + config.rollout_batch)]
-            chains.append(
-                self.inpainter.rollout(some.images, some.masks, some.seeds, network, hole_only=config.hole_only)
-            )
+            given = (some.images, some.masks, some.seeds, network, config.hole_only, some.texts)
+            chains.append(self.inpainter.rollout(*given))
         chain = concatenate(chains)
-        scores = self.scorer(chain.images, chosen.masks)
+        scores = self.scorer(chain.images, chosen.masks, chosen.texts)
         gathered = distributed.gather((scores.reward, scores.width, scores.gamma))
         reward, width, gamma = (np.concatenate(values).astype(np.float64) for values in zip(*gathered, strict=True))
         rewards = torch.from_numpy(np.where(np.isfinite(reward), reward, np.nan)).reshape(-1, config.candidates)
@@ -174,9 +175,7 @@ def concatenate(parts: Sequence[Trajectory]) -> Trajectory:
     """Join trajectories sampled in several batches."""
     first = parts[0]
     return Trajectory(
-        type(first.condition)(
-            torch.cat([part.condition.mask for part in parts]), torch.cat([part.condition.known for part in parts])
-        ),
+        Condition.joined([part.condition for part in parts]),
         first.schedule,
         torch.cat([part.latents for part in parts], 1),
         torch.cat([part.log_probs for part in parts], 1),

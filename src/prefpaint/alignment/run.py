@@ -36,11 +36,11 @@ def _watch(job: Job, inpainter: Inpainter) -> Watch:
     """
 
     def by(model: RewardModel) -> Judge:
-        return lambda images, masks: model.score(images, masks, job.reward.score_batch)[0]
+        return lambda images, masks, texts: model.score(images, masks, job.reward.score_batch)[0]
 
     judges = {"reward": by(job.reward_model), "referee": by(job.referee)}
-    if job.rater is not None:
-        judges["noiseless"] = job.rater.score
+    if (rater := job.rater) is not None:
+        judges["noiseless"] = lambda images, masks, texts: rater.score(images, masks)
     weights = {}
     if job.several_rewards is not None:
         del judges["reward"]

@@ -33,9 +33,9 @@ class Scores:
 
 
 class Scorer(Protocol):
-    """Anything that scores filled images: uint8 (N, H, W, 3) and masks (N, H, W)."""
+    """Anything that scores filled images: uint8 (N, H, W, 3), masks (N, H, W) and their words, N or none."""
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores: ...
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores: ...
 
 
 @runtime_checkable
@@ -67,7 +67,7 @@ class PlainReward:
     model: RewardModel
     batch: int
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         reward, _ = self.model.score(images, masks, self.batch)
         return Scores(reward, np.zeros(len(reward)), np.ones(len(reward)))
 
@@ -98,7 +98,7 @@ class TrustedReward:
     weighs: bool = True
     pessimism: float = 0.0
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         reward, z = self.model.score(images, masks, self.batch)
         width = self.trust.widths(z)
         if self.pessimism > 0:
@@ -118,8 +118,19 @@ class TrustedReward:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts by id, read from disk as they are needed."""
+    """Prompts by id, read from disk as they are needed.
+
+    Attributes:
+        ids: of the prompts.
+        images, masks: folders.
+        texts: words by id; a prompt without any has `sampling.text_prompt`.
+    """
 
     ids: Sequence[str]
     images: ImageFolder
     masks: ImageFolder
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def texts_of(self, ids: Sequence[str]) -> list[str]:
+        """Words of some prompts; "" for none."""
+        return [self.texts.get(name, "") for name in ids]

@@ -24,7 +24,7 @@ from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.inpainting.chain import per_image, step_mean
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 
-Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Judge = Callable[[np.ndarray, np.ndarray, Sequence[str]], np.ndarray]
 REFEREE = "referee"
 LOOKS = ("brightness", "saturation", "sharpness")
 
@@ -35,7 +35,8 @@ class Watch:
     Args:
         inpainter: samples; its chain is that of alignment.
         prompts: held-out ones; the first `config.prompts` of them are looked at.
-        judges: by name, each giving (N,) values of uint8 images (N, H, W, 3) and masks (N, H, W). One is `referee`.
+        judges: by name, each giving (N,) values of uint8 images (N, H, W, 3), masks (N, H, W) and N words. One is
+            `referee`.
         config: how often, how many.
         seed: of the noise.
         weights: of those judges whose weighted sum is `reward`; empty where `reward` is a judge itself.
@@ -64,6 +65,7 @@ class Watch:
         mine = distributed.share(range(len(self.ids)))
         own = [self.ids[number] for number in mine]
         self.images, self.masks = prompts.images.stack(own), prompts.masks.stack(own)
+        self.texts = prompts.texts_of(own)
         self.seeds = [derive_seed("watch", seed, self.ids[number]) for number in mine]
         self.of_base: dict[str, np.ndarray] | None = None
 
@@ -121,14 +123,18 @@ class Watch:
 
     def _paint(self, network: Any) -> list[Trajectory]:
         return [
-            self.inpainter.rollout(self.images[rows], self.masks[rows], self.seeds[rows], network)
+            self.inpainter.rollout(
+                self.images[rows], self.masks[rows], self.seeds[rows], network, texts=self.texts[rows]
+            )
             for rows in self._batches()
         ]
 
     def _measure(self, chains: Sequence[Trajectory]) -> dict[str, np.ndarray]:
         """Everything that is measured about the fills, from all processes."""
         images = np.concatenate([chain.images for chain in chains])
-        found = {name: np.asarray(judge(images, self.masks), np.float64) for name, judge in self.judges.items()}
+        found = {
+            name: np.asarray(judge(images, self.masks, self.texts), np.float64) for name, judge in self.judges.items()
+        }
         if self.weights:
             found["reward"] = weighted_sum(found, self.weights)
         return {name: gather_rows(values) for name, values in (found | appearance_of_holes(images, self.masks)).items()}

@@ -28,13 +28,13 @@ def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
     """Whole pictures of photographs nothing was aligned on: prompt ids, as many photographs as possible.
 
     Args:
-        prompts: prompt_id, split, pattern, photograph; outpainting prompts keep the whole original.
+        prompts: prompt_id, split, pattern, photograph; all kinds but warps keep the whole original.
         count: how many.
 
     Returns:
         None of them where all holes are warps: those prompts show no whole picture.
     """
-    fit = (prompts["split"] == "unseen") & prompts["pattern"].str.startswith("outpaint")
+    fit = (prompts["split"] == "unseen") & (prompts["pattern"] != "warp")
     ordered = prompts[fit].sort_values("prompt_id")
     if ordered.empty:
         logger.warning("no prompt of split unseen shows a whole picture (masks.patterns), so none is widened")

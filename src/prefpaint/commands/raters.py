@@ -41,7 +41,9 @@ def rate(host: str, port: int, env: str | None) -> None:
     click.echo(f"The studio is at {address}  (Ctrl+C stops it; nothing that was saved is lost)")
     click.echo(f"{len(studio.work)} prompts, {config.overlap} raters each; ratings go to {_place(studio.store)}")
     if config.calibration and not studio.calibration:
-        click.echo("Calibration pages are skipped: no outpainting prompt is kept for evaluation.")
+        click.echo(
+            "Calibration pages are skipped: no prompt with a known original and without words is kept for evaluation."
+        )
     if not is_loopback(host):
         click.echo("Raters reach it by this machine's name or address, not by the one above.")
         click.echo(

@@ -37,7 +37,10 @@ class LearnedScoresConfig(Config):
     samples.
     """
 
-    text: str = Field("a photograph", description="What CLIP, BLIP and ImageReward compare pictures with.")
+    text: str = Field(
+        "a photograph",
+        description="Text that CLIP, BLIP and ImageReward compare pictures with if the prompt has no words of its own.",
+    )
     clip: Checkpoint = Field("", description="CLIP model with its processor.")
     blip: Checkpoint = Field("", description="BLIP image-text retrieval model with its processor.")
     aesthetic: Checkpoint = Field("", description='Image classifier with one output, or with a label "aesthetic".')

@@ -13,7 +13,6 @@ from prefpaint.evaluation.measures import keyed_values
 from prefpaint.evaluation.samples import NOISE_SETS
 from prefpaint.images import ImageFolder
 from prefpaint.judges.outside_models import (
-    Judge,
     aesthetic_judge,
     blip_judge,
     clip_judge,
@@ -33,6 +32,8 @@ SCORES = {
     "inception_score": "classifier",
     "imagereward": "imagereward",
 }
+# Those that compare a picture with its words.
+READERS = ("clip", "blip", "imagereward")
 NO_CHECKPOINT = "not run: no checkpoint"
 RUN = "run"
 COLUMNS = ("score", "status", "split", "method", "prompts", "value", "low", "high", "key")
@@ -57,13 +58,14 @@ def inception_score(logits: np.ndarray, seed: int) -> float:
         return float(metric.compute()[0])
 
 
-def _batched(judge: Judge, folder: ImageFolder, names: list[str]) -> np.ndarray:
+def _batched(judge: Callable[..., np.ndarray], folder: ImageFolder, names: list[str], *others: list[str]) -> np.ndarray:
+    """The judge's values of pictures by name; `others` are given to it beside them, one of each for a picture."""
     parts = []
     with Progress("evaluate: learned scores", len(names)) as progress:
         for start in range(0, len(names), BATCH):
-            part = names[start : start + BATCH]
-            parts.append(judge(folder.stack(part)))
-            progress.step(len(part))
+            some = slice(start, start + BATCH)
+            parts.append(judge(folder.stack(names[some]), *(each[some] for each in others)))
+            progress.step(len(names[some]))
     return np.concatenate(parts)
 
 
@@ -73,7 +75,8 @@ def learned_scores(
     """Every score of the paper's Table 2 for every method, or why it was not run.
 
     Args:
-        evaluation: image_id, prompt_id, split, pattern, method, noise_set, sample.
+        evaluation: image_id, prompt_id, split, pattern, text_prompt, method, noise_set, sample. A picture without words
+            is compared with `scores.text`.
         samples: fills by image id.
         images: prompts by prompt id; outpainting prompts are the hidden originals.
         config: `scores`, bootstrap.
@@ -95,7 +98,11 @@ def _rows(
     given: LearnedScoresConfig = config.scores
     seed, names = derive_seed("bootstrap", config.seed), evaluation["image_id"].tolist()
     named = _named_judges(given)
-    values = {name: _batched(make(), samples, names) for name, make in named.items() if name != "classifier"}
+    texts = [text or given.text for text in evaluation["text_prompt"]]
+    values = {}
+    for name, make in named.items():
+        if name != "classifier":
+            values[name] = _batched(make(), samples, names, *([texts] if name in READERS else []))
     logits = np.zeros((0, 0))
     # Inception Scores grow with the number of pictures: one of each prompt, whatever the method.
     first = evaluation[(evaluation["noise_set"] == NOISE_SETS[0]) & (evaluation["sample"] == 0)]
@@ -135,15 +142,15 @@ def _rows(
             yield {**row, "prompts": found.prompts, "value": found.value, "low": found.low, "high": found.high}
 
 
-def _named_judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Judge]]:
+def _named_judges(given: LearnedScoresConfig) -> dict[str, Callable[[], Callable[..., np.ndarray]]]:
     """What loads the model of each score that has a checkpoint."""
     key = "evaluate.scores"
-    judges: dict[str, Callable[[], Judge]] = {
-        "clip": lambda: clip_judge(f"{key}.clip", given.clip, given.text),
-        "blip": lambda: blip_judge(f"{key}.blip", given.blip, given.text),
+    judges: dict[str, Callable[[], Callable[..., np.ndarray]]] = {
+        "clip": lambda: clip_judge(f"{key}.clip", given.clip),
+        "blip": lambda: blip_judge(f"{key}.blip", given.blip),
         "aesthetic": lambda: aesthetic_judge(f"{key}.aesthetic", given.aesthetic),
         "classifier": lambda: logits_judge(f"{key}.classifier", given.classifier)[0],
-        "imagereward": lambda: imagereward_judge(f"{key}.imagereward", given.imagereward, given.text),
+        "imagereward": lambda: imagereward_judge(f"{key}.imagereward", given.imagereward),
     }
     return {name: make for name, make in judges.items() if getattr(given, name)}
 

@@ -1,7 +1,7 @@
 """Any number of methods side by side: the paper's Table 1 and Figure 4."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,9 @@ from prefpaint.stats.bootstrap import best_of, bootstrap_mean, sample_variance, 
 
 logger = logging.getLogger(__name__)
 
-# The paper's two kinds of hole.
-GROUPS = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
+# The paper's two kinds of hole, those drawn as people make them, and the user's own.
+PAPER = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
+GROUPS = {**PAPER, "drawn": ("box", "brush", "object"), "own": ("own",)}
 OFFLINE = ("hole_psnr", "hole_ssim", *OUTSIDE, *FLAWS, "hole_spread", "width")
 COLUMNS = (
     "split", "pattern", "judge", "quantity", "method", "against", "best_of", "prompts", "value", "low", "high", "key"
@@ -31,6 +32,15 @@ COLUMNS = (
 
 # (P, n) per noise set; a deterministic method has one sample, which serves both sets.
 Values = Mapping[str, np.ndarray]
+
+
+def groups_among(patterns: Collection[str]) -> list[str]:
+    """The groups that prompts with these patterns, or some of these groups, are expected to have.
+
+    The paper's come together: without one of them, something is missing.
+    """
+    found = [name for name, kinds in GROUPS.items() if {name, *kinds} & set(patterns)]
+    return [name for name in GROUPS if name in found or (name in PAPER and set(PAPER) & set(found))]
 
 
 def _values(evaluation: pd.DataFrame, method: str, column: str) -> Values:
@@ -75,7 +85,7 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
         config: S, bootstrap, splits.
 
     Returns:
-        One row per number: split; pattern (all, outpainting, warping); judge (noiseless, reward; stlpips_alex and
+        One row per number: split; pattern (all, or one of `GROUPS`); judge (noiseless, reward; stlpips_alex and
         stlpips_vgg, which win where the distance to the original is smaller, only at S = 1; or the column that is
         averaged); quantity (win_rate, mean, variance between samples of a prompt); method; against (the other method
         of a win rate); best_of (win rates); prompts, those that the judge knows; value with its 95 % interval low,
@@ -87,9 +97,10 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
     names = method_names(evaluation)
     check_samples(evaluation, config)
     rows: list[dict[str, object]] = []
+    groups = {name: GROUPS[name] for name in groups_among(evaluation["pattern"].unique())}
     for split in config.splits:
         of_split = evaluation[evaluation["split"] == split]
-        for pattern, kinds in {ALL: tuple(of_split["pattern"].unique()), **GROUPS}.items():
+        for pattern, kinds in {ALL: tuple(of_split["pattern"].unique()), **groups}.items():
             part = of_split[of_split["pattern"].isin(kinds)]
             # An empty pattern has no row rather than rows of nothing; the page says so.
             if part.empty:

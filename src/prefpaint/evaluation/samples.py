@@ -20,6 +20,7 @@ from prefpaint.fills.differences import hole_psnr, hole_spread, hole_ssim
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.masks.words import text_prompts
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.progress import Progress
 
@@ -67,11 +68,11 @@ def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
     independent noise one across the two.
 
     Args:
-        prompts: columns prompt_id, split, pattern.
+        prompts: columns prompt_id, split, pattern and, where there are words, text_prompt.
         config: splits, samples, seed.
 
     Returns:
-        Columns image_id, prompt_id, split, pattern, method, noise_set, sample, seed; by method first.
+        Columns image_id, prompt_id, split, pattern, text_prompt, method, noise_set, sample, seed; by method first.
 
     Raises:
         PrefPaintError: a split has no prompts.
@@ -82,12 +83,14 @@ def plan_samples(prompts: pd.DataFrame, config: EvaluateConfig) -> pd.DataFrame:
                 f"prompts: none in split {split}; run `kedro run --pipeline=masks` with masks.prompts set"
             )
     chosen = prompts[prompts["split"].isin(config.splits)].sort_values("prompt_id")
+    words = text_prompts(chosen)
     rows = [
         {
             "image_id": f"{method}_{noise_set}_{prompt.prompt_id}_{sample}",
             "prompt_id": prompt.prompt_id,
             "split": prompt.split,
             "pattern": prompt.pattern,
+            "text_prompt": words[prompt.prompt_id],
             "method": method,
             "noise_set": noise_set,
             "sample": sample,
@@ -179,8 +182,8 @@ def evaluation_work(
     methods = _method_prints(loaders, images, used, sampling, config)
     sums = used.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(" ".join, axis=1)
     stamps = {
-        str(image_id): fingerprint(methods[method], sums[prompt_id])
-        for image_id, method, prompt_id in plan[["method", "prompt_id"]].itertuples()
+        str(image_id): fingerprint(methods[method], sums[prompt_id], text)
+        for image_id, method, prompt_id, text in plan[["method", "prompt_id", "text_prompt"]].itertuples()
     }
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -202,6 +205,7 @@ def evaluation_work(
                         images.stack(part["prompt_id"]),
                         masks.stack(part["prompt_id"]),
                         part["seed"].tolist(),
+                        part["text_prompt"].tolist(),
                     )
                     yield from zip(part.index, painted, strict=True)
                     progress.step(len(part))

@@ -21,6 +21,7 @@ from prefpaint.experiments.runs import COLOURS, cell, each_run, interval_columns
 from prefpaint.fills.differences import hole_spread
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.sampling import Inpainter, in_batches
+from prefpaint.masks.words import text_prompts
 from prefpaint.stats.bootstrap import share_won
 
 NOISES = 2
@@ -103,10 +104,12 @@ class _Judge:
         seeds = [derive_seed("ablate_align", prompt, number % NOISES) for number, prompt in enumerate(ids)]
         originals, masks = self.job.prompt_images.stack(ids), self.job.prompt_masks.stack(ids)
 
-        def paint(images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
-            return self.inpainter.rollout(images, masks, seeds, network).images
+        words = text_prompts(prompts)
 
-        fills = in_batches(paint, originals, masks, seeds, self.job.sampling.batch)
+        def paint(images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], texts: Sequence[str]) -> np.ndarray:
+            return self.inpainter.rollout(images, masks, seeds, network, texts=texts).images
+
+        fills = in_batches(paint, self.job.sampling.batch, originals, masks, seeds, [words[name] for name in ids])
         pairs = range(0, len(ids), NOISES)
         # A view change has no hidden original.
         known = np.repeat(prompts["pattern"].to_numpy() != "warp", NOISES)

@@ -1,7 +1,7 @@
 """The same training again from other seeds, and with the true objective as reward (the oracle)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class NoiselessReward:
 
     rater: NoiselessRater
 
-    def __call__(self, images: np.ndarray, masks: np.ndarray) -> Scores:
+    def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
         score = self.rater.score(images, masks)
         return Scores(score, np.zeros(len(score)), np.ones(len(score)))
 

@@ -11,6 +11,7 @@ from prefpaint.config import Config, derive_seed, fingerprint
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.masks.config import RATED_SPLITS
+from prefpaint.masks.words import text_prompts
 from prefpaint.progress import Progress
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ def candidate_work(
 
     plan = plan_candidates(prompts, config).set_index("candidate_id")
     used = prompts[prompts["split"].isin(RATED_SPLITS)]
+    words = text_prompts(used)
     stamp = fingerprint(
         painting_digest(pipe, sampling),
         config,
         used[["prompt_id", "image_sha256", "mask_sha256"]].to_dict("records"),
+        words,
     )
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -76,9 +79,9 @@ def candidate_work(
             for start in range(0, len(missing), sampling.batch):
                 chunk = list(missing[start : start + sampling.batch])
                 rows = plan.loc[chunk]
-                painted = inpainter.sample(
-                    images.stack(rows["prompt_id"]), masks.stack(rows["prompt_id"]), rows["seed"].tolist()
-                )
+                ids = rows["prompt_id"].tolist()
+                texts = [words[name] for name in ids]
+                painted = inpainter.sample(images.stack(ids), masks.stack(ids), rows["seed"].tolist(), texts)
                 yield from zip(chunk, painted, strict=True)
                 progress.step(len(chunk))
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,11 +79,13 @@ class Inpainter:
         self.family, self.original, self.config, self.evaluations = family_of(pipe), pipe, config, 0
         self.device = distributed.device() if device == "auto" else torch.device(device)
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.text, negative = self._encode_texts()
-        # Guidance mixes two equal predictions when the texts are equal: (1 - g) f + g f = f. One pass does.
-        equal = all(torch.equal(value, negative[name]) for name, value in self.text.items())
-        self.guided = self.family.classifier_free and config.guidance != 1 and not equal
-        self.negative_text = negative
+        self._guides = self.family.classifier_free and config.guidance != 1
+        self._negative: Text = self._encode([config.negative_text_prompt], negative=True)
+        self._known: dict[str, int] = {}
+        self._texts: dict[str, Tensor] = {}
+        # Whether each known text is another than the one that guidance steers away from.
+        self._differs: list[bool] = []
+        self._read([config.text_prompt])
         self.network, self.vae = (self._ready(part) for part in (self.family.network, pipe.vae))
         self._arrange_vae()
         if config.compile:
@@ -106,19 +108,35 @@ class Inpainter:
         (self.vae.enable_tiling if self.config.vae_tiling else self.vae.disable_tiling)()
 
     @torch.no_grad()
-    def _encode_texts(self) -> tuple[Text, Text]:
-        """The text and the negative text; the encoders are on the device only meanwhile, for they can be large."""
+    def _encode(self, words: Sequence[str], negative: bool = False) -> dict[str, Tensor]:
+        """Texts, one after another; the encoders are on the device only meanwhile, for they can be large."""
         encoders = [part for name, part in self.original.components.items() if name.startswith("text_encoder") and part]
         for encoder in encoders:
             encoder.to(self.device)
-        texts = [
-            self.family.encode_text(words, self.device, negative)
-            for words, negative in ((self.config.text_prompt, False), (self.config.negative_text_prompt, True))
-        ]
+        found = [self.family.encode_text(text, self.device, negative) for text in words]
         for encoder in encoders:
             encoder.to("cpu")
-        wanted, unwanted = ({name: value.to(self.dtype) for name, value in text.items()} for text in texts)
-        return wanted, unwanted
+        return {name: torch.cat([text[name] for text in found]).to(self.dtype) for name in found[0]}
+
+    def _read(self, words: Sequence[str]) -> list[int]:
+        """Numbers of texts among the known ones, after the new ones were encoded; empty texts are the configured one.
+
+        A text is known for as long as the inpainter is: encoders may not fit beside the network.
+        """
+        words = [text or self.config.text_prompt for text in words]
+        new = [text for text in dict.fromkeys(words) if text not in self._known]
+        if new:
+            encoded = self._encode(new)
+            self._known |= {text: len(self._known) + number for number, text in enumerate(new)}
+            for number in range(len(new)):
+                # Guidance mixes two equal predictions when the texts are equal: (1 - g) f + g f = f. One pass does.
+                equal = all(torch.equal(encoded[name][number], value[0]) for name, value in self._negative.items())
+                self._differs.append(not equal)
+            self._texts = {
+                name: torch.cat([self._texts[name], value]) if self._texts else value for name, value in encoded.items()
+            }
+            self._differ = torch.tensor(self._differs, device=self.device)
+        return [self._known[text] for text in words]
 
     def schedule(self, height: int, width: int) -> Schedule:
         """The chain for pictures of some size in pixels; families with one for all sizes do not look at it."""
@@ -146,17 +164,24 @@ class Inpainter:
             noise.append(torch.stack(drawn[spare:]))
         return torch.stack(noise, 1).to(self.device)
 
-    def condition(self, images: np.ndarray, masks: np.ndarray, noise: Tensor) -> Condition:
+    def condition(
+        self, images: np.ndarray, masks: np.ndarray, noise: Tensor, texts: Sequence[str] | None = None
+    ) -> Condition:
         """Encode prompts.
 
         Args:
             images: (N, H, W, 3) uint8; what lies in the hole is not seen.
             masks: (N, H, W) uint8, 1 where missing.
             noise: (N, C, h, w), of the VAE posterior.
+            texts: N words for them, `config.text_prompt` where they are empty; None for that everywhere.
         """
         holes = torch.from_numpy(np.ascontiguousarray(masks)).to(self.device)[:, None]
         known = self.encode(self.pixels(images) * (holes == 0), noise)
-        return self.family.condition(holes.float(), known)
+        numbers = self._read(texts or [""])
+        guided = self._guides and any(self._differs[number] for number in numbers)
+        # The first text alone needs no row for each prompt.
+        text = torch.tensor(numbers, device=self.device) if any(numbers) else None
+        return replace(self.family.condition(holes.float(), known), text=text, guided=guided)
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """(N, H, W, 3) uint8 → (N, 3, H, W) float32 in [-1, 1]."""
@@ -213,24 +238,34 @@ class Inpainter:
         Returns:
             (N, C, h, w) float32.
         """
-        count, guided = len(latents), guided and self.guided
+        count, guided = len(latents), guided and condition.guided
         self.evaluations += (1 + guided) * count
         inputs, condition = latents.to(self.dtype), condition.to(self.dtype)
+        text = self._text_of(condition, count)
         if not guided:
-            return self._pass(network, inputs, level, condition, [self.text])
+            return self._pass(network, inputs, level, condition, text)
         level = Levels(*(part.expand(count).repeat(2) for part in (level.time, level.signal, level.spread)))
-        twice = Condition(condition.mask.repeat(2, 1, 1, 1), condition.known.repeat(2, 1, 1, 1))
-        both = self._pass(network, inputs.repeat(2, 1, 1, 1), level, twice, [self.negative_text, self.text])
+        negative = {name: value.expand(count, *value.shape[1:]) for name, value in self._negative.items()}
+        both = self._pass(
+            network,
+            inputs.repeat(2, 1, 1, 1),
+            level,
+            condition.twice(),
+            {name: torch.cat([negative[name], value]) for name, value in text.items()},
+        )
         without, with_text = both.chunk(2)
-        return without + self.config.guidance * (with_text - without)
+        mixed = without + self.config.guidance * (with_text - without)
+        if condition.text is None:
+            return mixed
+        # An image's bytes must not depend on whether another one in its batch is guided.
+        return torch.where(self._differ[condition.text].view(-1, 1, 1, 1), mixed, with_text)
 
-    def _pass(
-        self, network: Any, latents: Tensor, level: Levels, condition: Condition, texts: Sequence[Text]
-    ) -> Tensor:
-        """One pass over as many images of each text as there are of the others."""
-        each = len(latents) // len(texts)
-        wide = [{name: value.expand(each, *value.shape[1:]) for name, value in one.items()} for one in texts]
-        text = wide[0] if len(wide) == 1 else {name: torch.cat([one[name] for one in wide]) for name in wide[0]}
+    def _text_of(self, condition: Condition, count: int) -> Text:
+        if condition.text is None:
+            return {name: value[:1].expand(count, *value.shape[1:]) for name, value in self._texts.items()}
+        return {name: value[condition.text] for name, value in self._texts.items()}
+
+    def _pass(self, network: Any, latents: Tensor, level: Levels, condition: Condition, text: Text) -> Tensor:
         inputs = latents.contiguous(memory_format=self._layout)
         return self.family.predict(network, inputs, level, condition, text, self.config.guidance).float()
 
@@ -247,7 +282,13 @@ class Inpainter:
 
     @torch.no_grad()
     def rollout(
-        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], network: Any = None, hole_only: bool = True
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        seeds: Sequence[int],
+        network: Any = None,
+        hole_only: bool = True,
+        texts: Sequence[str] | None = None,
     ) -> Trajectory:
         """Sample one chain per prompt and keep it; one batch, however large.
 
@@ -257,11 +298,12 @@ class Inpainter:
             seeds: N integers; an image depends on its own seed alone.
             network: to use instead of the checkpoint's.
             hole_only: average log-probabilities over the hole's latents instead of over all.
+            texts: N words, see `condition`.
         """
         network = self.network if network is None else network
         schedule = self.schedule(*images.shape[1:3])
         noise = self.draw_noise(seeds, self.latent_shape(*images.shape[1:3]))
-        condition = self.condition(images, masks, noise[1])
+        condition = self.condition(images, masks, noise[1], texts)
         weight = condition.mask if hole_only else None
         chain, log_probs = [noise[0]], []
         for index in range(self.config.steps):
@@ -304,13 +346,16 @@ class Inpainter:
             latents = mean + per_image(schedule.sigma[index], mean) * noise[index + 2]
         return paste_known(self.decode(latents), images, masks)
 
-    def sample(self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+    def sample(
+        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], texts: Sequence[str] | None = None
+    ) -> np.ndarray:
         """Inpaint N prompts in batches of `config.batch`.
 
         Args:
             images: (N, H, W, 3) uint8.
             masks: (N, H, W) uint8, 1 where missing.
-            seeds: N integers; an image depends on its own seed alone.
+            seeds: N integers; an image depends on its own seed and text alone.
+            texts: N words, see `condition`.
 
         Returns:
             (N, H, W, 3) uint8, known pixels pasted back.
@@ -318,29 +363,43 @@ class Inpainter:
         Raises:
             PrefPaintError: out of memory.
         """
+
+        def paint(images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], texts: Sequence[str]) -> np.ndarray:
+            return self.rollout(images, masks, seeds, texts=texts).images
+
         with within_memory(f"lower sampling.batch (now {self.config.batch})"):
-            return in_batches(lambda *part: self.rollout(*part).images, images, masks, seeds, self.config.batch)
+            return in_batches(paint, self.config.batch, images, masks, seeds, texts or [""] * len(seeds))
 
 
-Paint = Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]
-
-
-def in_batches(paint: Paint, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], size: int) -> np.ndarray:
+def in_batches(
+    paint: Callable[..., np.ndarray], size: int, images: np.ndarray, masks: np.ndarray, *others: Sequence[Any]
+) -> np.ndarray:
     """Inpaint N prompts `size` at a time.
 
     The last batch is filled up with copies, so that every call of the network has the same shape and an image's bytes
     do not depend on which others are sampled with it.
+
+    Args:
+        paint: given images, masks and the others of a batch, gives fills.
+        size: of a batch.
+        images: (N, H, W, 3) uint8.
+        masks: (N, H, W) uint8, 1 in the hole.
+        others: N seeds, N texts and the like.
     """
     done = []
     for start in range(0, len(images), size):
         rows = np.minimum(np.arange(start, start + size), len(images) - 1)
-        painted = paint(images[rows], masks[rows], [seeds[row] for row in rows])
+        painted = paint(images[rows], masks[rows], *([each[row] for row in rows] for each in others))
         done.append(painted[: len(images) - start])
     return np.concatenate(done)
 
 
 def paint_at_native_size(
-    inpainter: Inpainter, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int]
+    inpainter: Inpainter,
+    images: np.ndarray,
+    masks: np.ndarray,
+    seeds: Sequence[int],
+    texts: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Inpaint prompts of any size with a model of another size.
 
@@ -351,13 +410,14 @@ def paint_at_native_size(
         images: (N, H, W, 3) uint8.
         masks: (N, H, W) uint8, 1 in the hole.
         seeds: N integers.
+        texts: N words, see `Inpainter.condition`.
 
     Returns:
         (N, H, W, 3) uint8.
     """
     side, (height, width) = inpainter.family.native_size, images.shape[1:3]
     if (height, width) == (side, side):
-        return np.asarray(inpainter.sample(images, masks, seeds))
+        return np.asarray(inpainter.sample(images, masks, seeds, texts))
     # What lies in the hole must not bleed into what is known when it is resized.
     blind = [classical_fill("telea", *one) for one in zip(images, masks, strict=True)]
     large = np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.LANCZOS)) for one in blind])
@@ -365,6 +425,6 @@ def paint_at_native_size(
     holes = np.stack(
         [np.asarray(Image.fromarray(255 * one).resize((side, side), Image.Resampling.BOX)) for one in masks]
     )
-    painted = inpainter.sample(large, (holes > 0).astype(np.uint8), seeds)
+    painted = inpainter.sample(large, (holes > 0).astype(np.uint8), seeds, texts)
     small = [np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS)) for one in painted]
     return np.where(masks[..., None] > 0, np.stack(small), images)

@@ -6,6 +6,7 @@ first token of BLIP's text encoder, which looks at the picture through cross-att
 
 import json
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -189,20 +190,22 @@ def load_imagereward(checkpoint: str) -> tuple[ImageReward, Any, Any]:
     return model.eval(), BertTokenizer.from_pretrained(tokenizer), processor
 
 
-def imagereward_scores(model: ImageReward, tokenizer: Any, processor: Any, images: np.ndarray, text: str) -> np.ndarray:
-    """Scores of pictures as answers to one text.
+def imagereward_scores(
+    model: ImageReward, tokenizer: Any, processor: Any, images: np.ndarray, texts: Sequence[str]
+) -> np.ndarray:
+    """Scores of pictures as answers to their texts.
 
     Args:
         model, tokenizer, processor: of `load_imagereward`.
         images: (N, H, W, 3) uint8.
-        text: what the pictures should show.
+        texts: N, what each picture should show.
 
     Returns:
         (N,) float64.
     """
     device = next(model.parameters()).device
     words = tokenizer(
-        [text] * len(images), padding="max_length", truncation=True, max_length=LONGEST_TEXT, return_tensors="pt"
+        list(texts), padding="max_length", truncation=True, max_length=LONGEST_TEXT, return_tensors="pt"
     ).to(device)
     pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")["pixel_values"].to(device)
     with torch.no_grad():

@@ -4,7 +4,7 @@ Evaluation reports what they say; alignment may raise it. Every error begins wit
 checkpoint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from prefpaint.errors import PrefPaintError
 
 # (N, H, W, 3) uint8 → (N, ...) float64.
 Judge = Callable[[np.ndarray], np.ndarray]
+# The same with a text for each picture.
+TextJudge = Callable[[np.ndarray, Sequence[str]], np.ndarray]
 
 
 def _load(key: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -45,7 +47,7 @@ def _pictures(images: np.ndarray) -> list[Image.Image]:
     return [Image.fromarray(image) for image in images]
 
 
-def clip_judge(key: str, checkpoint: str, text: str) -> Judge:
+def clip_judge(key: str, checkpoint: str) -> TextJudge:
     """CLIP score, 100 · max(cos(picture, text), 0) (Hessel et al. 2021, with weight 100 as in torchmetrics).
 
     Raises:
@@ -57,16 +59,18 @@ def clip_judge(key: str, checkpoint: str, text: str) -> Judge:
     model, processor = _load(key, checkpoint, (CLIPModel, AutoProcessor))
 
     @torch.no_grad()
-    def judge(images: np.ndarray) -> np.ndarray:
-        inputs = processor(text=[text], images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
+    def judge(images: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        different = list(dict.fromkeys(texts))
+        inputs = processor(text=different, images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
         found = model(**inputs.to(model.device))
-        cosines = found.image_embeds @ found.text_embeds[0]
+        own = torch.tensor([different.index(text) for text in texts], device=model.device)
+        cosines = (found.image_embeds * found.text_embeds[own]).sum(1)
         return np.asarray(100 * cosines.clamp(min=0).double().cpu().numpy())
 
     return judge
 
 
-def blip_judge(key: str, checkpoint: str, text: str) -> Judge:
+def blip_judge(key: str, checkpoint: str) -> TextJudge:
     """BLIP's probability that the text belongs to the picture (its image-text matching head; Li et al. 2022).
 
     Raises:
@@ -78,9 +82,10 @@ def blip_judge(key: str, checkpoint: str, text: str) -> Judge:
     model, processor = _load(key, checkpoint, (BlipForImageTextRetrieval, AutoProcessor))
 
     @torch.no_grad()
-    def judge(images: np.ndarray) -> np.ndarray:
-        texts = [text] * len(images)
-        inputs = processor(text=texts, images=_pictures(images), return_tensors="pt", padding=True, truncation=True)
+    def judge(images: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        inputs = processor(
+            text=list(texts), images=_pictures(images), return_tensors="pt", padding=True, truncation=True
+        )
         logits = model(**inputs.to(model.device), use_itm_head=True).itm_score
         return np.asarray(logits.softmax(1)[:, 1].double().cpu().numpy())
 
@@ -130,7 +135,7 @@ def aesthetic_judge(key: str, checkpoint: str) -> Judge:
     return probability
 
 
-def imagereward_judge(key: str, checkpoint: str, text: str) -> Judge:
+def imagereward_judge(key: str, checkpoint: str) -> TextJudge:
     """ImageReward's preference score of a picture as an answer to the text (Xu et al. 2023); mean 0, spread 1.
 
     Raises:
@@ -144,4 +149,4 @@ def imagereward_judge(key: str, checkpoint: str, text: str) -> Judge:
         reason = str(error).strip().splitlines()[0]
         raise PrefPaintError(f"{key}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id") from error
     model.to(device())
-    return lambda images: imagereward_scores(model, tokenizer, processor, images, text)
+    return lambda images, texts: imagereward_scores(model, tokenizer, processor, images, texts)

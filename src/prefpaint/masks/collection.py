@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from prefpaint.masks.depth import checkpoint_depth, decode_depth, depth_from_dis
 from prefpaint.masks.prompts import Prompt, first_draw, make_prompt, prompt_patterns
 from prefpaint.photographs.collection import measured_disparities
 from prefpaint.photographs.config import PhotographsConfig
-from prefpaint.photographs.crops import Box, cut, cut_map, sample_crop
+from prefpaint.photographs.crops import Box, cut, cut_hole, cut_map, sample_crop, sample_crop_around
 from prefpaint.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 # Draws of a prompt after which a photograph has nothing new to give: of 8 views the last is found but for 1 in 10^11.
 DRAWS = 200
+# Masks of the user's in memory while prompts are drawn.
+KEPT_HOLES = 16
 # Which region of the photographs each prompt split is cut from.
 REGION_OF = {"train": "train", "validation": "validation", "test": "test", "seen": "train", "unseen": "unseen"}
 
@@ -67,42 +70,68 @@ def depth_work(
     return ImageWork(fingerprint(stamp, config.geometry.depth_checkpoint), list(names), produce)
 
 
-def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: MasksConfig) -> pd.DataFrame:
+def plan_prompts(
+    regions: pd.DataFrame,
+    annotations: pd.DataFrame,
+    own: ImageFolder,
+    source: PhotographsConfig,
+    config: MasksConfig,
+) -> pd.DataFrame:
     """Which crop of which photograph every prompt is, and its pattern.
 
     The photographs of a split take turns in a seeded order, so that each gives as many prompts as any other. A prompt
     that would repeat another one is drawn again, and from another photograph when `DRAWS` draws give nothing new.
-    Where no photograph gives anything new, the plan is cut short with a warning.
+    Where no photograph gives anything new, the plan is cut short with a warning. Prompts of kind `own` take the user's
+    holes in turn instead of the photographs.
 
     Args:
         regions: as `photographs.collection.photograph_regions` lists them.
+        annotations: as `photographs.own_holes.annotation_table` lists them.
+        own: the user's holes.
         source: sides of the crops, size of the prompts.
         config: prompts per split and pattern.
 
     Returns:
         Columns prompt_id, source, photograph, key, sha256 (of the photograph), split, pattern, left, top,
-        right, bottom, seed.
+        right, bottom, seed, annotation and annotation_sha256 (of the user's hole, "" for other kinds), text_prompt (""
+        for none).
 
     Raises:
-        PrefPaintError: a split has no photograph, or nothing is left for it.
+        PrefPaintError: a split has no photograph or no hole of the user's, or nothing is left for it.
     """
-    usable: dict[str, list[dict[str, Any]]] = {}
+    usable: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    holes = annotations[annotations["annotation"] != ""].rename(columns=lambda name: f"hole_{name}")
+    shares = config.shares(len(holes) > 0)
+    wants_own = shares.get("own", 0) > 0
+    words = dict(annotations.loc[annotations["annotation"] == "", ["key", "text_prompt"]].itertuples(index=False))
+    _check_own(wants_own, len(holes))
     wanted: list[tuple[float, PromptSplit, int, Pattern]] = []
     for split, count in config.prompts.items():
         of_split = regions[regions["split"] == REGION_OF[split]].sort_values("key").to_dict("records")
         if not of_split:
             raise PrefPaintError(f"photographs.split: no photograph for {REGION_OF[split]}; give more photographs")
         turns = np.random.default_rng(derive_seed("photographs", config.seed, split)).permutation(len(of_split))
-        usable[split] = [of_split[turn] for turn in turns]
-        patterns = prompt_patterns(count, config.patterns, derive_seed("patterns", config.seed, split))
+        usable[split, False] = [of_split[turn] for turn in turns]
+        usable[split, True] = [
+            {**region, **hole}
+            for region in usable[split, False]
+            for hole in holes[holes["hole_key"] == region["key"]].to_dict("records")
+        ]
+        if wants_own and not usable[split, True]:
+            raise PrefPaintError(
+                f"masks.patterns.own: none of the {len(of_split)} photographs for {REGION_OF[split]} has a mask that "
+                "can be used; give more masks, another photographs.split, or another name as photographs.source, "
+                "which divides the photographs anew"
+            )
+        patterns = prompt_patterns(count, shares, derive_seed("patterns", config.seed, split))
         wanted += [(index / count, split, index, pattern) for index, pattern in enumerate(patterns)]
     # Splits that share photographs are drawn in step, so that both are cut alike where these give too little.
     wanted.sort(key=lambda one: one[0])
-    draw = _Draw(source, config)
+    draw = _Draw(own, source, config)
     order = {split: place for place, split in enumerate(config.prompts)}
     rows = {}
     for _, split, index, pattern in wanted:
-        drawn = draw(usable[split], split, index, pattern)
+        drawn = draw(usable[split, pattern == "own"], split, index, pattern)
         if drawn is not None:
             region, box, seed = drawn
             rows[order[split], index] = {
@@ -112,6 +141,9 @@ def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: Masks
                 "pattern": pattern,
                 **asdict(box),
                 "seed": seed,
+                "annotation": region["hole_annotation"] if pattern == "own" else "",
+                "annotation_sha256": region["hole_sha256"] if pattern == "own" else "",
+                "text_prompt": region["hole_text_prompt"] if pattern == "own" else words.get(region["key"], ""),
             }
     plan = pd.DataFrame([rows[place] for place in sorted(rows)])
     _report_cuts(plan["split"].value_counts().to_dict(), regions, source, config)
@@ -128,11 +160,23 @@ def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: Masks
     return plan
 
 
+def _check_own(wanted: bool, holes: int) -> None:
+    """Stop where holes of the user's are wanted and there are none; warn where there are some and none is wanted."""
+    if wanted and not holes:
+        raise PrefPaintError(
+            "masks.patterns.own: there are no masks for it; set photographs.masks to a folder of masks, or "
+            "photographs.annotations to a table of them"
+        )
+    if holes and not wanted:
+        logger.warning("%d masks of yours are not used, because masks.patterns has no share for own", holes)
+
+
 class _Draw:
     """Draws prompts, no two of them the same."""
 
-    def __init__(self, source: PhotographsConfig, config: MasksConfig) -> None:
+    def __init__(self, own: ImageFolder, source: PhotographsConfig, config: MasksConfig) -> None:
         self.source, self.config = source, config
+        self.hole = lru_cache(KEPT_HOLES)(own.__getitem__)
         self.taken: set[tuple[Any, ...]] = set()
         self.used_up: set[tuple[Any, ...]] = set()
 
@@ -144,19 +188,32 @@ class _Draw:
         for turn in range(len(regions)):
             region = regions[(index + turn) % len(regions)]
             whole = Box(region["left"], region["top"], region["right"], region["bottom"])
-            place = (region["key"], whole, pattern)
+            place = (region["key"], whole, pattern, region.get("hole_annotation"))
             if place in self.used_up:
                 continue
             for attempt in itertools.islice(attempts, DRAWS):
                 seed = derive_seed("prompt", self.config.seed, split, index, *([attempt] if attempt else []))
-                box = sample_crop(whole, self.source.crop_side, np.random.default_rng(derive_seed("crop", seed)))
+                rng = np.random.default_rng(derive_seed("crop", seed))
+                own = pattern == "own"
+                box = self._crop_around(region, whole, rng) if own else sample_crop(whole, self.source.crop_side, rng)
+                if box is None:
+                    continue
                 hole = first_draw(self.source.size, pattern, self.config.geometry, seed)
-                drawn = (region["key"], box, pattern, hole)
+                drawn = (region["key"], box, pattern, region.get("hole_annotation"), hole)
                 if drawn not in self.taken:
                     self.taken.add(drawn)
                     return region, box, seed
             self.used_up.add(place)
         return None
+
+    def _crop_around(self, region: dict[str, Any], whole: Box, rng: np.random.Generator) -> Box | None:
+        """A crop with the user's hole; None where the hole fills all of it."""
+        mask = self.hole(region["hole_annotation"])
+        around = Box(*(region[f"hole_{side}"] for side in ("left", "top", "right", "bottom")))
+        pixels = np.flatnonzero(mask)
+        row, column = divmod(int(pixels[rng.integers(len(pixels))]), mask.shape[1])
+        box = sample_crop_around(whole, around, (column, row), self.source.crop_side, rng)
+        return None if cut_hole(mask, box, self.source.size).all() else box
 
 
 def _report_cuts(
@@ -183,6 +240,7 @@ def _make(
     keys: Sequence[str],
     photographs: ImageFolder,
     depths: ImageFolder,
+    holes: ImageFolder,
     size: int,
     config: MaskConfig,
     title: str,
@@ -196,12 +254,18 @@ def _make(
             for row in group.itertuples():
                 box = Box(row.left, row.top, row.right, row.bottom)
                 crop, crop_depth = cut(image, box, size), cut_map(depth, box, size)
-                yield row.prompt_id, make_prompt(crop, crop_depth, row.pattern, config, row.seed)
+                own = cut_hole(holes[row.annotation], box, size) if row.pattern == "own" else None
+                yield row.prompt_id, make_prompt(crop, crop_depth, row.pattern, config, row.seed, own)
                 progress.step()
 
 
 def prompt_work(
-    plan: pd.DataFrame, photographs: ImageFolder, depths: ImageFolder, size: int, config: MaskConfig
+    plan: pd.DataFrame,
+    photographs: ImageFolder,
+    depths: ImageFolder,
+    holes: ImageFolder,
+    size: int,
+    config: MaskConfig,
 ) -> tuple[ImageWork, ImageWork]:
     """The prompts' images and masks.
 
@@ -209,7 +273,7 @@ def prompt_work(
 
     Args:
         plan: as `plan_prompts` returns it.
-        photographs, depths: decoded photographs and their depth maps.
+        photographs, depths, holes: decoded photographs, their depth maps, and the user's holes.
         size: side of the prompts in pixels.
         config: geometry of the masks.
     """
@@ -217,11 +281,11 @@ def prompt_work(
     stamp = fingerprint(plan.to_dict("records"), size, config)
 
     def images(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        for key, prompt in _make(plan, missing, photographs, depths, size, config, "prompt images"):
+        for key, prompt in _make(plan, missing, photographs, depths, holes, size, config, "prompt images"):
             yield key, prompt.image
 
     def masks(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        for key, prompt in _make(plan, missing, photographs, depths, size, config, "prompt masks"):
+        for key, prompt in _make(plan, missing, photographs, depths, holes, size, config, "prompt masks"):
             yield key, prompt.mask
 
     return ImageWork(stamp, keys, images), ImageWork(stamp, keys, masks)
@@ -231,6 +295,7 @@ def record_prompts(
     plan: pd.DataFrame,
     photographs: ImageFolder,
     depths: ImageFolder,
+    holes: ImageFolder,
     images: ImageFolder,
     masks: ImageFolder,
     size: int,
@@ -243,7 +308,8 @@ def record_prompts(
 
     Returns:
         Columns prompt_id, source, photograph, split, pattern, parameters (JSON), left, top, right, bottom,
-        hole_fraction, seed, image_sha256, mask_sha256; one row per prompt, in the plan's order.
+        hole_fraction, seed, annotation, text_prompt, image_sha256, mask_sha256; one row per prompt, in the plan's
+        order.
 
     Raises:
         PrefPaintError: nothing is left of a split.
@@ -251,9 +317,9 @@ def record_prompts(
     keys = list(plan["prompt_id"])
     drawn = {
         key: (json.dumps(prompt.parameters, sort_keys=True), float(prompt.mask.mean()))
-        for key, prompt in _make(plan, keys, photographs, depths, size, config, "prompt records")
+        for key, prompt in _make(plan, keys, photographs, depths, holes, size, config, "prompt records")
     }
-    table = plan.drop(columns=["key", "sha256"])
+    table = plan.drop(columns=["key", "sha256", "annotation_sha256"])
     table.insert(5, "parameters", [drawn[key][0] for key in keys])
     table.insert(10, "hole_fraction", [drawn[key][1] for key in keys])
     table = table.assign(

@@ -8,6 +8,8 @@ import numpy as np
 
 from prefpaint.config import derive_seed
 from prefpaint.masks.config import MaskConfig, Pattern
+from prefpaint.masks.freeform import box_mask, brush_mask
+from prefpaint.masks.objects import checkpoint_segments, object_mask, regions_by_colour
 from prefpaint.masks.outpainting import square_mask, strip_mask
 from prefpaint.masks.warp import orbit_pose, view_grid, warp_view
 from prefpaint.photographs.crops import Box
@@ -21,7 +23,7 @@ class Prompt:
     """One incomplete image.
 
     Attributes:
-        image: (size, size, 3) uint8. Outpainting keeps the whole original here; a warp has 0 in its holes.
+        image: (size, size, 3) uint8, the whole original; only a warp has 0 in its holes.
         mask: (size, size) uint8, 1 where pixels are missing.
         parameters: how the mask was drawn, JSON-ready.
     """
@@ -31,7 +33,14 @@ class Prompt:
     parameters: dict[str, Any]
 
 
-def make_prompt(crop: np.ndarray, depth: np.ndarray, pattern: Pattern, config: MaskConfig, seed: int) -> Prompt:
+def make_prompt(
+    crop: np.ndarray,
+    depth: np.ndarray,
+    pattern: Pattern,
+    config: MaskConfig,
+    seed: int,
+    own: np.ndarray | None = None,
+) -> Prompt:
     """Open a hole in a crop.
 
     Args:
@@ -40,12 +49,20 @@ def make_prompt(crop: np.ndarray, depth: np.ndarray, pattern: Pattern, config: M
         pattern: how.
         config: geometry.
         seed: of all draws.
+        own: (size, size) uint8, the user's hole in this crop, for `own` alone.
     """
     rng = np.random.default_rng(seed)
     if pattern == "warp":
         return _warp_prompt(crop, depth, config, rng)
-    mask = _outpainting_mask(crop.shape[0], pattern, config, rng)
-    return Prompt(crop, mask, asdict(_kept(mask)))
+    if pattern == "own":
+        assert own is not None
+        return Prompt(crop, own, {})
+    if pattern == "object":
+        segment = checkpoint_segments(config.segmentation_checkpoint) if config.segmentation_checkpoint else None
+        segments = segment(crop) if segment else regions_by_colour(crop)
+        return Prompt(crop, object_mask(crop, segments, config.hole, rng), {})
+    mask = _drawn_mask(crop.shape[0], pattern, config, rng)
+    return Prompt(crop, mask, asdict(_kept(mask)) if pattern.startswith("outpaint") else {})
 
 
 def first_draw(size: int, pattern: Pattern, config: MaskConfig, seed: int) -> tuple[float, ...]:
@@ -58,18 +75,26 @@ def first_draw(size: int, pattern: Pattern, config: MaskConfig, seed: int) -> tu
         pattern, config, seed: as in `make_prompt`.
 
     Returns:
-        left, top, right and bottom of what outpainting keeps; yaw and pitch of the view that a warp tries first.
+        left, top, right and bottom of what outpainting keeps; yaw and pitch of the view that a warp tries first; a
+        number for the pixels of a box or of strokes; the seed, where objects are drawn in the picture itself; nothing
+        for the user's own hole.
     """
     rng = np.random.default_rng(seed)
     if pattern == "warp":
         return next(_views(config, rng))
-    return astuple(_kept(_outpainting_mask(size, pattern, config, rng)))
+    if pattern in ("own", "object"):
+        return (seed,) if pattern == "object" else ()
+    mask = _drawn_mask(size, pattern, config, rng)
+    return astuple(_kept(mask)) if pattern.startswith("outpaint") else (derive_seed(mask.tobytes().hex()),)
 
 
-def _outpainting_mask(size: int, pattern: Pattern, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
+def _drawn_mask(size: int, pattern: Pattern, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
+    """A mask that does not depend on the picture."""
     if pattern == "outpaint_square":
         return square_mask(size, config.square_area, rng)
-    return strip_mask(size, config.strip_width, rng)
+    if pattern == "outpaint_strip":
+        return strip_mask(size, config.strip_width, rng)
+    return (box_mask if pattern == "box" else brush_mask)(size, config.hole, rng)
 
 
 def _kept(mask: np.ndarray) -> Box:

@@ -13,12 +13,12 @@ import pandas as pd
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, ImageWork
+from prefpaint.photographs.annotations import own_photographs
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.crops import assign_splits, regions_of
 from prefpaint.photographs.sources import (
     EMBEDDED_NAMES,
     embedded_photographs,
-    image_files,
     read_image,
 )
 from prefpaint.progress import Progress
@@ -51,7 +51,7 @@ def photograph_names(config: PhotographsConfig) -> list[str]:
     """Names of all photographs of a collection, readable or not, in order."""
     if config.folder is None:
         return list(EMBEDDED_NAMES)
-    return [path.relative_to(config.folder).as_posix() for path in image_files(config.folder)]
+    return [path.relative_to(config.folder).as_posix() for path in own_photographs(config)]
 
 
 def photograph_work(config: PhotographsConfig) -> ImageWork:
@@ -123,7 +123,8 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
         )
     measured = measured_disparities(config)
     shares = {str(split): share for split, share in config.split.items()}
-    splits = assign_splits(len(present), shares, config.unseen, derive_seed("photographs", config.source))
+    seed = derive_seed("photographs", config.source)
+    splits = assign_splits(len(present), shares, config.unseen, seed, whole=config.annotated)
     if None in splits:
         logger.info(
             "%d photographs are too few to divide among train, validation and test: each is cut into three regions",

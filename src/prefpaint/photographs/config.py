@@ -21,6 +21,24 @@ class PhotographsConfig(Config):
         min_length=1,
         description="Name of this collection. Scores are normalised per (source, pattern).",
     )
+    masks: Path | None = Field(
+        None,
+        description="Folder of masks named as their photographs, white where to repaint: holes of kind `own`. "
+        "`tree_1.png` and `tree_2.png` are two holes of `tree.jpg`.",
+    )
+    annotations: Path | None = Field(
+        None,
+        description="Table of holes and words: CSV, JSONL or Parquet with columns image, mask and text_prompt (the "
+        "last two may be empty), or COCO's JSON of objects or captions.",
+    )
+    invert_masks: bool = Field(False, description="Masks are black where to repaint.")
+    objects: Literal["each", "together"] = Field(
+        "each", description="Of COCO's JSON: a hole for each object, or one for all objects of a picture."
+    )
+    categories: tuple[str, ...] = Field((), description="Of COCO's JSON: categories to use. Empty: all.")
+    category_words: bool = Field(
+        True, description="Of COCO's JSON: the category's name is the hole's text. False to have objects removed."
+    )
     on_unreadable: Literal["skip", "stop"] = Field(
         "skip", description="When an image cannot be read: skip: list it by name and continue; stop: stop the run."
     )
@@ -53,8 +71,19 @@ class PhotographsConfig(Config):
         description="Larger photographs are reduced to this before anything is cut from them; costs disk.",
     )
 
+    @property
+    def annotated(self) -> bool:
+        """Whether the user brings holes or words."""
+        return self.masks is not None or self.annotations is not None
+
     @model_validator(mode="after")
     def _check(self) -> "PhotographsConfig":
+        if self.annotated and self.folder is None:
+            raise ValueError("masks and annotations go with photographs of your own; set folder")
+        if self.masks is not None and self.folder is not None:
+            folder, masks = self.folder.resolve(), self.masks.resolve()
+            if folder.is_relative_to(masks):
+                raise ValueError("masks must be a folder of its own, beside the images or inside their folder")
         if abs(sum(self.split.values()) - 1) > 1e-6 or min(self.split.values()) <= 0 or len(self.split) != 3:
             raise ValueError("split needs a positive share for train, validation and test, adding up to 1")
         low, high = self.crop_side

@@ -1,5 +1,6 @@
 """Regions of photographs that belong to one split, and square crops inside them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from prefpaint.errors import PrefPaintError
 SPLITS = ("train", "validation", "test")
 # Fewer rated photographs than this are cut into regions.
 LEAST_TO_DIVIDE = 10
+# Photographs that are never cut: one for each split.
+LEAST_WHOLE = 4
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,45 @@ def sample_crop(region: Box, side_range: tuple[int, int], rng: np.random.Generat
     return Box(left, top, left + side, top + side)
 
 
+def sample_crop_around(
+    region: Box, hole: Box, pixel: tuple[int, int], side_range: tuple[int, int], rng: np.random.Generator
+) -> Box:
+    """A random square inside a region with a hole in it.
+
+    Its side is log-uniform in a range, widened where needed so that half as much again as the hole fits. A hole that no
+    square of the region holds is cut; one pixel of it is in the square then.
+
+    Args:
+        region: where the square must lie.
+        hole: the hole's box, in the region.
+        pixel: column and row of a pixel of the hole.
+        side_range: smallest and largest side in pixels; (0, 0) gives the largest square, as central as the hole allows.
+        rng: source of the draw.
+    """
+    fits = min(region.width, region.height)
+    low, high = side_range
+    if high == 0:
+        side = fits
+    else:
+        least = min(fits, math.ceil(1.5 * max(hole.width, hole.height)))
+        low, high = min(max(low, least), fits), min(max(high, least), fits)
+        side = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
+    left = _start((region.left, region.right), (hole.left, hole.right), pixel[0], side, high == 0, rng)
+    top = _start((region.top, region.bottom), (hole.top, hole.bottom), pixel[1], side, high == 0, rng)
+    return Box(left, top, left + side, top + side)
+
+
+def _start(
+    region: tuple[int, int], span: tuple[int, int], place: int, side: int, central: bool, rng: np.random.Generator
+) -> int:
+    """Where a span of some length starts that lies in a region and holds another span, or else a place in it."""
+    start, end = span if span[1] - span[0] <= side else (place, place + 1)
+    first, last = max(region[0], end - side), min(region[1] - side, start)
+    if central:
+        return int(np.clip(region[0] + (region[1] - region[0] - side) // 2, first, last))
+    return int(rng.integers(first, last + 1))
+
+
 def cut(image: np.ndarray, box: Box, size: int) -> np.ndarray:
     """The pixels of a box resized to (size, size, 3) uint8; reads no pixel outside the box.
 
@@ -93,7 +135,20 @@ def cut_map(values: np.ndarray, box: Box, size: int) -> np.ndarray:
     return values[np.ix_(ys, xs)].astype(np.float32)
 
 
-def assign_splits(count: int, shares: dict[str, float], unseen: float, seed: int) -> list[str | None]:
+def cut_hole(hole: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """The same for one mask, (size, size) uint8, 1 in the hole: half of what a pixel shows, or all there is of less."""
+    part = hole[box.top : box.bottom, box.left : box.right]
+    shares = np.asarray(Image.fromarray(part * np.uint8(255)).resize((size, size), Image.Resampling.BOX))
+    cut_out = (shares >= 128).astype(np.uint8)
+    if not cut_out.any():
+        rows, columns = np.nonzero(part)
+        cut_out[rows * size // box.height, columns * size // box.width] = 1
+    return cut_out
+
+
+def assign_splits(
+    count: int, shares: dict[str, float], unseen: float, seed: int, whole: bool = False
+) -> list[str | None]:
     """The split of each of `count` photographs, by a seeded shuffle.
 
     Args:
@@ -101,23 +156,29 @@ def assign_splits(count: int, shares: dict[str, float], unseen: float, seed: int
         shares: of the rated photographs, per split; they add up to 1.
         unseen: share of all photographs that is set aside first, at least one.
         seed: of the shuffle.
+        whole: never cut a photograph, as holes and words of one belong to all of it.
 
     Returns:
         "unseen", "train", "validation" or "test"; None for photographs that are cut into regions because the rated
         ones are fewer than `LEAST_TO_DIVIDE`.
 
     Raises:
-        PrefPaintError: a single photograph.
+        PrefPaintError: a single photograph; fewer than four that must not be cut.
     """
     if count < 2:
         raise PrefPaintError(
             f"photographs.folder: {count} readable image(s) cannot be divided: one is set aside for unseen prompts, "
             "and one is needed to rate; give at least two"
         )
-    n_unseen = min(count - 1, max(1, round(count * unseen)))
+    if whole and count < LEAST_WHOLE:
+        raise PrefPaintError(
+            f"photographs.folder: {count} readable images are too few where there are masks or words: train, "
+            f"validation, test and unseen prompts need one each; give at least {LEAST_WHOLE}"
+        )
+    n_unseen = min(count - (3 if whole else 1), max(1, round(count * unseen)))
     n_rated = count - n_unseen
     in_turn: list[str | None] = ["unseen"] * n_unseen
-    if n_rated < LEAST_TO_DIVIDE:
+    if n_rated < LEAST_TO_DIVIDE and not whole:
         in_turn += [None] * n_rated
     else:
         n_validation, n_test = (max(1, round(n_rated * shares[split])) for split in ("validation", "test"))

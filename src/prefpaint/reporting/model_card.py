@@ -42,7 +42,7 @@ class Facts:
         align: configuration of the alignment.
         sampling: the denoising chain that was judged.
         photographs: table with photograph, source.
-        prompts: table with split.
+        prompts: table with split and pattern.
         table, methods: of `measures.measure` and `methods.compare_methods`.
         metrics: flat metrics by dataset name: preferences, reward, bound, align, evaluate.
     """
@@ -194,6 +194,7 @@ def model_card(facts: Facts, license_name: str | None) -> str:
         photographs=sorted(facts.photographs["photograph"].unique()),
         sources=sorted(facts.photographs["source"].unique()),
         prompts={split: int(splits[split]) for split in sorted(splits.index)},
+        patterns=[f"`{pattern}`" for pattern in sorted(facts.prompts["pattern"].unique())],
         preferences=facts.metrics["preferences"],
         agreement=AGREEMENT,
         quality=_quality(facts.metrics),

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from prefpaint.evaluation.measures import ALL, truest_judge
-from prefpaint.evaluation.methods import GROUPS
+from prefpaint.evaluation.methods import groups_among
 from prefpaint.reporting import sentences
 from prefpaint.reporting.figures import CELL_NAMES, CHOICES, OPENING, GalleryRow
 from prefpaint.reporting.sentences import pick
@@ -42,10 +42,10 @@ DESCRIPTION_WORDS = {
     "colour": ("colour step at the edge", "RGB distance, 0 to 1"),
     "palette": ("colours foreign to the picture", "RGB distance, 0 to 1"),
     "hole_spread": ("difference between samples of one prompt", "grey levels; less is less diverse"),
-    "hole_psnr": ("likeness to the hidden original", "PSNR of the hole, dB; outpainting only; no rater saw it"),
-    "hole_ssim": ("the same as structural similarity", "SSIM of the hole, at most 1; outpainting only"),
+    "hole_psnr": ("likeness to the hidden original", "PSNR of the hole, dB; not of view changes; no rater saw it"),
+    "hole_ssim": ("the same as structural similarity", "SSIM of the hole, at most 1; not of view changes"),
     **{
-        name: ("distance from the hidden original", f"{words}, 0 is the original; outpainting only")
+        name: ("distance from the hidden original", f"{words}, 0 is the original; not of view changes")
         for name, words in OUTSIDE_WORDS.items()
     },
     "width": ("trust width", "more is farther from what was rated"),
@@ -328,7 +328,11 @@ def render_report(report: Report) -> str:
         method_names=list(report.methods["method"].unique()),
         learned_rows=_learned_rows(report.learned, splits, list(report.methods["method"].unique())),
         missing_kinds={
-            split: [kind for kind in GROUPS if pick(report.methods, split=split, pattern=kind).empty]
+            split: [
+                kind
+                for kind in groups_among(report.methods["pattern"].unique())
+                if pick(report.methods, split=split, pattern=kind).empty
+            ]
             for split in splits
         },
         offline_words=list(OFFLINE_WORDS.values()),

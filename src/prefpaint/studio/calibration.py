@@ -8,6 +8,7 @@ import pandas as pd
 from prefpaint.config import derive_seed
 from prefpaint.images import ImageFolder
 from prefpaint.masks.config import RATED_SPLITS
+from prefpaint.masks.words import text_prompts
 
 # The least a careful rater gives the original, and the most for a hole full of noise or of one colour.
 GOOD_FROM, BAD_TO = 5, 3
@@ -37,14 +38,16 @@ def calibration_prompts(prompts: pd.DataFrame, count: int, seed: int) -> list[st
     """Prompts whose original is known and that nobody rates, in the order in which they are shown.
 
     Args:
-        prompts: prompt_id, split, pattern.
+        prompts: prompt_id, split, pattern and, where there are words, text_prompt.
         count: how many are wanted.
         seed: of the choice.
 
     Returns:
-        Up to `count` ids; a warp has no original and is never among them.
+        Up to `count` ids. A warp has no original, and where people say what should be in the hole, or mask it
+        themselves, the original may be what they want to be rid of; these are never among them.
     """
-    fit = ~prompts["split"].isin(RATED_SPLITS) & prompts["pattern"].str.startswith("outpaint")
+    words = prompts["prompt_id"].map(text_prompts(prompts))
+    fit = ~prompts["split"].isin(RATED_SPLITS) & ~prompts["pattern"].isin(["warp", "own"]) & (words == "")
     names = sorted(prompts.loc[fit, "prompt_id"], key=lambda name: derive_seed("calibration", seed, name))
     return names[:count]
 

@@ -18,7 +18,7 @@ class StudioConfig(Config):
         4,
         ge=0,
         description="Pages with a known good and two known bad fills that every rater sees before real work. They "
-        "are made of outpainting prompts that are kept for evaluation and never rated; 0: none.",
+        "are made of prompts with a known original that are kept for evaluation and never rated; 0: none.",
     )
     repeat_every: int = Field(
         10,

@@ -20,6 +20,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
 from prefpaint.masks.config import RATED_SPLITS
 from prefpaint.masks.figures import show_hole
+from prefpaint.masks.words import text_prompts
 from prefpaint.preferences.exchange import NAME_RULE, is_name
 from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.store import RatingStore, answers, enrol, now, pages, raters, ratings, sessions
@@ -79,8 +80,8 @@ class Work:
     Attributes:
         prompt_id: its id.
         items: its candidates or known fills.
-        content: fingerprint of all its pictures; pages of pictures that have changed since are not shown again, and
-            what was said of them does not count towards the overlap.
+        content: fingerprint of all its pictures and its words; pages of pictures or words that have changed since are
+            not shown again, and what was said of them does not count towards the overlap.
     """
 
     prompt_id: str
@@ -93,7 +94,7 @@ class Studio:
 
     Args:
         store: of ratings.
-        prompts: prompt_id, split, pattern, image_sha256, mask_sha256.
+        prompts: prompt_id, split, pattern, image_sha256, mask_sha256 and, where there are words, text_prompt.
         candidates: candidate_id, prompt_id, sha256.
         prompt_images, prompt_masks, candidate_images: their pictures.
         config: how work is handed out.
@@ -118,11 +119,13 @@ class Studio:
         shown = candidates[candidates["prompt_id"].isin(rated)].sort_values("candidate_id")
         if shown.empty:
             raise PrefPaintError("candidates: nothing to rate yet; run `kedro run --pipelines=masks,candidates`")
+        self._words = text_prompts(prompts)
         looks = prompts.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(list, axis=1)
 
         def work(prompt: str, items: list[Shown]) -> Work:
             named = [[item.id, item.sha256] for item in items]
-            return Work(prompt, tuple(items), fingerprint(looks[prompt], named))
+            words = [self._words[prompt]] if self._words[prompt] else []
+            return Work(prompt, tuple(items), fingerprint(looks[prompt], named, *words))
 
         listed = [
             work(
@@ -198,8 +201,9 @@ class Studio:
         """The rater's open page, or a new one.
 
         Returns:
-            page: None when nothing is left, else id, calibration (whether it is one), candidates (how many), given
-            (scores of an answer that was taken back); progress: done, left, seconds (median of a page).
+            page: None when nothing is left, else id, calibration (whether it is one), candidates (how many),
+            text_prompt (what should be in the hole; "" for none), given (scores of an answer that was taken back);
+            progress: done, left, seconds (median of a page).
         """
         with self.store.write() as connection:
             return self._page(connection, rater)
@@ -343,6 +347,7 @@ class Studio:
             "id": page.id,
             "calibration": page.kind == "calibration",
             "candidates": len(page.shown),
+            "text_prompt": self._words[page.prompt_id],
             "given": self._given(connection, page) if waiting else None,
         }
         return {"page": shown, "progress": progress}

@@ -1,8 +1,8 @@
 """What one kind of inpainting checkpoint does in its own way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -24,17 +24,38 @@ class Condition:
         mask: (N, 1, h, w) in {0, 1}, 1 where latents are missing.
         known: (N, K, h, w), the rest of what the family's network is shown beside latents: scaled latents of the image
             with its hole set to mid-grey and, with some families, the mask at full resolution.
+        text: (N,) int64, numbers of their texts among those that the inpainter knows; None for the first of them.
+        guided: whether guidance changes anything for any of them.
     """
 
     mask: Tensor
     known: Tensor
+    text: Tensor | None = None
+    guided: bool = False
 
     def __getitem__(self, rows: slice | Tensor) -> "Condition":
-        return Condition(self.mask[rows], self.known[rows])
+        text = None if self.text is None else self.text[rows]
+        return Condition(self.mask[rows], self.known[rows], text, self.guided)
 
     def to(self, dtype: torch.dtype) -> "Condition":
         """The same in another precision."""
-        return Condition(self.mask.to(dtype), self.known.to(dtype))
+        return replace(self, mask=self.mask.to(dtype), known=self.known.to(dtype))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Condition"]) -> "Condition":
+        """The prompts of several, one after another."""
+        mask, known = (torch.cat([getattr(part, name) for part in parts]) for name in ("mask", "known"))
+        text = None
+        if any(part.text is not None for part in parts):
+            first = torch.zeros(1, dtype=torch.int64, device=mask.device)
+            numbers = [first.expand(len(part.mask)) if part.text is None else part.text for part in parts]
+            text = torch.cat(numbers)
+        return cls(mask, known, text, any(part.guided for part in parts))
+
+    def twice(self) -> "Condition":
+        """All prompts, and all again."""
+        text = None if self.text is None else self.text.repeat(2)
+        return Condition(self.mask.repeat(2, 1, 1, 1), self.known.repeat(2, 1, 1, 1), text, self.guided)
 
 
 # The projections of every attention layer, as in diffusers' own training scripts; the second, of layers in which text

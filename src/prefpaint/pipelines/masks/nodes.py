@@ -11,6 +11,9 @@ from prefpaint.photographs.config import PhotographsConfig
 
 log = logging.getLogger(__name__)
 
+# Skipped files that are named in the log.
+SAID = 20
+
 
 def collect_photographs(source: PhotographsConfig) -> ImageWork:
     """Decode every photograph into one folder."""
@@ -19,14 +22,29 @@ def collect_photographs(source: PhotographsConfig) -> ImageWork:
     return photograph_work(source)
 
 
-def list_regions(source: PhotographsConfig, photographs: ImageFolder) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The regions each split may use, and which files were skipped."""
+def collect_holes(source: PhotographsConfig, photographs: ImageFolder) -> ImageWork:
+    """Decode the user's own masks into one folder."""
+    from prefpaint.photographs.own_holes import hole_work
+
+    return hole_work(source, photographs)
+
+
+def list_regions(
+    source: PhotographsConfig, photographs: ImageFolder, holes: ImageFolder
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """The regions each split may use, the user's holes and words, and what was skipped."""
     from prefpaint.photographs.collection import photograph_regions
+    from prefpaint.photographs.own_holes import annotation_table
 
     regions, report = photograph_regions(source, photographs)
-    for skipped in report["skipped"]:
+    annotations, unused = annotation_table(source, regions, photographs, holes)
+    if source.annotated:
+        report |= {"masks": int((annotations["annotation"] != "").sum()), "skipped": [*report["skipped"], *unused]}
+    for skipped in report["skipped"][:SAID]:
         log.warning("skipped %s", skipped["reason"])
-    return regions, report
+    if len(report["skipped"]) > SAID:
+        log.warning("and %d more; data/08_reporting/photographs.json lists them", len(report["skipped"]) - SAID)
+    return regions, annotations, report
 
 
 def estimate_depth(
@@ -42,30 +60,38 @@ def estimate_depth(
     return depth_work(regions, plan, photographs, source, config)
 
 
-def plan_prompts(regions: pd.DataFrame, source: PhotographsConfig, config: MasksConfig) -> pd.DataFrame:
-    """Which crop, pattern and seed every prompt has."""
+def plan_prompts(
+    regions: pd.DataFrame,
+    annotations: pd.DataFrame,
+    holes: ImageFolder,
+    source: PhotographsConfig,
+    config: MasksConfig,
+) -> pd.DataFrame:
+    """Which crop, pattern, words and seed every prompt has."""
     from prefpaint.masks import collection
 
-    return collection.plan_prompts(regions, source, config)
+    return collection.plan_prompts(regions, annotations, holes, source, config)
 
 
 def make_prompts(
     plan: pd.DataFrame,
     photographs: ImageFolder,
     depths: ImageFolder,
+    holes: ImageFolder,
     source: PhotographsConfig,
     config: MasksConfig,
 ) -> tuple[ImageWork, ImageWork]:
     """The prompts' images and masks."""
     from prefpaint.masks.collection import prompt_work
 
-    return prompt_work(plan, photographs, depths, source.size, config.geometry)
+    return prompt_work(plan, photographs, depths, holes, source.size, config.geometry)
 
 
 def record_prompts(
     plan: pd.DataFrame,
     photographs: ImageFolder,
     depths: ImageFolder,
+    holes: ImageFolder,
     images: ImageFolder,
     masks: ImageFolder,
     source: PhotographsConfig,
@@ -74,7 +100,7 @@ def record_prompts(
     """The manifest of all prompts."""
     from prefpaint.masks import collection
 
-    return collection.record_prompts(plan, photographs, depths, images, masks, source.size, config.geometry)
+    return collection.record_prompts(plan, photographs, depths, holes, images, masks, source.size, config.geometry)
 
 
 def show_prompts(prompts: pd.DataFrame, images: ImageFolder, masks: ImageFolder) -> Any:

@@ -9,7 +9,7 @@ from prefpaint.pipelines.wiring import named
 def create_pipeline() -> Pipeline:
     """Photographs → regions and depth → prompts."""
     configs = {"source": "params:photographs", "config": "params:masks"}
-    pictures = {"photographs": "photographs", "depths": "depth_maps"}
+    pictures = {"photographs": "photographs", "depths": "depth_maps", "holes": "own_holes"}
     return Pipeline(
         [
             Node(
@@ -19,15 +19,21 @@ def create_pipeline() -> Pipeline:
                 outputs="photographs",
             ),
             Node(
+                name="collect_masks",
+                func=nodes.collect_holes,
+                inputs=named("photographs", source="params:photographs"),
+                outputs="own_holes",
+            ),
+            Node(
                 name="divide_photographs_into_splits",
                 func=nodes.list_regions,
-                inputs=named("photographs", source="params:photographs"),
-                outputs=["photograph_table", "photograph_report"],
+                inputs=named("photographs", source="params:photographs", holes="own_holes"),
+                outputs=["photograph_table", "annotation_table", "photograph_report"],
             ),
             Node(
                 name="plan_prompts",
                 func=nodes.plan_prompts,
-                inputs=named(**configs, regions="photograph_table"),
+                inputs=named(**configs, regions="photograph_table", annotations="annotation_table", holes="own_holes"),
                 outputs="prompt_plan",
             ),
             Node(

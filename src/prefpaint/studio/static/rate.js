@@ -92,6 +92,8 @@ function open(found) {
   flipped = false;
   opened = performance.now();
   $("kind").hidden = !page.calibration;
+  $("text-prompt").hidden = !page.text_prompt;
+  $("text-prompt").querySelector("strong").textContent = page.text_prompt;
   $("incomplete").querySelector("img").src = picture(0);
   $("candidates").replaceChildren(...scores.map((_, index) => candidate(index)));
   show("work");
