@@ -25,7 +25,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks .ci
 	$(BIN)/ruff check src tests benchmarks .ci
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

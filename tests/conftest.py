@@ -128,3 +128,10 @@ def make_project(path: Path, base: Path) -> Project:
 
     tiny_judge().save_pretrained(path / "data/06_models/judge")
     return Project(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole projects come first, the longest before the others: one of them last would run alone."""
+    first = ("test_distributed", "test_default_pipeline", "test_people", "test_kills", "test_modes", "test_own_folder")
+    order = {name: place for place, name in enumerate(first)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(first)))
