@@ -286,7 +286,7 @@ def test_the_known_fills_are_the_photograph_noise_and_one_colour(pictures: Path)
 
 
 def test_earlier_pages_come_again_and_show_who_contradicts_themselves(tmp_path: Path) -> None:
-    make_pictures(tmp_path / "many", prompts=20)
+    make_pictures(tmp_path / "many", prompts=40)
     studio = open_studio(tmp_path / "many", tmp_path, calibration=0, repeat_every=4)
     rng = np.random.default_rng(0)
     for name in ("steady", "moody"):
@@ -301,9 +301,9 @@ def test_earlier_pages_come_again_and_show_who_contradicts_themselves(tmp_path: 
             sa.select(tables.pages.c.kind, tables.pages.c.content).where(tables.pages.c.rater_id == rater.id)
         )
         repeats = (kinds["kind"] == "repeat").sum()
-        assert repeats == 5 and kinds[kinds["kind"] == "repeat"]["content"].is_unique
-    assert len(studio.store.ratings()) == 2 * 60, "second showings are not among the ratings"
-    found = {row["name"]: row for row in overview(studio.store, studio.candidates, 20, 2)["raters"]}
+        assert repeats == 10 and kinds[kinds["kind"] == "repeat"]["content"].is_unique
+    assert len(studio.store.ratings()) == 2 * 120, "second showings are not among the ratings"
+    found = {row["name"]: row for row in overview(studio.store, studio.candidates, 40, 2)["raters"]}
     assert found["steady"]["self_alpha"] == 1.0 and found["steady"]["self_difference"] == 0.0
     assert found["moody"]["self_alpha"] < 0.4 and "contradicts themselves" in found["moody"]["flags"]
     assert "contradicts themselves" not in found["steady"]["flags"]
