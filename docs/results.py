@@ -444,7 +444,9 @@ def ablate_reward(metrics: Metrics, read: Read) -> str:
 def ablate_align(metrics: Metrics, read: Read) -> str:
     rows = []
     for row in copied(read, "ablate_align") or []:
-        cost = amount(row, "network_evaluations") if row["reached"] else "not reached"
+        names = ("network_evaluations", "network_evaluations_low", "network_evaluations_high")
+        thousands = {name: row[name] / 1000 for name in names if name in row}
+        cost = amount(thousands, "network_evaluations") if row["reached"] else "not reached"
         rates = [share(row, f"{name}_win_rate") for name in (*SPLITS, "outside")]
         looks = [change(row, "brightness"), share(row, "diversity")]
         seeds = f"{row['reached']} of {row['seeds']}"
@@ -455,7 +457,8 @@ def ablate_align(metrics: Metrics, read: Read) -> str:
         "change of brightness, of 1",
         "diversity, of the base's",
     ]
-    return markdown([*heads, "network evaluations to the target", "seeds that reached it"], rows) if rows else NOTHING
+    heads += ["thousand network evaluations to the target", "seeds that reached it"]
+    return markdown(heads, rows) if rows else NOTHING
 
 
 def overoptimise(metrics: Metrics, read: Read) -> str:
