@@ -104,19 +104,13 @@ class NotedInpainter(Inpainter):
     notes: Notes
 
     def rollout(
-        self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        seeds: Sequence[int],
-        network: Any = None,
-        hole_only: bool = True,
-        texts: Sequence[str] | None = None,
+        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], *given: Any, **named: Any
     ) -> Trajectory:
         """As usual."""
         self.notes.images.append(images)
         self.notes.masks.append(masks)
         self.notes.seeds += seeds
-        result = super().rollout(images, masks, seeds, network, hole_only, texts)
+        result = super().rollout(images, masks, seeds, *given, **named)
         self.notes.painted.append(result.images)
         return result
 

@@ -107,18 +107,10 @@ class TimedInpainter(Inpainter):
 
     clock: Clock
 
-    def rollout(
-        self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        seeds: Sequence[int],
-        network: Any = None,
-        hole_only: bool = True,
-        texts: Sequence[str] | None = None,
-    ) -> Trajectory:
+    def rollout(self, *given: Any, **named: Any) -> Trajectory:
         """As usual."""
         with self.clock.of("rollout"):
-            return super().rollout(images, masks, seeds, network, hole_only, texts)
+            return super().rollout(*given, **named)
 
 
 @dataclass(frozen=True)
