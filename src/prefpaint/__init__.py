@@ -1,6 +1,10 @@
 """Align an inpainting diffusion model with human preference."""
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefpaint.inpainting.context import inpaint as inpaint
 
 # Nothing phones home, whatever the libraries' own defaults are. diffusers and transformers keep their advice (such as
 # to install torchvision) to themselves. A variable that is already set keeps its value.
@@ -14,3 +18,12 @@ for _name, _value in {
     "TRANSFORMERS_VERBOSITY": "error",
 }.items():
     os.environ.setdefault(_name, _value)
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when it is used: every command imports this package, and few paint.
+    if name == "inpaint":
+        from prefpaint.inpainting.context import inpaint
+
+        return inpaint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from prefpaint.applications.tryout.painter import LARGEST_PIXELS, Painter, read_picture
+from prefpaint.applications.tryout.painter import LARGEST_PIXELS, Painter, Tried, read_picture
 from prefpaint.applications.tryout.server import COOKIE, SESSION_SECONDS, create_app
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.families.registry import native_size
+from prefpaint.inpainting.context import Patch, paste
 from prefpaint.inpainting.sampling import Inpainter
 from tests.conftest import Project
 from tests.pipelines.test_evaluate import make_inputs
@@ -34,7 +34,7 @@ def painter(tmp_path_factory: pytest.TempPathFactory) -> Painter:
     given = make_inputs(tmp_path_factory.mktemp("tryout"))
     alone = SamplingConfig(steps=2, batch=1)
     inpainters = {name: Inpainter(given[f"{name}_model"], alone, "cpu") for name in ("base", "aligned")}
-    return Painter(inpainters, given["reward_model"], given["trust"], native_size(given["base_model"]))
+    return Painter(inpainters, given["reward_model"], given["trust"])
 
 
 def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
@@ -58,19 +58,38 @@ def body(**changes: Any) -> dict[str, Any]:
     return {"picture": image, "mask": mask, "seed": 1, **changes}
 
 
+def filled(image: np.ndarray, patches: list[Patch]) -> np.ndarray:
+    image = image.copy()
+    for patch in patches:
+        paste(image, patch)
+    return image
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_both_models_fill_the_hole_and_keep_the_rest(painter: Painter, kind: str) -> None:
-    tried = painter.paint(encoded(picture(), kind), encoded(right_half()), 1)
-    side = painter.side
-    assert tried.shown.shape == (side, side, 3) and (tried.shown[:, side // 2 + 1 :] == 128).all()
-    for fill in tried.fills.values():
-        np.testing.assert_array_equal(fill[:, : side // 2 - 1], tried.shown[:, : side // 2 - 1])
-    assert set(tried.rewards) == set(tried.widths) == {"base", "aligned"}
+    def paint(seed: int, text: str = "") -> Tried:
+        return painter.paint(encoded(picture(), kind), encoded(right_half()), seed, text)
+
+    tried = paint(1)
+    assert set(tried.patches) == set(tried.rewards) == set(tried.widths) == {"base", "aligned"}
     assert all(np.isfinite([*tried.rewards.values(), *tried.widths.values()]))
-    again = painter.paint(encoded(picture(), kind), encoded(right_half()), 1)
-    np.testing.assert_array_equal(again.fills["aligned"], tried.fills["aligned"])
-    other = painter.paint(encoded(picture(), kind), encoded(right_half()), 2)
-    assert (other.fills["aligned"] != tried.fills["aligned"]).any()
+    grey = np.full((60, 90, 3), 128, np.uint8)
+    for patches in tried.patches.values():
+        # The band where the fill is blended in is 1 px wide at this size.
+        assert (filled(grey, patches)[:, :44] == 128).all() and (filled(grey, patches)[:, 45:] != 128).any()
+    np.testing.assert_array_equal(paint(1).patches["aligned"][0].pixels, tried.patches["aligned"][0].pixels)
+    for other in (paint(2), paint(1, "a cat")):
+        assert (other.patches["aligned"][0].pixels != tried.patches["aligned"][0].pixels).any()
+
+
+def test_a_large_picture_is_filled_at_its_own_size(painter: Painter) -> None:
+    mask = np.zeros((500, 700), np.uint8)
+    mask[10:20, 10:20] = mask[400:430, 600:640] = 255
+    tried = painter.paint(encoded(picture(500, 700)), encoded(mask), 0)
+    image = filled(picture(500, 700), tried.patches["aligned"])
+    assert len(tried.patches["aligned"]) == 2
+    changed = (image != picture(500, 700)).any(2)
+    assert changed[mask > 0].mean() > 0.9 and changed.mean() < 0.01
 
 
 @pytest.mark.parametrize(
@@ -82,6 +101,7 @@ def test_both_models_fill_the_hole_and_keep_the_rest(painter: Painter, kind: str
         (encoded(picture()), b"", "the mask is not a PNG"),
         (encoded(picture()), encoded(np.zeros((60, 90), np.uint8)), "the mask has no hole"),
         (encoded(picture()), encoded(np.full((60, 90), 255, np.uint8)), "the mask covers everything"),
+        (encoded(picture()), encoded(right_half(90, 60)), "the mask has 60 × 90 pixels and the picture 90 × 60"),
     ],
 )
 def test_what_cannot_be_filled_is_one_sentence(
@@ -92,9 +112,9 @@ def test_what_cannot_be_filled_is_one_sentence(
 
 
 def test_what_is_transparent_is_grey(painter: Painter) -> None:
-    clear = np.zeros((40, 40, 4), np.uint8)
-    tried = painter.paint(encoded(clear), encoded(right_half(40, 40)), 0)
-    assert (tried.shown == 128).all()
+    clear, grey = np.zeros((40, 40, 4), np.uint8), np.full((40, 40, 3), 128, np.uint8)
+    tried, same = (painter.paint(encoded(one), encoded(right_half(40, 40)), 0) for one in (clear, grey))
+    np.testing.assert_array_equal(tried.patches["base"][0].pixels, same.patches["base"][0].pixels)
 
 
 def test_a_picture_too_large_is_refused_before_it_is_decoded() -> None:
@@ -107,11 +127,13 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded() -> None:
 def test_a_session(painter: Painter) -> None:
     client = TestClient(create_app(painter, [picture()]), base_url=HERE)
     assert client.get("/").status_code == client.get("/static/try.js").status_code == 200
-    assert client.get("/api/about").json() == {"side": painter.side, "examples": 1, "token": False}
+    assert client.get("/api/about").json() == {"examples": 1, "token": False}
     assert client.get("/example/0").content.startswith(b"\x89PNG") and client.get("/example/1").status_code == 404
     found = client.post("/api/fill", json=body()).json()
     assert [one["name"] for one in found["fills"]] == ["base", "aligned"]
-    assert found["shown"].startswith("data:image/png;base64,")
+    (patch,) = found["fills"][0]["patches"]
+    with Image.open(io.BytesIO(base64.b64decode(patch["image"].removeprefix("data:image/png;base64,")))) as sent:
+        assert sent.mode == "RGBA" and patch["left"] + sent.width <= 90 and patch["top"] + sent.height <= 60
     answer = client.post("/api/fill", json=body(picture="AAAA"))
     assert answer.status_code == 422 and "is not a PNG" in answer.json()["detail"]
 
@@ -164,7 +186,7 @@ anything = st.recursive(
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.fixed_dictionaries(
-        {}, optional={"picture": anything, "mask": anything, "seed": anything, "more": anything}
+        {}, optional={"picture": anything, "mask": anything, "seed": anything, "text": anything, "more": anything}
     )
     | anything,
     path=st.sampled_from(["/api/fill", "/api/sign-in", "/example/../../etc/passwd", "/static/..%2f..%2fserver.py"]),
@@ -173,7 +195,7 @@ def test_a_hostile_session(painter: Painter, changes: Any, path: str) -> None:
     client = TestClient(create_app(painter, [picture()]), base_url=HERE, raise_server_exceptions=False)
     sent = (
         body(**changes)
-        if isinstance(changes, dict) and set(changes) <= {"picture", "mask", "seed", "more"}
+        if isinstance(changes, dict) and set(changes) <= {"picture", "mask", "seed", "text", "more"}
         else changes
     )
     content = json.dumps(sent).encode("utf-8", "surrogatepass")

@@ -22,7 +22,6 @@ def tryout(host: str, port: int, env: str | None) -> None:
     from prefpaint.applications.extend_collection import choose_pictures
     from prefpaint.applications.tryout.painter import Painter
     from prefpaint.inpainting.config import SamplingConfig
-    from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import Inpainter
 
     with needs_extra("studio", "`kedro try`"):
@@ -38,7 +37,7 @@ def tryout(host: str, port: int, env: str | None) -> None:
     # One picture at a time: filling up a batch would only waste time.
     alone = sampling.model_copy(update={"batch": 1})
     inpainters = {"base": Inpainter(base, alone), "aligned": Inpainter(aligned, alone)}
-    painter = Painter(inpainters, reward, trust, native_size(aligned))
+    painter = Painter(inpainters, reward, trust)
     examples = [images[name] for name in choose_pictures(prompts, EXAMPLES)]
     token = None if is_loopback(host) else secrets.token_urlsafe(32)
     click.echo(f"Try it at {address_of(host, port)}  (Ctrl+C stops it)")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.context import Patch, paint_patches, read_hole
 from prefpaint.photographs.sources import to_rgb8
 
 # Formats that browsers send; Pillow knows others that have been attacked.
@@ -22,13 +23,12 @@ class Tried:
     """What both models made of a picture.
 
     Attributes:
-        shown: (S, S, 3) uint8, the picture with its hole.
-        fills: by method, (S, S, 3) uint8.
-        rewards, widths: by method; how the reward rates the fill, and how little it can be trusted.
+        patches: by method, what changes in the picture, in the order in which it is pasted.
+        rewards, widths: by method; how the reward rates the fills, and how little it can be trusted: means over the
+            patches, by how many pixels each fills.
     """
 
-    shown: np.ndarray
-    fills: dict[str, np.ndarray]
+    patches: dict[str, list[Patch]]
     rewards: dict[str, float]
     widths: dict[str, float]
 
@@ -60,47 +60,40 @@ class Painter:
         inpainters: an `inpainting.sampling.Inpainter` per method.
         reward: with `score`, as `reward.model.RewardModel`.
         trust: with `widths`, as `trust.fit.Trust`.
-        side: of the models' pictures, pixels.
     """
 
-    def __init__(self, inpainters: dict[str, Any], reward: Any, trust: Any, side: int) -> None:
-        self._inpainters, self._reward, self._trust, self.side = inpainters, reward, trust, side
+    def __init__(self, inpainters: dict[str, Any], reward: Any, trust: Any) -> None:
+        self._inpainters, self._reward, self._trust = inpainters, reward, trust
         self._turn = threading.Lock()
 
-    def paint(self, picture: bytes, mask: bytes, seed: int) -> Tried:
-        """Fill a picture's hole with every model, from the same noise.
+    def paint(self, picture: bytes, mask: bytes, seed: int, text: str = "") -> Tried:
+        """Fill a picture's holes with every model, from the same noise.
 
         Args:
-            picture: an encoded image; its centred square is taken, at the models' size.
-            mask: an encoded image of the same shape or of the square, bright where the hole is.
+            picture: an encoded image of any size.
+            mask: an encoded image of the same shape, bright where the holes are.
             seed: of the noise.
+            text: what should be there.
 
         Raises:
-            PrefPaintError: an image cannot be read, or the mask has no hole or nothing but a hole.
+            PrefPaintError: an image cannot be read; the mask has another shape, no hole, or nothing but a hole.
         """
         # One at a time: a picture that is small when it is sent may be large when it is decoded.
         with self._turn:
-            image = np.asarray(self._square(to_rgb8(read_picture(picture, "picture")), Image.Resampling.LANCZOS))
-            bright = np.asarray(self._square(read_picture(mask, "mask").convert("L"), Image.Resampling.BOX))
-            hole = (bright >= 128).astype(np.uint8)
-            if not hole.any():
-                raise PrefPaintError("the mask has no hole; paint where something is to be filled in")
-            if hole.all():
-                raise PrefPaintError("the mask covers everything; leave some of the picture to continue from")
-            draw = [derive_seed("try", seed)]
-            fills = {name: one.sample(image[None], hole[None], draw)[0] for name, one in self._inpainters.items()}
-            holes = np.repeat(hole[None], len(fills), 0)
-            rewards, z = self._reward.score(np.stack(list(fills.values())), holes)
-            widths = self._trust.widths(z)
-        shown = np.where(hole[..., None] > 0, np.uint8(128), image)
-        return Tried(
-            shown,
-            fills,
-            dict(zip(fills, map(float, rewards), strict=True)),
-            dict(zip(fills, map(float, widths), strict=True)),
-        )
+            image = np.asarray(to_rgb8(read_picture(picture, "picture")))
+            hole = read_hole(read_picture(mask, "mask"), image.shape[:2])
+            draw = derive_seed("try", seed)
+            patches = {
+                name: list(paint_patches(inpainter, image, hole, draw, text))
+                for name, inpainter in self._inpainters.items()
+            }
+            rewards, widths = zip(*(self._rate(made) for made in patches.values()), strict=True)
+        return Tried(patches, dict(zip(patches, rewards, strict=True)), dict(zip(patches, widths, strict=True)))
 
-    def _square(self, image: Image.Image, resampling: Image.Resampling) -> Image.Image:
-        edge = min(image.size)
-        left, top = (image.width - edge) // 2, (image.height - edge) // 2
-        return image.crop((left, top, left + edge, top + edge)).resize((self.side, self.side), resampling)
+    def _rate(self, patches: list[Patch]) -> tuple[float, float]:
+        # One by one, because they may differ in shape.
+        scored = [self._reward.score(one.painted[None], one.hole[None]) for one in patches]
+        rewards = [float(reward[0]) for reward, _ in scored]
+        widths = [float(self._trust.widths(z)[0]) for _, z in scored]
+        filled = [int(one.context.hole.sum()) for one in patches]
+        return float(np.average(rewards, weights=filled)), float(np.average(widths, weights=filled))

@@ -21,8 +21,10 @@ from prefpaint.web import FailedSignIns, harden, serve_files
 
 COOKIE = "prefpaint_try"
 SESSION_SECONDS = 12 * 3600
-LARGEST_BODY = 24 * 1024 * 1024
-LONGEST_IMAGE = 12 * 1024 * 1024
+LARGEST_BODY = 40 * 1024 * 1024
+# As base64: files of up to 18 MiB.
+LONGEST_IMAGE = 24 * 1024 * 1024
+LONGEST_TEXT = 1000
 STATIC = Path(__file__).with_name("static")
 FILES = {"icon.svg": "image/svg+xml", "try.css": "text/css", "try.js": "text/javascript"}
 
@@ -38,11 +40,12 @@ class SignIn(_Body):
 
 
 class Asked(_Body):
-    """A picture and its hole, as base64."""
+    """A picture and its holes, as base64, and what should be there."""
 
     picture: str = Field(max_length=LONGEST_IMAGE)
     mask: str = Field(max_length=LONGEST_IMAGE)
     seed: int = Field(0, ge=0, lt=2**63, strict=True)
+    text: str = Field("", max_length=LONGEST_TEXT)
 
 
 def _png(image: np.ndarray) -> str:
@@ -104,7 +107,7 @@ def create_app(
 
     @app.get("/api/about", dependencies=guarded)
     def about() -> dict[str, Any]:
-        return {"side": painter.side, "examples": len(examples), "token": expected is not None}
+        return {"examples": len(examples), "token": expected is not None}
 
     @app.get("/example/{number}", dependencies=guarded)
     def example(number: Annotated[int, InPath(ge=0, le=10_000)]) -> Response:
@@ -121,13 +124,21 @@ def create_app(
         except (binascii.Error, ValueError) as error:
             raise HTTPException(422, "the picture or the mask is not base64") from error
         try:
-            tried = painter.paint(picture, mask, body.seed)
+            tried = painter.paint(picture, mask, body.seed, body.text)
         except PrefPaintError as error:
             raise HTTPException(422, str(error)) from error
         fills = [
-            {"name": name, "image": _png(image), "reward": tried.rewards[name], "width": tried.widths[name]}
-            for name, image in tried.fills.items()
+            {
+                "name": name,
+                "reward": tried.rewards[name],
+                "width": tried.widths[name],
+                "patches": [
+                    {"left": one.context.box.left, "top": one.context.box.top, "image": _png(one.pixels)}
+                    for one in patches
+                ],
+            }
+            for name, patches in tried.patches.items()
         ]
-        return {"shown": _png(tried.shown), "fills": fills}
+        return {"fills": fills}
 
     return app

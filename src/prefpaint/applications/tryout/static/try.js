@@ -1,66 +1,76 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-const canvas = $("canvas"), context = canvas.getContext("2d"), SIDE = canvas.width;
-const hole = document.createElement("canvas");
-hole.width = hole.height = SIDE;
-const holes = hole.getContext("2d"), picture = document.createElement("canvas");
-picture.width = picture.height = SIDE;
-let about = null, next = 0, last = null;
+// The picture as it is, and the hole over it: both at the picture's own size, shown smaller by the style sheet.
+const canvas = $("canvas"), context = canvas.getContext("2d"), hole = document.createElement("canvas"), holes = hole.getContext("2d");
+let about = null, next = 0, last = null, picture = null, sent = null;
 
 async function call(method, path, body) {
   const options = { method, headers: {} };
   if (body !== undefined) { options.headers["Content-Type"] = "application/json"; options.body = JSON.stringify(body); }
   const response = await fetch(path, options).catch(() => { throw new Error("the page's server does not answer; is kedro try still running?"); });
   const found = await response.json().catch(() => ({}));
-  if (!response.ok) throw Object.assign(new Error(String(found.detail || response.statusText)), { status: response.status });
+  if (!response.ok) throw Object.assign(new Error(response.status === 413 ? "the picture's file is too large; save it as JPEG" : String(found.detail && found.detail[0].msg || found.detail || response.statusText)), { status: response.status });
   return found;
 }
 
 function status(text, bad = false) { $("status").textContent = text; $("status").classList.toggle("bad", bad); }
 
+function lay(pen) {
+  pen.fillStyle = "#808080";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(picture, 0, 0);
+}
+
 function draw() {
-  context.drawImage(picture, 0, 0);
+  if (!picture) return;
+  lay(context);
   context.globalAlpha = 0.65;
   context.drawImage(hole, 0, 0);
   context.globalAlpha = 1;
 }
 
-function clear() { holes.globalCompositeOperation = "source-over"; holes.clearRect(0, 0, SIDE, SIDE); }
+function clear() { holes.globalCompositeOperation = "source-over"; holes.clearRect(0, 0, hole.width, hole.height); }
 
-function preset(paint) { clear(); holes.fillStyle = "#fff"; paint(); draw(); }
+function preset(paint) { clear(); holes.fillStyle = "#fff"; paint(hole.width, hole.height); draw(); }
 
-function load(source, own) {
+const rightHalf = (width, height) => holes.fillRect(width * 0.4, 0, width, height);
+
+async function decoded(source) {
   const image = new Image();
-  image.onload = () => {
-    const edge = Math.min(image.naturalWidth, image.naturalHeight), paper = picture.getContext("2d");
-    paper.fillStyle = "#808080";
-    paper.fillRect(0, 0, SIDE, SIDE);
-    paper.drawImage(image, (image.naturalWidth - edge) / 2, (image.naturalHeight - edge) / 2, edge, edge, 0, 0, SIDE, SIDE);
-    $("results").replaceChildren();
-    if (own) clear();
-    draw();
-    status(own ? "paint over what is to be filled" : "");
-  };
-  image.onerror = async () => {
-    status("this is not a picture that a browser can show", true);
-    await call("GET", "/api/about").catch((error) => { if (error.status === 401) ask(); else status(error.message, true); });
-  };
   image.src = source;
+  await image.decode();
+  return image;
+}
+
+async function load(file, own) {
+  const source = URL.createObjectURL(file);
+  try {
+    const [image, bytes] = await Promise.all([decoded(source), file.arrayBuffer()]);
+    [picture, sent] = [image, new Uint8Array(bytes)];
+  } catch { status("this is not a picture that a browser can show", true); return; } finally { URL.revokeObjectURL(source); }
+  for (const one of [canvas, hole]) { one.width = picture.naturalWidth; one.height = picture.naturalHeight; }
+  $("results").replaceChildren();
+  if (own) { clear(); draw(); status("paint over what is to be filled"); } else { preset(rightHalf); status(""); }
+}
+
+async function example() {
+  const response = await fetch(`/example/${next++ % about.examples}`);
+  if (response.status === 401) ask(); else await load(await response.blob(), false);
 }
 
 function place(event) {
-  const box = canvas.getBoundingClientRect();
-  return [(event.clientX - box.left) * SIDE / box.width, (event.clientY - box.top) * SIDE / box.height];
+  const box = canvas.getBoundingClientRect(), scale = canvas.width / box.width;
+  return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale, scale];
 }
 
 function stroke(event) {
   const at = place(event);
   holes.strokeStyle = "#fff";
   holes.globalCompositeOperation = $("erase").checked ? "destination-out" : "source-over";
-  holes.lineWidth = Number($("brush").value);
+  holes.lineWidth = Number($("brush").value) * at[2];
   holes.lineCap = "round";
   holes.beginPath();
-  holes.moveTo(...(last || at));
+  holes.moveTo(...(last || at).slice(0, 2));
   holes.lineTo(at[0] + 0.01, at[1]);
   holes.stroke();
   last = at;
@@ -70,37 +80,62 @@ function stroke(event) {
 canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); last = null; stroke(event); });
 canvas.addEventListener("pointermove", (event) => { if (event.buttons) stroke(event); });
 canvas.addEventListener("pointerup", () => { last = null; });
-$("right").addEventListener("click", () => preset(() => holes.fillRect(SIDE * 0.4, 0, SIDE, SIDE)));
-$("middle").addEventListener("click", () => preset(() => holes.fillRect(SIDE * 0.3, SIDE * 0.3, SIDE * 0.4, SIDE * 0.4)));
-$("border").addEventListener("click", () => preset(() => { holes.fillRect(0, 0, SIDE, SIDE); holes.clearRect(SIDE * 0.25, SIDE * 0.25, SIDE * 0.5, SIDE * 0.5); }));
+$("right").addEventListener("click", () => preset(rightHalf));
+$("middle").addEventListener("click", () => preset((width, height) => holes.fillRect(width * 0.3, height * 0.3, width * 0.4, height * 0.4)));
+$("border").addEventListener("click", () => preset((width, height) => { holes.fillRect(0, 0, width, height); holes.clearRect(width * 0.25, height * 0.25, width * 0.5, height * 0.5); }));
 $("clear").addEventListener("click", () => { clear(); draw(); });
-$("example").addEventListener("click", () => { load(`/example/${next % about.examples}`); next++; });
-$("file").addEventListener("change", () => { const file = $("file").files[0]; if (file) load(URL.createObjectURL(file), true); });
+$("example").addEventListener("click", () => example().catch((error) => status(error.message, true)));
+$("file").addEventListener("change", () => { const file = $("file").files[0]; if (file) load(file, true); });
 
-function figure(source, text) {
-  const made = document.createElement("figure"), image = document.createElement("img"), caption = document.createElement("figcaption");
-  image.src = source;
-  image.alt = text;
-  caption.textContent = text;
-  made.append(image, caption);
+function base64(bytes) {
+  let text = "";
+  // In parts: a call takes only so many arguments.
+  for (let start = 0; start < bytes.length; start += 32768) text += String.fromCharCode(...bytes.subarray(start, start + 32768));
+  return btoa(text);
+}
+
+function maskBytes() {
+  const mask = document.createElement("canvas"), pen = mask.getContext("2d");
+  mask.width = hole.width;
+  mask.height = hole.height;
+  pen.fillRect(0, 0, mask.width, mask.height);
+  pen.drawImage(hole, 0, 0);
+  return mask.toDataURL("image/png").split(",")[1];
+}
+
+async function figure(fill) {
+  const made = document.createElement("figure"), filled = document.createElement("canvas"), pen = filled.getContext("2d");
+  const caption = document.createElement("figcaption"), save = document.createElement("button");
+  filled.width = canvas.width;
+  filled.height = canvas.height;
+  lay(pen);
+  // A patch is transparent where the picture stays as it is.
+  for (const patch of fill.patches) pen.drawImage(await decoded(patch.image), patch.left, patch.top);
+  filled.setAttribute("role", "img");
+  filled.setAttribute("aria-label", `filled by ${fill.name}`);
+  caption.textContent = `${fill.name}: reward ${fill.reward.toFixed(2)} ± ${fill.width.toFixed(2)}`;
+  save.type = "button";
+  save.textContent = "Save";
+  save.setAttribute("aria-label", `Save what ${fill.name} filled`);
+  save.addEventListener("click", () => filled.toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${fill.name}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }));
+  made.append(filled, caption, save);
   return made;
 }
 
-function bytes(source) { return source.toDataURL("image/png").split(",")[1]; }
-
 $("fill").addEventListener("click", async () => {
+  if (!picture) { status("choose a picture first", true); return; }
   $("fill").disabled = true;
   status("painting …");
   try {
-    const mask = document.createElement("canvas"), pen = mask.getContext("2d");
-    mask.width = mask.height = SIDE;
-    pen.fillRect(0, 0, SIDE, SIDE);
-    pen.drawImage(hole, 0, 0);
-    const found = await call("POST", "/api/fill", { picture: bytes(picture), mask: bytes(mask), seed: Math.max(0, Math.trunc(Number($("seed").value)) || 0) });
-    $("results").replaceChildren(
-      figure(found.shown, "with its hole"),
-      ...found.fills.map((one) => figure(one.image, `${one.name}: reward ${one.reward.toFixed(2)} ± ${one.width.toFixed(2)}`)),
-    );
+    const seed = Math.max(0, Math.trunc(Number($("seed").value)) || 0);
+    const found = await call("POST", "/api/fill", { picture: base64(sent), mask: maskBytes(), seed, text: $("text").value.trim() });
+    $("results").replaceChildren(...await Promise.all(found.fills.map(figure)));
     status("");
   } catch (error) { if (error.status === 401) ask(); else status(error.message, true); } finally { $("fill").disabled = false; }
 });
@@ -120,8 +155,7 @@ async function begin() {
   $("work").hidden = false;
   $("example").hidden = !about.examples;
   $("leave").hidden = !about.token;
-  if (about.examples) $("example").click();
-  preset(() => holes.fillRect(SIDE * 0.4, 0, SIDE, SIDE));
+  if (about.examples) await example();
 }
 
 $("sign-in").addEventListener("submit", async (event) => {

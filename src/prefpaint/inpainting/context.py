@@ -1,0 +1,303 @@
+"""Crop and stitch: a model of one size fills holes in pictures of any size.
+
+The model paints a crop around each hole, large enough to show what surrounds it; the fill is brought back to the
+picture's resolution and blended in over a narrow band. The rest of the picture keeps its bytes.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from prefpaint.config import derive_seed
+from prefpaint.errors import PrefPaintError
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.photographs.crops import Box
+from prefpaint.photographs.sources import to_rgb8
+
+# A crop is so many times as large as its hole, so that a fill has something to continue.
+CONTEXT = 2.0
+# Crops are at most so elongated: models have seen squares.
+LONGEST_ASPECT = 2.0
+# Width of the blended band around a hole, as a share of the model's size: 8 px at 512.
+FEATHER = 1 / 64
+# Parts of the model's size on which holes are told apart: in neighbouring ones they see each other anyway.
+TILES = 4
+
+
+@dataclass(frozen=True)
+class Context:
+    """A crop that the model sees.
+
+    Attributes:
+        box: of the picture, pixels.
+        hole: (box.height, box.width) uint8, 1 where this crop fills the picture; it may show other holes.
+        height, width: at which it is painted; multiples of the family's unit.
+    """
+
+    box: Box
+    hole: np.ndarray
+    height: int
+    width: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """The crop of a picture, (H, W, ...), or of its mask: a view."""
+        return image[self.box.top : self.box.bottom, self.box.left : self.box.right]
+
+    @property
+    def feather(self) -> int:
+        """Width of the blended band in pixels of the picture."""
+        area = self.height * self.width
+        scale = math.sqrt(self.box.width * self.box.height / area)
+        return max(1, round(FEATHER * math.sqrt(area) * scale))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A crop with its hole filled.
+
+    Attributes:
+        context: where it belongs.
+        painted: (h, w, 3) uint8, as the model painted it.
+        hole: (h, w) uint8, 1 where the model painted.
+        pixels: (H, W, 4) uint8 RGBA, what belongs at `context.box` of the picture: where alpha is 255 the fill, blended
+            with what was there in the band; nothing where alpha is 0.
+    """
+
+    context: Context
+    painted: np.ndarray
+    hole: np.ndarray
+    pixels: np.ndarray
+
+
+def inpaint(
+    pipe: Any,
+    image: Image.Image,
+    mask: Image.Image,
+    text: str = "",
+    *,
+    seed: int = 0,
+    sampling: SamplingConfig | None = None,
+    context: float = CONTEXT,
+) -> Image.Image:
+    """Fill the holes of a picture of any size.
+
+    Args:
+        pipe: a diffusers inpainting pipeline of a supported family, such as `AutoPipelineForInpainting` loads.
+        image: any mode; as upright RGB it is what the result starts from.
+        mask: of the picture's size, white where to repaint; grey counts from 128.
+        text: what should be there.
+        seed: of the noise.
+        sampling: steps, guidance, precision; None for the defaults.
+        context: how many times as large as its hole a crop is; more shows more of what surrounds the hole, and paints
+            a large hole more coarsely.
+
+    Returns:
+        An RGB picture of the same size. Outside the holes and the blended band of 1/64 of the crop's side around them,
+        pixels are the picture's own.
+
+    Raises:
+        PrefPaintError: the mask has another size, no hole, or nothing but a hole; or the checkpoint is of no family.
+    """
+    from prefpaint.inpainting.sampling import Inpainter
+
+    pixels = np.array(to_rgb8(image))
+    hole = read_hole(mask, pixels.shape[:2])
+    # One crop at a time: filling up a batch would only waste time.
+    alone = (sampling or SamplingConfig()).model_copy(update={"batch": 1})
+    inpainter = Inpainter(pipe, alone)
+    for patch in paint_patches(inpainter, pixels, hole, seed, text, context):
+        paste(pixels, patch)
+    return Image.fromarray(pixels)
+
+
+def read_hole(mask: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask as (H, W) uint8, 1 where to repaint.
+
+    Args:
+        mask: any mode, bright where to repaint.
+        shape: (H, W) of the picture, upright.
+
+    Raises:
+        PrefPaintError: it has another size, no hole, or nothing but a hole.
+    """
+    height, width = shape
+    bright = np.asarray(to_rgb8(mask).convert("L"))
+    if bright.shape != (height, width):
+        raise PrefPaintError(
+            f"the mask has {bright.shape[1]} × {bright.shape[0]} pixels and the picture {width} × {height}; give a "
+            "mask of the picture's size"
+        )
+    hole = (bright >= 128).astype(np.uint8)
+    if not hole.any():
+        raise PrefPaintError("the mask has no hole; make white what is to be filled in")
+    if hole.all():
+        raise PrefPaintError("the mask covers everything; leave some of the picture to continue from")
+    return hole
+
+
+def plan_contexts(hole: np.ndarray, side: int, unit: int, context: float = CONTEXT) -> list[Context]:
+    """Crops that together fill every hole, large holes first.
+
+    A crop is never smaller than what the model paints at once, so small holes are painted at the picture's own
+    resolution. A small hole is painted together with a larger one if that takes no larger crop.
+
+    Args:
+        hole: (H, W) uint8, 1 where to repaint.
+        side: the model's size, pixels.
+        unit: sides that the family takes are multiples of it.
+        context: how many times as large as its hole a crop is.
+    """
+    height, width = hole.shape
+    tile = max(1, side // TILES)
+    labels, boxes = _separate(hole, tile)
+    groups: list[tuple[Box, Box, list[int]]] = []
+    for number in sorted(boxes, key=lambda one: (-boxes[one].width * boxes[one].height, one)):
+        for place, (box, crop, members) in enumerate(groups):
+            both = _union(box, boxes[number])
+            around = _around(both, height, width, side, context)
+            if around.width <= crop.width and around.height <= crop.height:
+                groups[place] = both, around, [*members, number]
+                break
+        else:
+            groups.append((boxes[number], _around(boxes[number], height, width, side, context), [number]))
+    return [_context(hole, labels, tile, crop, members, side, unit) for _, crop, members in groups]
+
+
+def _separate(hole: np.ndarray, tile: int) -> tuple[np.ndarray, dict[int, Box]]:
+    """Holes that are at least a tile apart, told apart on a grid of tiles: speckles must not make a thousand.
+
+    Returns:
+        The number of the hole in each tile, 0 for none; and the holes' boxes, pixels.
+    """
+    from scipy.ndimage import find_objects, label
+
+    rows, columns = (math.ceil(length / tile) for length in hole.shape)
+    padded = np.pad(hole > 0, ((0, rows * tile - hole.shape[0]), (0, columns * tile - hole.shape[1])))
+    labels, _ = label(padded.reshape(rows, tile, columns, tile).any((1, 3)), np.ones((3, 3)))
+    boxes = {}
+    for number, (down, across) in enumerate(find_objects(labels), 1):
+        top, left = down.start * tile, across.start * tile
+        part = padded[top : down.stop * tile, left : across.stop * tile] & _large(labels[down, across] == number, tile)
+        (ys,), (xs,) = np.nonzero(part.any(1)), np.nonzero(part.any(0))
+        boxes[number] = Box(left + int(xs[0]), top + int(ys[0]), left + int(xs[-1]) + 1, top + int(ys[-1]) + 1)
+    return labels, boxes
+
+
+def _large(tiles: np.ndarray, tile: int) -> np.ndarray:
+    return tiles.repeat(tile, 0).repeat(tile, 1)
+
+
+def _union(one: Box, other: Box) -> Box:
+    return Box(
+        min(one.left, other.left),
+        min(one.top, other.top),
+        max(one.right, other.right),
+        max(one.bottom, other.bottom),
+    )
+
+
+def _context(
+    hole: np.ndarray, labels: np.ndarray, tile: int, crop: Box, members: Sequence[int], side: int, unit: int
+) -> Context:
+    """A crop that fills some of the holes, painted in the crop's shape at the area of the model's size."""
+    top, left = crop.top // tile, crop.left // tile
+    tiles = labels[top : math.ceil(crop.bottom / tile), left : math.ceil(crop.right / tile)]
+    down, across = crop.top - top * tile, crop.left - left * tile
+    own = _large(np.isin(tiles, members), tile)[down : down + crop.height, across : across + crop.width]
+    scale = side / math.sqrt(crop.width * crop.height)
+    height, width = (max(unit, round(length * scale / unit) * unit) for length in (crop.height, crop.width))
+    filled = hole[crop.top : crop.bottom, crop.left : crop.right] * own
+    return Context(crop, filled.astype(np.uint8), height, width)
+
+
+def _around(hole: Box, height: int, width: int, side: int, context: float) -> Box:
+    """The crop around a hole, a square where the picture has room for it; moved into the picture."""
+    wanted = max(side, math.ceil(context * max(hole.width, hole.height)))
+    across, down = min(wanted, width), min(wanted, height)
+    # What the picture's edge takes from a long hole's crop, the other side need not have.
+    if hole.width >= hole.height and across < wanted:
+        down = min(down, max(side, math.ceil(context * hole.height), math.ceil(across / LONGEST_ASPECT)))
+    if hole.height > hole.width and down < wanted:
+        across = min(across, max(side, math.ceil(context * hole.width), math.ceil(down / LONGEST_ASPECT)))
+    left = int(np.clip((hole.left + hole.right - across) // 2, 0, width - across))
+    top = int(np.clip((hole.top + hole.bottom - down) // 2, 0, height - down))
+    return Box(left, top, left + across, top + down)
+
+
+def paint_patches(
+    inpainter: Any, image: np.ndarray, hole: np.ndarray, seed: int, text: str = "", context: float = CONTEXT
+) -> Iterator[Patch]:
+    """Fill the holes of a picture, crop by crop.
+
+    Args:
+        inpainter: an `inpainting.sampling.Inpainter`.
+        image: (H, W, 3) uint8; what lies in holes is not seen.
+        hole: (H, W) uint8, 1 where to repaint.
+        seed: of the noise.
+        text: what should be there.
+        context: see `plan_contexts`.
+
+    Raises:
+        PrefPaintError: out of memory.
+    """
+    family = inpainter.family
+    canvas, missing = image.copy(), hole.copy()
+    contexts = plan_contexts(hole, family.native_size, family.factor * family.patch, context)
+    for number, one in enumerate(contexts):
+        patch = _paint(inpainter, one, one.of(canvas), one.of(missing), derive_seed("context", seed, number), text)
+        yield patch
+        paste(canvas, patch)
+        one.of(missing)[one.hole > 0] = 0
+
+
+def _paint(inpainter: Any, context: Context, image: np.ndarray, missing: np.ndarray, seed: int, text: str) -> Patch:
+    """One crop.
+
+    Args:
+        inpainter: what paints.
+        context: where.
+        image: (H, W, 3) uint8, of the crop.
+        missing: (H, W) uint8, 1 in all holes that are not filled yet.
+        seed, text: as in `paint_patches`.
+    """
+    import cv2
+
+    distance = cv2.distanceTransform(1 - context.hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # The model paints the band as well, and there its pixels are blended with those that were there.
+    changed = (distance <= context.feather) & ((context.hole > 0) | (missing == 0))
+    if not ((changed == 0) & (missing == 0)).any():
+        changed = context.hole > 0
+    opened = changed | (missing > 0)
+    size = (context.width, context.height)
+    shown = Image.fromarray(np.dstack([image, 255 * (1 - missing)]))
+    opening = Image.fromarray(opened.astype(np.uint8) * np.uint8(255))
+    if shown.size != size:
+        # Weighted by alpha, so that nothing in the hole bleeds into what is known.
+        shown = shown.resize(size, Image.Resampling.LANCZOS)
+        opening = opening.resize(size, Image.Resampling.BOX)
+    # Any missing pixel makes what it is resized to missing.
+    unseen = (np.asarray(opening) > 0).astype(np.uint8)
+    if unseen.all():
+        raise PrefPaintError(
+            "the hole leaves too little of the picture to continue from; make the hole smaller, or give more of the "
+            "picture around it"
+        )
+    painted = inpainter.sample(np.asarray(shown.convert("RGB"))[None], unseen[None], [seed], [text])[0]
+    box = context.box
+    back = np.asarray(Image.fromarray(painted).resize((box.width, box.height), Image.Resampling.LANCZOS))
+    share = 1 - distance[changed] / (context.feather + 1)
+    pixels = np.zeros((*changed.shape, 4), np.uint8)
+    blended = share[:, None] * back[changed] + (1 - share[:, None]) * image[changed]
+    pixels[changed, :3] = np.rint(blended)
+    pixels[changed, 3] = 255
+    return Patch(context, painted, unseen, pixels)
+
+
+def paste(image: np.ndarray, patch: Patch) -> None:
+    """Put a patch into its picture, (H, W, 3) uint8, in place."""
+    changed = patch.pixels[..., 3] > 0
+    patch.context.of(image)[changed] = patch.pixels[changed, :3]
