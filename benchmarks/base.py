@@ -41,7 +41,7 @@ def make_prompts(photographs: Sequence[np.ndarray], count: int, size: int) -> tu
         image = photographs[index % len(photographs)]
         height, width = image.shape[:2]
         low, high = (round(share * min(height, width)) for share in SHARES)
-        crop = cut(image, sample_crop(Box(0, 0, width, height), (low, high), rng), size)
+        crop = cut(image, sample_crop(Box(0, 0, width, height), (1, 1), (low, high), rng), (size, size))
         prompt = make_prompt(crop, crop[..., 0], PATTERNS[index % 2], MaskConfig(), index)  # type: ignore[arg-type]
         images.append(crop)
         masks.append(prompt.mask)

@@ -72,9 +72,45 @@ class ImageFolder(Mapping[str, np.ndarray]):
         with Image.open(self.file(key)) as image:
             return image.size
 
+    def batches(self, keys: Sequence[str], size: int) -> list[np.ndarray]:
+        """Places of keys, int64, in batches of at most `size` images of one shape.
+
+        Shapes in the order of their first image, places of a shape in their own order.
+
+        Raises:
+            PrefPaintError: an image is missing.
+        """
+        of_shape: dict[tuple[int, int], list[int]] = {}
+        for place, shape in enumerate(self.shapes(keys)):
+            of_shape.setdefault(shape, []).append(place)
+        return [
+            np.array(places[start : start + size])
+            for places in of_shape.values()
+            for start in range(0, len(places), size)
+        ]
+
+    def shapes(self, keys: Sequence[str]) -> list[tuple[int, int]]:
+        """Height and width of images in pixels, without decoding them.
+
+        Raises:
+            PrefPaintError: an image is missing.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        for key in keys:
+            if key not in found:
+                if key not in self:
+                    raise PrefPaintError(f"{self.file(key)}: is missing; run its pipeline again")
+                found[key] = self.size(key)[::-1]
+        return [found[key] for key in keys]
+
     def checksum(self, key: str) -> str:
         """SHA-256 of the file's bytes, hexadecimal."""
         return sha256(self.file(key).read_bytes()).hexdigest()
+
+
+def in_order(places: Sequence[np.ndarray], parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Results of `ImageFolder.batches`, (n, …) each, joined in the order of the keys: (N, …)."""
+    return np.concatenate(parts)[np.argsort(np.concatenate(places))]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from prefpaint.datasets import (
     WorkspaceDataset,
 )
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageFolder, ImageWork, complete_folder
+from prefpaint.images import ImageFolder, ImageWork, complete_folder, in_order
 from tests.conftest import REPOSITORY
 
 TABLE = pd.DataFrame({"name": ["a", "b"], "value": [1.5, 2.5]})
@@ -291,3 +291,18 @@ def test_an_animation_is_written_whole_and_the_same_twice(tmp_path: Path) -> Non
     dataset.save(frames)
     assert dataset.load() == first and first.startswith(b"GIF89a")
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+
+
+def test_batches_hold_pictures_of_one_shape(tmp_path: Path) -> None:
+    folder = ImageFolder(tmp_path / "images")
+    shapes = {"a": (16, 32), "b": (16, 16), "c": (16, 32), "d": (16, 32), "e": (16, 16)}
+    keys = list(shapes)
+    pictures = {key: np.full((*shape, 3), ord(key), np.uint8) for key, shape in shapes.items()}
+    complete_folder(folder, ImageWork("x", keys, lambda missing: ((key, pictures[key]) for key in missing)))
+    assert folder.shapes(["c", "b", "c"]) == [(16, 32), (16, 16), (16, 32)]
+    batches = folder.batches(keys, 2)
+    assert [places.tolist() for places in batches] == [[0, 2], [3], [1, 4]]
+    values = [folder.stack(keys[place] for place in places)[:, 0, 0, 0] for places in batches]
+    assert in_order(batches, values).tolist() == [ord(key) for key in keys]
+    with pytest.raises(PrefPaintError, match=r"f\.png: is missing; run its pipeline again"):
+        folder.shapes(["f"])

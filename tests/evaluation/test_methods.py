@@ -167,7 +167,8 @@ def test_classical_fills_keep_what_is_known_and_never_look_into_the_hole(kind: s
 def test_prompts_of_another_size_are_resized_and_keep_their_pixels(tiny_base: Path) -> None:
     from prefpaint.inpainting.checkpoint import load_pipeline
     from prefpaint.inpainting.config import SamplingConfig
-    from prefpaint.inpainting.sampling import Inpainter, paint_at_native_size
+    from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.inpainting.sizes import paint_at_native_size
 
     inpainter = Inpainter(load_pipeline(tiny_base), SamplingConfig(steps=2, batch=2), "cpu")
     rng = np.random.default_rng(0)

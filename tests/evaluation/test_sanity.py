@@ -75,8 +75,8 @@ def wheels() -> dict[str, Trial]:
         originals, masks = [], []
         for index in range(96):
             image = photographs[index % len(photographs)]
-            box = sample_crop(Box(0, 0, image.shape[1], image.shape[0]), (96, 224), rng)
-            crop = cut(image, box, 64)
+            box = sample_crop(Box(0, 0, image.shape[1], image.shape[0]), (1, 1), (96, 224), rng)
+            crop = cut(image, box, (64, 64))
             pattern = patterns[index % len(patterns)]
             prompt = make_prompt(crop, pseudo_depth(crop), pattern, MaskConfig(), int(rng.integers(2**62)))  # type: ignore[arg-type]
             originals.append(crop)

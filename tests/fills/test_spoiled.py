@@ -22,7 +22,7 @@ def picture(seed: int = 0) -> np.ndarray:
 def test_known_pixels_stay_and_the_hole_is_painted(kind: str, strip: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     image = picture(seed)
-    mask = strip_mask(SIZE, (0.35, 0.4), rng) if strip else square_mask(SIZE, (0.15, 0.25), rng)
+    mask = strip_mask((SIZE, SIZE), (0.35, 0.4), rng) if strip else square_mask((SIZE, SIZE), (0.15, 0.25), rng)
     result = spoiled.SPOILS[kind](image, mask, rng)
     assert result.shape == image.shape and result.dtype == np.uint8
     np.testing.assert_array_equal(result[mask == 0], image[mask == 0])

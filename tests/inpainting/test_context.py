@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,17 @@ from prefpaint.photographs.crops import Box
 from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL
 
+
+@dataclass(frozen=True)
+class Sized:
+    """What a plan asks of a family."""
+
+    native_size: int
+    factor: int = 8
+    patch: int = 1
+
+
+SMALL = Sized(64)
 FAST = SamplingConfig(steps=2, batch=4)
 
 
@@ -39,35 +51,35 @@ def places(contexts: list[Context]) -> list[tuple[Box, tuple[int, int]]]:
 
 def test_a_small_hole_is_painted_at_the_pictures_own_resolution() -> None:
     hole = hole_of((100, 200), Box(100, 40, 110, 60))
-    assert places(plan_contexts(hole, 64, 8)) == [(Box(73, 18, 137, 82), (64, 64))]
+    assert places(plan_contexts(hole, SMALL)) == [(Box(73, 18, 137, 82), (64, 64))]
 
 
 def test_a_crop_is_twice_as_large_as_its_hole_and_stays_in_the_picture() -> None:
     hole = hole_of((300, 400), Box(0, 100, 80, 200))
-    assert places(plan_contexts(hole, 64, 8)) == [(Box(0, 50, 200, 250), (64, 64))]
+    assert places(plan_contexts(hole, SMALL)) == [(Box(0, 50, 200, 250), (64, 64))]
 
 
 def test_a_long_hole_gets_a_crop_half_as_wide_as_long() -> None:
     # Twice 300 is more than the picture has, so the crop is 400 wide; 64 · √2 = 90.5 and 45.3, in units of 8.
     hole = hole_of((300, 400), Box(50, 280, 350, 300))
-    assert places(plan_contexts(hole, 64, 8)) == [(Box(0, 100, 400, 300), (48, 88))]
-    turned = plan_contexts(np.ascontiguousarray(hole.T), 64, 8)
+    assert places(plan_contexts(hole, SMALL)) == [(Box(0, 100, 400, 300), (48, 88))]
+    turned = plan_contexts(np.ascontiguousarray(hole.T), SMALL)
     assert places(turned) == [(Box(100, 0, 300, 400), (88, 48))]
 
 
 def test_holes_far_apart_have_crops_of_their_own_and_large_ones_come_first() -> None:
     small, large = Box(10, 10, 20, 20), Box(200, 100, 300, 200)
-    contexts = plan_contexts(hole_of((300, 400), small, large), 64, 8)
+    contexts = plan_contexts(hole_of((300, 400), small, large), SMALL)
     assert [one.box for one in contexts] == [Box(150, 50, 350, 250), Box(0, 0, 64, 64)]
     assert [int(one.hole.sum()) for one in contexts] == [10_000, 100]
 
 
 def test_a_hole_that_another_crop_has_room_for_is_painted_with_it() -> None:
-    near = plan_contexts(hole_of((300, 400), Box(100, 100, 104, 104), Box(120, 100, 124, 104)), 64, 8)
+    near = plan_contexts(hole_of((300, 400), Box(100, 100, 104, 104), Box(120, 100, 124, 104)), SMALL)
     assert places(near) == [(Box(80, 70, 144, 134), (64, 64))]
     assert near[0].hole.sum() == 32
     # 36 px apart: a crop twice as large as both would not be as fine.
-    apart = plan_contexts(hole_of((300, 400), Box(100, 100, 104, 104), Box(140, 100, 144, 104)), 64, 8)
+    apart = plan_contexts(hole_of((300, 400), Box(100, 100, 104, 104), Box(140, 100, 144, 104)), SMALL)
     assert len(apart) == 2 and all(one.hole.sum() == 16 for one in apart)
 
 
@@ -85,7 +97,7 @@ def holes(draw: st.DrawFn) -> np.ndarray:
 @given(hole=holes(), side=st.sampled_from([16, 32, 64]), context=st.sampled_from([1.0, 1.5, 3.0]))
 def test_every_pixel_of_the_holes_is_filled_by_one_crop(hole: np.ndarray, side: int, context: float) -> None:
     filled = np.zeros(hole.shape, int)
-    for one in plan_contexts(hole, side, 8, context):
+    for one in plan_contexts(hole, Sized(side), context):
         assert one.of(hole).shape == one.hole.shape and one.hole.any()
         assert one.height % 8 == one.width % 8 == 0 and min(one.height, one.width) >= 8
         one.of(filled)[...] += one.hole
@@ -105,7 +117,7 @@ def test_pixels_outside_the_band_are_the_pictures_own(pipe: Any) -> None:
     image = picture()
     hole = hole_of(image.shape[:2], Box(20, 20, 60, 70), Box(130, 5, 140, 12))
     filled = fill(pipe, image, hole)
-    contexts = plan_contexts(hole, SIZE, 8)
+    contexts = plan_contexts(hole, Sized(SIZE))
     allowed = np.zeros(hole.shape, bool)
     for one in contexts:
         grown = np.argwhere(one.hole)

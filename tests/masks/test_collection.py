@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder, write_image
 from prefpaint.masks.collection import depth_work, plan_prompts, prompt_work, record_prompts
-from prefpaint.masks.config import MaskConfig, MasksConfig
+from prefpaint.masks.config import MaskConfig, MasksConfig, Pattern, PromptSplit
 from prefpaint.masks.depth import encode_depth
 from prefpaint.masks.prompts import first_draw, make_prompt, prompt_patterns
 from prefpaint.photographs.collection import photograph_regions, photograph_work
@@ -36,10 +37,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Dat
     plan = plan_prompts(regions, NONE, NO_HOLES, SOURCE, CONFIG)
     complete_folder(depths, depth_work(regions, plan, photographs, SOURCE, CONFIG))
     for folder, work in zip(
-        (images, masks), prompt_work(plan, photographs, depths, masks, SOURCE.size, CONFIG.geometry), strict=True
+        (images, masks), prompt_work(plan, photographs, depths, masks, SOURCE.shape, CONFIG.geometry), strict=True
     ):
         complete_folder(folder, work)
-    prompts = record_prompts(plan, photographs, depths, masks, images, masks, SOURCE.size, CONFIG.geometry)
+    prompts = record_prompts(plan, photographs, depths, masks, images, masks, SOURCE.shape, CONFIG.geometry)
     return regions, prompts, [photographs, depths, images, masks]
 
 
@@ -94,7 +95,7 @@ def test_a_prompt_does_not_depend_on_the_others(made: tuple, tmp_path: Path) -> 
     fewer = MasksConfig(prompts=CONFIG.prompts | {"train": 8, "seen": 1})
     plan = plan_prompts(regions, NONE, NO_HOLES, SOURCE, fewer)
     alone = ImageFolder(tmp_path)
-    work, _ = prompt_work(plan, photographs, depths, photographs, SOURCE.size, fewer.geometry)
+    work, _ = prompt_work(plan, photographs, depths, photographs, SOURCE.shape, fewer.geometry)
     for key, image in work.produce(["test_00002"]):
         np.testing.assert_array_equal(image, images[key])
     assert not len(alone)
@@ -143,7 +144,14 @@ def test_a_plan_repeats_nothing_and_is_cut_only_where_photographs_are_used_up(
     source, config = PhotographsConfig(size=32, crop_side=crop_side), MasksConfig(prompts=asked, seed=seed)
     plan = plan_prompts(listed(count), NONE, NO_HOLES, source, config)
     draws = [
-        (row.key, row.left, row.top, row.right, row.pattern, first_draw(32, row.pattern, config.geometry, row.seed))
+        (
+            row.key,
+            row.left,
+            row.top,
+            row.right,
+            row.pattern,
+            first_draw((32, 32), row.pattern, config.geometry, row.seed),
+        )
         for row in plan.itertuples()
     ]
     assert len(set(draws)) == len(draws)
@@ -178,7 +186,7 @@ def test_a_plan_that_is_cut_says_so_once_with_numbers_and_keys(caplog: pytest.Lo
 
 def test_enlarged_crops_are_told(caplog: pytest.LogCaptureFixture) -> None:
     plan_prompts(listed(2), NONE, NO_HOLES, PhotographsConfig(size=128, crop_side=(0, 0)), CONFIG)
-    assert "24 of 24 crops are smaller than photographs.size (128 px) and are enlarged" in caplog.text
+    assert "24 of 24 crops are smaller than photographs.size (128 x 128 px) and are enlarged" in caplog.text
 
 
 def blank(path: Path, count: int) -> tuple[pd.DataFrame, list[ImageFolder]]:
@@ -195,9 +203,11 @@ def recorded(path: Path, regions: pd.DataFrame, folders: list[ImageFolder], conf
     source = PhotographsConfig(size=32, crop_side=(0, 0))
     plan = plan_prompts(regions, NONE, NO_HOLES, source, config)
     images, masks = ImageFolder(path / "images"), ImageFolder(path / "masks", masks=True)
-    for folder, work in zip((images, masks), prompt_work(plan, *folders, masks, 32, config.geometry), strict=True):
+    for folder, work in zip(
+        (images, masks), prompt_work(plan, *folders, masks, (32, 32), config.geometry), strict=True
+    ):
         complete_folder(folder, work)
-    return record_prompts(plan, *folders, masks, images, masks, 32, config.geometry)
+    return record_prompts(plan, *folders, masks, images, masks, (32, 32), config.geometry)
 
 
 def test_prompts_that_turn_out_the_same_are_listed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -254,7 +264,7 @@ def test_ones_own_holes_take_turns_and_lie_in_their_crops(tmp_path: Path, crop_s
         assert plan["split"].value_counts().to_dict() == asked
         assert set(plan.loc[plan["split"] == "test", "text_prompt"]) == {"thing 0", "thing 1"}
     boxes = OWN.set_index("annotation")
-    _, work = prompt_work(plan, *folders, holes, 32, config.geometry)
+    _, work = prompt_work(plan, *folders, holes, (32, 32), config.geometry)
     made = dict(work.produce(list(plan["prompt_id"])))
     for row in plan.itertuples():
         box = boxes.loc[row.annotation]
@@ -313,7 +323,7 @@ def test_whatever_a_hole_looks_like_a_prompt_has_some_of_it_and_something_around
     own, source = pd.DataFrame(rows, columns=COLUMNS), PhotographsConfig(size=16, crop_side=(16, 40))
     config = MasksConfig(prompts=dict.fromkeys(CONFIG.prompts, 6))
     plan = plan_prompts(regions, own, holes, source, config)
-    _, work = prompt_work(plan, photographs, depths, holes, 16, config.geometry)
+    _, work = prompt_work(plan, photographs, depths, holes, (16, 16), config.geometry)
     shares = [made.mean() for _, made in work.produce(list(plan["prompt_id"]))]
     assert len(shares) == 30 and min(shares) > 0 and max(shares) < 1
 
@@ -322,7 +332,7 @@ def test_another_mask_in_the_same_box_makes_other_prompts() -> None:
     before, after = (plan_prompts(listed(2), OWN.assign(sha256=sha), Filled(), SOURCE, CONFIG) for sha in ("a", "b"))
     pd.testing.assert_frame_equal(before.drop(columns="annotation_sha256"), after.drop(columns="annotation_sha256"))
     folders = [ImageFolder(Path("nowhere"))] * 3
-    stamps = [prompt_work(plan, *folders, 32, CONFIG.geometry)[1].fingerprint for plan in (before, after)]
+    stamps = [prompt_work(plan, *folders, (32, 32), CONFIG.geometry)[1].fingerprint for plan in (before, after)]
     assert stamps[0] != stamps[1]
 
 
@@ -337,3 +347,23 @@ class Filled(ImageFolder):
         mask = np.zeros((64, 64), np.uint8)
         mask[row["top"] : row["bottom"], row["left"] : row["right"]] = 1
         return mask
+
+
+@pytest.mark.parametrize("size", [(24, 48), "native"])
+@pytest.mark.parametrize("kind", ["outpaint_square", "outpaint_strip", "warp", "box", "brush", "object"])
+def test_prompts_of_any_shape(made: tuple, size: tuple[int, int] | Literal["native"], kind: Pattern) -> None:
+    regions, _, (photographs, depths, _, _) = made
+    source = SOURCE.model_copy(update={"size": size})
+    few: dict[PromptSplit, int] = dict.fromkeys(("train", "validation", "test", "seen", "unseen"), 2)
+    plan = plan_prompts(regions, NONE, NO_HOLES, source, MasksConfig(prompts=few, patterns={kind: 1.0}))
+    works = prompt_work(plan, photographs, depths, NO_HOLES, source.shape, CONFIG.geometry)
+    images, masks = (dict(work.produce(list(plan["prompt_id"]))) for work in works)
+    for row in plan.itertuples():
+        height, width = row.bottom - row.top, row.right - row.left
+        shape = size if size != "native" else (height, width)
+        assert images[row.prompt_id].shape == (*shape, 3) and masks[row.prompt_id].shape == shape
+        assert 0 < masks[row.prompt_id].mean() < 1
+        if size == "native":
+            assert height % 16 == width % 16 == 0
+        else:
+            assert height == width // 2

@@ -15,28 +15,32 @@ from prefpaint.masks.prompts import first_draw, make_prompt
 fractions = st.tuples(st.floats(0.02, 0.9), st.floats(0.02, 0.9)).map(lambda pair: (min(pair), max(pair)))
 
 
-@given(st.sampled_from([16, 32, 48]), fractions, st.integers(0, 10**6))
-def test_a_brushs_share_is_met_to_the_pixel(size: int, fraction: tuple[float, float], seed: int) -> None:
-    mask = brush_mask(size, fraction, np.random.default_rng(seed))
-    wanted = np.random.default_rng(seed).uniform(*fraction) * size * size
-    assert mask.shape == (size, size) and mask.dtype == np.uint8 and mask.sum() == max(1, round(wanted))
+shapes = st.sampled_from([(16, 16), (32, 32), (48, 48), (16, 64), (48, 24)])
 
 
-@given(st.sampled_from([16, 32, 48]), fractions, st.integers(0, 10**6))
-def test_a_box_is_one_box_of_about_its_share(size: int, fraction: tuple[float, float], seed: int) -> None:
-    mask = box_mask(size, fraction, np.random.default_rng(seed))
+@given(shapes, fractions, st.integers(0, 10**6))
+def test_a_brushs_share_is_met_to_the_pixel(shape: tuple[int, int], fraction: tuple[float, float], seed: int) -> None:
+    mask = brush_mask(shape, fraction, np.random.default_rng(seed))
+    wanted = np.random.default_rng(seed).uniform(*fraction) * shape[0] * shape[1]
+    assert mask.shape == shape and mask.dtype == np.uint8 and mask.sum() == max(1, round(wanted))
+
+
+@given(shapes, fractions, st.integers(0, 10**6))
+def test_a_box_is_one_box_of_about_its_share(shape: tuple[int, int], fraction: tuple[float, float], seed: int) -> None:
+    mask = box_mask(shape, fraction, np.random.default_rng(seed))
     rows, columns = mask.any(1), mask.any(0)
-    assert mask.sum() == rows.sum() * columns.sum() > 0
+    assert mask.shape == shape and mask.sum() == rows.sum() * columns.sum() > 0
     assert len(ndimage.find_objects(mask)) == 1
-    wanted = np.random.default_rng(seed).uniform(*fraction) * size * size
-    # Rounding of the height, and boxes so long that a side of the picture ends them.
-    assert abs(mask.sum() - wanted) <= columns.sum() / 2 + 1 or max(rows.sum(), columns.sum()) == size - 1
+    wanted = np.random.default_rng(seed).uniform(*fraction) * shape[0] * shape[1]
+    # Rounding of a side, and boxes so long that a side of the picture ends them.
+    rounding = max(rows.sum(), columns.sum()) / 2 + 1
+    assert abs(mask.sum() - wanted) <= rounding or columns.sum() == shape[1] - 1 or shape[0] == shape[1]
 
 
 @pytest.mark.parametrize("make", [box_mask, brush_mask])
 def test_shares_are_uniform(make: object) -> None:
     rng = np.random.default_rng(0)
-    shares = [make(64, (0.1, 0.4), rng).mean() for _ in range(300)]  # type: ignore[operator]
+    shares = [make((64, 64), (0.1, 0.4), rng).mean() for _ in range(300)]  # type: ignore[operator]
     assert kstest(shares, "uniform", (0.1, 0.3)).pvalue > 0.01
 
 
@@ -87,5 +91,5 @@ def test_a_prompt_keeps_its_original_and_depends_on_its_seed_alone(pattern: str)
     np.testing.assert_array_equal(one.image, crop)
     np.testing.assert_array_equal(one.mask, same.mask)
     assert (one.mask != other.mask).any()
-    draws = [first_draw(48, pattern, MaskConfig(), seed) for seed in (1, 1, 2)]  # type: ignore[arg-type]
+    draws = [first_draw((48, 48), pattern, MaskConfig(), seed) for seed in (1, 1, 2)]  # type: ignore[arg-type]
     assert draws[0] == draws[1] != draws[2]

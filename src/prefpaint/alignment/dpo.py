@@ -20,7 +20,7 @@ from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.guards import norm_excess
 from prefpaint.alignment.job import Job
 from prefpaint.alignment.mode import Mode
-from prefpaint.alignment.order import endless
+from prefpaint.alignment.order import endless_alike
 from prefpaint.alignment.panels import BLUE, GREY, ORANGE
 from prefpaint.alignment.policy import Policy
 from prefpaint.config import derive_seed, fingerprint
@@ -117,6 +117,7 @@ class RatedPairs:
         self.better, self.worse = np.where(swap, second, first), np.where(swap, first, second)
         weights = np.ones(len(first)) if gammas is None else np.sqrt(gammas[self.better] * gammas[self.worse])
         self.weights = weights.astype(np.float32)
+        self.shapes = prompts.shapes([rated.prompt_ids[row] for row in self.better])
 
     def identity(self) -> dict[str, Any]:
         """The pairs and their weights."""
@@ -150,8 +151,8 @@ class RatedPairs:
         }
 
     def _choose(self, iteration: int) -> np.ndarray:
-        """The next pairs of an endless sequence of seeded shuffles of all."""
-        return endless("pairs", self.config.seed, len(self.better), iteration, self.config.dpo.pairs)
+        """The next pairs of an endless sequence of seeded shuffles of all, pictures of one shape."""
+        return endless_alike("pairs", self.config.seed, self.shapes, iteration, self.config.dpo.pairs)
 
     @torch.no_grad()
     def _load(self, pairs: Sequence[int], places: Sequence[int], iteration: int) -> _Pairs:

@@ -13,7 +13,7 @@ from prefpaint import distributed
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.guards import least_trusted
 from prefpaint.alignment.objectives import batch_advantages, group_advantages
-from prefpaint.alignment.order import endless
+from prefpaint.alignment.order import endless_alike
 from prefpaint.alignment.rewards import combine, gather_parts
 from prefpaint.alignment.scorers import Prompts, Scorer
 from prefpaint.config import derive_seed
@@ -49,8 +49,11 @@ class Chosen:
 
 
 def choose(prompts: Prompts, config: AlignConfig, iteration: int) -> Chosen:
-    """The next prompts of an endless sequence of seeded shuffles of all, `config.candidates` samples each."""
-    order = endless("prompts", config.seed, len(prompts.ids), iteration, config.prompts)
+    """The next prompts of an endless sequence of seeded shuffles of all, `config.candidates` samples each.
+
+    Prompts of an iteration have one shape.
+    """
+    order = endless_alike("prompts", config.seed, prompts.shapes, iteration, config.prompts)
     mine = distributed.share(range(len(order)))
     ids = [prompts.ids[order[number]] for number in mine for _ in range(config.candidates)]
     first = mine[0] * config.candidates

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -130,6 +131,11 @@ class Prompts:
     images: ImageFolder
     masks: ImageFolder
     texts: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Height and width of each prompt."""
+        return self.images.shapes(self.ids)
 
     def texts_of(self, ids: Sequence[str]) -> list[str]:
         """Words of some prompts; "" for none."""

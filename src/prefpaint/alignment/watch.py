@@ -6,6 +6,7 @@ which weights are kept and when to stop; the other judges are only recorded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,30 @@ from prefpaint.alignment.scorers import Prompts
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError, within_memory
+from prefpaint.images import in_order
 from prefpaint.inpainting.chain import per_image, step_mean
 from prefpaint.inpainting.sampling import Inpainter, Trajectory
 
 Judge = Callable[[np.ndarray, np.ndarray, Sequence[str]], np.ndarray]
 REFEREE = "referee"
 LOOKS = ("brightness", "saturation", "sharpness")
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Prompts of one shape, n of them.
+
+    Attributes:
+        places: (n,) int64, among this process's prompts.
+        images, masks: (n, H, W, 3) and (n, H, W) uint8.
+        seeds, texts: of their noise, and words.
+    """
+
+    places: np.ndarray
+    images: np.ndarray
+    masks: np.ndarray
+    seeds: list[int]
+    texts: list[str]
 
 
 class Watch:
@@ -64,9 +83,18 @@ class Watch:
             )
         mine = distributed.share(range(len(self.ids)))
         own = [self.ids[number] for number in mine]
-        self.images, self.masks = prompts.images.stack(own), prompts.masks.stack(own)
-        self.texts = prompts.texts_of(own)
-        self.seeds = [derive_seed("watch", seed, self.ids[number]) for number in mine]
+        seeds = [derive_seed("watch", seed, name) for name in own]
+        texts = prompts.texts_of(own)
+        self.groups = [
+            _Alike(
+                places,
+                prompts.images.stack(own[place] for place in places),
+                prompts.masks.stack(own[place] for place in places),
+                [seeds[place] for place in places],
+                [texts[place] for place in places],
+            )
+            for places in prompts.images.batches(own, len(own))
+        ]
         self.of_base: dict[str, np.ndarray] | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -93,7 +121,8 @@ class Watch:
             with policy.reference() as network:
                 self.of_base = self._measure(self._paint(network))
         with policy.holding(policy.averages) as network:
-            chain = self._paint(network)
+            painted = self._paint(network)
+            chain = [one for of_group in painted for one in of_group]
             own_means = self._means(network, chain)
         kl: dict[str, float] = {}
         # A chain without random steps has no density.
@@ -101,7 +130,7 @@ class Watch:
             with policy.reference() as network:
                 divergence = gather_rows(self._divergence(chain, own_means, self._means(network, chain)))
             kl["kl"] = float(divergence.mean())
-        found, base = self._measure(chain), self.of_base
+        found, base = self._measure(painted), self.of_base
         row = {}
         for name in [*self.judges, *(["reward"] if self.weights else [])]:
             # A judge may have nothing to say of a fill.
@@ -117,27 +146,34 @@ class Watch:
             row[f"{name}_gain_error"] = float(gain.std(ddof=1) / len(gain) ** 0.5)
         return row | {name: float((found[name] - base[name]).mean()) for name in LOOKS} | kl
 
-    def _batches(self) -> list[slice]:
+    def _paint(self, network: Any) -> list[list[Trajectory]]:
+        """The chains of each group."""
         size = self.inpainter.config.batch
-        return [slice(start, start + size) for start in range(0, len(self.seeds), size)]
-
-    def _paint(self, network: Any) -> list[Trajectory]:
         return [
-            self.inpainter.rollout(
-                self.images[rows], self.masks[rows], self.seeds[rows], network, texts=self.texts[rows]
-            )
-            for rows in self._batches()
+            [
+                self.inpainter.rollout(
+                    group.images[rows], group.masks[rows], group.seeds[rows], network, texts=group.texts[rows]
+                )
+                for rows in (slice(start, start + size) for start in range(0, len(group.seeds), size))
+            ]
+            for group in self.groups
         ]
 
-    def _measure(self, chains: Sequence[Trajectory]) -> dict[str, np.ndarray]:
+    def _measure(self, chains: Sequence[Sequence[Trajectory]]) -> dict[str, np.ndarray]:
         """Everything that is measured about the fills, from all processes."""
-        images = np.concatenate([chain.images for chain in chains])
-        found = {
-            name: np.asarray(judge(images, self.masks, self.texts), np.float64) for name, judge in self.judges.items()
-        }
+        parts = [self._judge(group, of_group) for group, of_group in zip(self.groups, chains, strict=True)]
+        places = [group.places for group in self.groups]
+        found = {name: in_order(places, [part[name] for part in parts]) for name in parts[0]}
         if self.weights:
             found["reward"] = weighted_sum(found, self.weights)
-        return {name: gather_rows(values) for name, values in (found | appearance_of_holes(images, self.masks)).items()}
+        return {name: gather_rows(values) for name, values in found.items()}
+
+    def _judge(self, group: _Alike, chains: Sequence[Trajectory]) -> dict[str, np.ndarray]:
+        images = np.concatenate([chain.images for chain in chains])
+        found = {
+            name: np.asarray(judge(images, group.masks, group.texts), np.float64) for name, judge in self.judges.items()
+        }
+        return found | appearance_of_holes(images, group.masks)
 
     @torch.no_grad()
     def _means(self, network: Any, chains: Sequence[Trajectory]) -> list[list[Tensor]]:

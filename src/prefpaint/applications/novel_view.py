@@ -73,7 +73,7 @@ def novel_view(
     Raises:
         PrefPaintError: depth does not fit the picture; or the model is out of memory.
     """
-    from prefpaint.inpainting.sampling import paint_at_native_size
+    from prefpaint.inpainting.sizes import paint_at_native_size
 
     height, width = image.shape[:2]
     if depth.shape != (height, width):
@@ -168,7 +168,7 @@ def stereo_windows(
 
 def fill_stereo(windows: StereoWindows, inpainters: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
     """Fills of every model, and of the smoothest surface as a simple baseline; (N, S, S, 3) uint8 by method."""
-    from prefpaint.inpainting.sampling import paint_at_native_size
+    from prefpaint.inpainting.sizes import paint_at_native_size
 
     seeds = [derive_seed("stereo", seed, number) for number in range(len(windows.warped))]
     fills = {

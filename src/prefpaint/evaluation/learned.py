@@ -11,7 +11,7 @@ from prefpaint.config import derive_seed
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig
 from prefpaint.evaluation.measures import keyed_values
 from prefpaint.evaluation.samples import NOISE_SETS
-from prefpaint.images import ImageFolder
+from prefpaint.images import ImageFolder, in_order
 from prefpaint.judges.outside_models import (
     aesthetic_judge,
     blip_judge,
@@ -60,13 +60,13 @@ def inception_score(logits: np.ndarray, seed: int) -> float:
 
 def _batched(judge: Callable[..., np.ndarray], folder: ImageFolder, names: list[str], *others: list[str]) -> np.ndarray:
     """The judge's values of pictures by name; `others` are given to it beside them, one of each for a picture."""
-    parts = []
+    parts, batches = [], folder.batches(names, BATCH)
     with Progress("evaluate: learned scores", len(names)) as progress:
-        for start in range(0, len(names), BATCH):
-            some = slice(start, start + BATCH)
-            parts.append(judge(folder.stack(names[some]), *(each[some] for each in others)))
-            progress.step(len(names[some]))
-    return np.concatenate(parts)
+        for places in batches:
+            some = folder.stack(names[place] for place in places)
+            parts.append(judge(some, *([each[place] for place in places] for each in others)))
+            progress.step(len(places))
+    return in_order(batches, parts)
 
 
 def learned_scores(

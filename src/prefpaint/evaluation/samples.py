@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,16 +134,19 @@ def _method_prints(
     config: EvaluateConfig,
 ) -> dict[str, str]:
     """Fingerprint of what each method paints with; one checkpoint is in memory at a time."""
-    from prefpaint.inpainting.families.registry import native_size
+    from prefpaint.inpainting.families.registry import family_of, native_size
     from prefpaint.inpainting.sampling import painting_digest
+    from prefpaint.inpainting.sizes import painted_shape
 
-    width, height = images.size(prompts["prompt_id"].iloc[0])
+    shapes = images.shapes(prompts["prompt_id"].tolist())
     prints = {}
     for name, load in loaders.items():
         pipe = load()
-        side = native_size(pipe)
-        if (width, height) != (side, side):
-            logger.info("%s paints at %d px: prompts of %d x %d px are resized for it", name, side, width, height)
+        if name not in METHODS:
+            resized = sum(shape != painted_shape(*shape, family_of(pipe)) for shape in shapes)
+            if resized:
+                side = native_size(pipe)
+                logger.info("%s paints at %d px: %d of %d prompts are resized for it", name, side, resized, len(shapes))
         prints[name] = fingerprint(painting_digest(pipe, sampling), config.seed)
         # Before the next is loaded.
         del pipe
@@ -175,7 +179,8 @@ def evaluation_work(
     Raises:
         PrefPaintError: a split has no prompts, or a checkpoint is missing or not an inpainting model.
     """
-    from prefpaint.inpainting.sampling import Inpainter, paint_at_native_size
+    from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.inpainting.sizes import paint_at_native_size
 
     plan = plan_samples(prompts, config).set_index("image_id")
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])]
@@ -198,10 +203,11 @@ def evaluation_work(
                     continue
                 pipe = loaders[str(method)]()
                 inpainter = Inpainter(pipe, sampling, device)
-                for start in range(0, len(rows), sampling.batch):
-                    part = rows.iloc[start : start + sampling.batch]
-                    painted = paint_at_native_size(
-                        inpainter,
+                # What was aligned paints as it was aligned, at the prompts' size.
+                paint = inpainter.sample if method in METHODS else partial(paint_at_native_size, inpainter)
+                for places in images.batches(rows["prompt_id"].tolist(), sampling.batch):
+                    part = rows.iloc[places]
+                    painted = paint(
                         images.stack(part["prompt_id"]),
                         masks.stack(part["prompt_id"]),
                         part["seed"].tolist(),
@@ -315,6 +321,14 @@ def judge_samples(
 
 
 def _judge(
+    part: pd.DataFrame, samples: ImageFolder, images: ImageFolder, masks: ImageFolder, judges: Judges
+) -> pd.DataFrame:
+    """The measures of some images, those of one shape at a time."""
+    alike = (part.iloc[places] for places in samples.batches(part["image_id"].tolist(), len(part)))
+    return pd.concat([_judge_alike(some, samples, images, masks, judges) for some in alike]).loc[part.index]
+
+
+def _judge_alike(
     part: pd.DataFrame, samples: ImageFolder, images: ImageFolder, masks: ImageFolder, judges: Judges
 ) -> pd.DataFrame:
     fills, holes = samples.stack(part["image_id"]), masks.stack(part["prompt_id"])

@@ -1,5 +1,6 @@
 """Is the simulated taste sane? How often the raters order pairs of pictures as any person would."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,9 +87,12 @@ def trials(
         seed: of the base's noise.
 
     Returns:
-        "outpainting" and "warp", as far as such prompts exist.
+        "outpainting" and "warp", as far as such prompts exist; of prompts of the most frequent shape.
     """
     kept = prompts[prompts["split"].isin(["seen", "unseen"])].sort_values("prompt_id")
+    # Holes are laid over other pictures, which must have their shape.
+    shapes = images.shapes(kept["prompt_id"].tolist())
+    kept = kept[[shape == Counter(shapes).most_common(1)[0][0] for shape in shapes]]
     whole = kept.loc[kept["pattern"] != "warp", "prompt_id"].tolist()
     warped = kept.loc[kept["pattern"] == "warp", "prompt_id"].tolist()
     result = {}

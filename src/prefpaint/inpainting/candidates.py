@@ -76,8 +76,8 @@ def candidate_work(
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         inpainter = Inpainter(pipe, sampling, device)
         with Progress("paint candidates", len(plan), len(plan) - len(missing)) as progress:
-            for start in range(0, len(missing), sampling.batch):
-                chunk = list(missing[start : start + sampling.batch])
+            for places in images.batches(plan.loc[list(missing), "prompt_id"].tolist(), sampling.batch):
+                chunk = [missing[place] for place in places]
                 rows = plan.loc[chunk]
                 ids = rows["prompt_id"].tolist()
                 texts = [words[name] for name in ids]

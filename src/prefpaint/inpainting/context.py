@@ -15,6 +15,8 @@ from PIL import Image
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.sampling import Inpainter
+from prefpaint.inpainting.sizes import painted_shape
 from prefpaint.photographs.crops import Box
 from prefpaint.photographs.sources import to_rgb8
 
@@ -102,8 +104,6 @@ def inpaint(
     Raises:
         PrefPaintError: the mask has another size, no hole, or nothing but a hole; or the checkpoint is of no family.
     """
-    from prefpaint.inpainting.sampling import Inpainter
-
     pixels = np.array(to_rgb8(image))
     hole = read_hole(mask, pixels.shape[:2])
     # One crop at a time: filling up a batch would only waste time.
@@ -139,7 +139,7 @@ def read_hole(mask: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
     return hole
 
 
-def plan_contexts(hole: np.ndarray, side: int, unit: int, context: float = CONTEXT) -> list[Context]:
+def plan_contexts(hole: np.ndarray, family: Any, context: float = CONTEXT) -> list[Context]:
     """Crops that together fill every hole, large holes first.
 
     A crop is never smaller than what the model paints at once, so small holes are painted at the picture's own
@@ -147,11 +147,11 @@ def plan_contexts(hole: np.ndarray, side: int, unit: int, context: float = CONTE
 
     Args:
         hole: (H, W) uint8, 1 where to repaint.
-        side: the model's size, pixels.
-        unit: sides that the family takes are multiples of it.
+        family: of the model: its size, and what sides must be multiples of.
         context: how many times as large as its hole a crop is.
     """
     height, width = hole.shape
+    side = family.native_size
     tile = max(1, side // TILES)
     labels, boxes = _separate(hole, tile)
     groups: list[tuple[Box, Box, list[int]]] = []
@@ -164,7 +164,7 @@ def plan_contexts(hole: np.ndarray, side: int, unit: int, context: float = CONTE
                 break
         else:
             groups.append((boxes[number], _around(boxes[number], height, width, side, context), [number]))
-    return [_context(hole, labels, tile, crop, members, side, unit) for _, crop, members in groups]
+    return [_context(hole, labels, tile, crop, members, family) for _, crop, members in groups]
 
 
 def _separate(hole: np.ndarray, tile: int) -> tuple[np.ndarray, dict[int, Box]]:
@@ -201,17 +201,15 @@ def _union(one: Box, other: Box) -> Box:
 
 
 def _context(
-    hole: np.ndarray, labels: np.ndarray, tile: int, crop: Box, members: Sequence[int], side: int, unit: int
+    hole: np.ndarray, labels: np.ndarray, tile: int, crop: Box, members: Sequence[int], family: Any
 ) -> Context:
     """A crop that fills some of the holes, painted in the crop's shape at the area of the model's size."""
     top, left = crop.top // tile, crop.left // tile
     tiles = labels[top : math.ceil(crop.bottom / tile), left : math.ceil(crop.right / tile)]
     down, across = crop.top - top * tile, crop.left - left * tile
     own = _large(np.isin(tiles, members), tile)[down : down + crop.height, across : across + crop.width]
-    scale = side / math.sqrt(crop.width * crop.height)
-    height, width = (max(unit, round(length * scale / unit) * unit) for length in (crop.height, crop.width))
     filled = hole[crop.top : crop.bottom, crop.left : crop.right] * own
-    return Context(crop, filled.astype(np.uint8), height, width)
+    return Context(crop, filled.astype(np.uint8), *painted_shape(crop.height, crop.width, family))
 
 
 def _around(hole: Box, height: int, width: int, side: int, context: float) -> Box:
@@ -244,10 +242,8 @@ def paint_patches(
     Raises:
         PrefPaintError: out of memory.
     """
-    family = inpainter.family
     canvas, missing = image.copy(), hole.copy()
-    contexts = plan_contexts(hole, family.native_size, family.factor * family.patch, context)
-    for number, one in enumerate(contexts):
+    for number, one in enumerate(plan_contexts(hole, inpainter.family, context)):
         patch = _paint(inpainter, one, one.of(canvas), one.of(missing), derive_seed("context", seed, number), text)
         yield patch
         paste(canvas, patch)

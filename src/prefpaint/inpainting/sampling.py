@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from prefpaint import distributed
@@ -15,7 +14,6 @@ from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.inpainting.chain import Levels, Schedule, log_probability, per_image, step_mean
 from prefpaint.inpainting.checkpoint import weights_digest
-from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.config import SPEED_ONLY, SamplingConfig
 from prefpaint.inpainting.families.family import Condition, Text
 from prefpaint.inpainting.families.registry import family_of
@@ -392,39 +390,3 @@ def in_batches(
         painted = paint(images[rows], masks[rows], *([each[row] for row in rows] for each in others))
         done.append(painted[: len(images) - start])
     return np.concatenate(done)
-
-
-def paint_at_native_size(
-    inpainter: Inpainter,
-    images: np.ndarray,
-    masks: np.ndarray,
-    seeds: Sequence[int],
-    texts: Sequence[str] | None = None,
-) -> np.ndarray:
-    """Inpaint prompts of any size with a model of another size.
-
-    Prompts are resized to the model's size, painted and brought back; known pixels are the prompt's own.
-
-    Args:
-        inpainter: what paints.
-        images: (N, H, W, 3) uint8.
-        masks: (N, H, W) uint8, 1 in the hole.
-        seeds: N integers.
-        texts: N words, see `Inpainter.condition`.
-
-    Returns:
-        (N, H, W, 3) uint8.
-    """
-    side, (height, width) = inpainter.family.native_size, images.shape[1:3]
-    if (height, width) == (side, side):
-        return np.asarray(inpainter.sample(images, masks, seeds, texts))
-    # What lies in the hole must not bleed into what is known when it is resized.
-    blind = [classical_fill("telea", *one) for one in zip(images, masks, strict=True)]
-    large = np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.LANCZOS)) for one in blind])
-    # Any missing pixel makes what it is resized to missing, so that no grey of a hole is taken for known.
-    holes = np.stack(
-        [np.asarray(Image.fromarray(255 * one).resize((side, side), Image.Resampling.BOX)) for one in masks]
-    )
-    painted = inpainter.sample(large, (holes > 0).astype(np.uint8), seeds, texts)
-    small = [np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS)) for one in painted]
-    return np.where(masks[..., None] > 0, np.stack(small), images)

@@ -88,7 +88,7 @@ def plan_prompts(
         regions: as `photographs.collection.photograph_regions` lists them.
         annotations: as `photographs.own_holes.annotation_table` lists them.
         own: the user's holes.
-        source: sides of the crops, size of the prompts.
+        source: sides of the crops, shape of the prompts.
         config: prompts per split and pattern.
 
     Returns:
@@ -147,14 +147,14 @@ def plan_prompts(
             }
     plan = pd.DataFrame([rows[place] for place in sorted(rows)])
     _report_cuts(plan["split"].value_counts().to_dict(), regions, source, config)
-    small = int((plan["right"] - plan["left"] < source.size).sum())
-    if small:
+    small = 0 if source.shape is None else int((plan["right"] - plan["left"] < source.shape[1]).sum())
+    if source.shape is not None and small:
         logger.warning(
-            "%d of %d crops are smaller than photographs.size (%d px) and are enlarged; use larger photographs, a "
+            "%d of %d crops are smaller than photographs.size (%s) and are enlarged; use larger photographs, a "
             "larger photographs.longest_side (now %d) or photographs.crop_side, or a smaller photographs.size",
             small,
             len(plan),
-            source.size,
+            "{1} x {0} px".format(*source.shape),
             source.longest_side,
         )
     return plan
@@ -195,10 +195,10 @@ class _Draw:
                 seed = derive_seed("prompt", self.config.seed, split, index, *([attempt] if attempt else []))
                 rng = np.random.default_rng(derive_seed("crop", seed))
                 own = pattern == "own"
-                box = self._crop_around(region, whole, rng) if own else sample_crop(whole, self.source.crop_side, rng)
+                box = self._crop_around(region, whole, rng) if own else self._crop(whole, rng)
                 if box is None:
                     continue
-                hole = first_draw(self.source.size, pattern, self.config.geometry, seed)
+                hole = first_draw(_shape(box, self.source.shape), pattern, self.config.geometry, seed)
                 drawn = (region["key"], box, pattern, region.get("hole_annotation"), hole)
                 if drawn not in self.taken:
                     self.taken.add(drawn)
@@ -206,14 +206,24 @@ class _Draw:
             self.used_up.add(place)
         return None
 
+    def _crop(self, whole: Box, rng: np.random.Generator) -> Box:
+        return sample_crop(whole, self.source.shape, self.source.crop_side, rng)
+
     def _crop_around(self, region: dict[str, Any], whole: Box, rng: np.random.Generator) -> Box | None:
-        """A crop with the user's hole; None where the hole fills all of it."""
+        """A crop with the user's hole; None where the hole fills all of it, or none."""
         mask = self.hole(region["hole_annotation"])
         around = Box(*(region[f"hole_{side}"] for side in ("left", "top", "right", "bottom")))
         pixels = np.flatnonzero(mask)
         row, column = divmod(int(pixels[rng.integers(len(pixels))]), mask.shape[1])
-        box = sample_crop_around(whole, around, (column, row), self.source.crop_side, rng)
-        return None if cut_hole(mask, box, self.source.size).all() else box
+        shape = self.source.shape
+        box = sample_crop_around(whole, around, (column, row), shape, self.source.crop_side, rng)
+        cut_out = cut_hole(mask, box, _shape(box, shape))
+        return box if cut_out.any() and not cut_out.all() else None
+
+
+def _shape(box: Box, shape: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of the prompt that a crop becomes."""
+    return shape or (box.height, box.width)
 
 
 def _report_cuts(
@@ -241,7 +251,7 @@ def _make(
     photographs: ImageFolder,
     depths: ImageFolder,
     holes: ImageFolder,
-    size: int,
+    shape: tuple[int, int] | None,
     config: MaskConfig,
     title: str,
 ) -> Iterator[tuple[str, Prompt]]:
@@ -253,8 +263,9 @@ def _make(
             depth = decode_depth(depths[str(key)]) if (group["pattern"] == "warp").any() else np.ones(image.shape[:2])
             for row in group.itertuples():
                 box = Box(row.left, row.top, row.right, row.bottom)
-                crop, crop_depth = cut(image, box, size), cut_map(depth, box, size)
-                own = cut_hole(holes[row.annotation], box, size) if row.pattern == "own" else None
+                own_shape = _shape(box, shape)
+                crop, crop_depth = cut(image, box, own_shape), cut_map(depth, box, own_shape)
+                own = cut_hole(holes[row.annotation], box, own_shape) if row.pattern == "own" else None
                 yield row.prompt_id, make_prompt(crop, crop_depth, row.pattern, config, row.seed, own)
                 progress.step()
 
@@ -264,7 +275,7 @@ def prompt_work(
     photographs: ImageFolder,
     depths: ImageFolder,
     holes: ImageFolder,
-    size: int,
+    shape: tuple[int, int] | None,
     config: MaskConfig,
 ) -> tuple[ImageWork, ImageWork]:
     """The prompts' images and masks.
@@ -274,18 +285,18 @@ def prompt_work(
     Args:
         plan: as `plan_prompts` returns it.
         photographs, depths, holes: decoded photographs, their depth maps, and the user's holes.
-        size: side of the prompts in pixels.
+        shape: height and width of the prompts in pixels; None where each has its crop's.
         config: geometry of the masks.
     """
     keys = list(plan["prompt_id"])
-    stamp = fingerprint(plan.to_dict("records"), size, config)
+    stamp = fingerprint(plan.to_dict("records"), shape, config)
 
     def images(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        for key, prompt in _make(plan, missing, photographs, depths, holes, size, config, "prompt images"):
+        for key, prompt in _make(plan, missing, photographs, depths, holes, shape, config, "prompt images"):
             yield key, prompt.image
 
     def masks(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-        for key, prompt in _make(plan, missing, photographs, depths, holes, size, config, "prompt masks"):
+        for key, prompt in _make(plan, missing, photographs, depths, holes, shape, config, "prompt masks"):
             yield key, prompt.mask
 
     return ImageWork(stamp, keys, images), ImageWork(stamp, keys, masks)
@@ -298,7 +309,7 @@ def record_prompts(
     holes: ImageFolder,
     images: ImageFolder,
     masks: ImageFolder,
-    size: int,
+    shape: tuple[int, int] | None,
     config: MaskConfig,
 ) -> pd.DataFrame:
     """The manifest: the plan, what was drawn, and checksums of the files.
@@ -317,7 +328,7 @@ def record_prompts(
     keys = list(plan["prompt_id"])
     drawn = {
         key: (json.dumps(prompt.parameters, sort_keys=True), float(prompt.mask.mean()))
-        for key, prompt in _make(plan, keys, photographs, depths, holes, size, config, "prompt records")
+        for key, prompt in _make(plan, keys, photographs, depths, holes, shape, config, "prompt records")
     }
     table = plan.drop(columns=["key", "sha256", "annotation_sha256"])
     table.insert(5, "parameters", [drawn[key][0] for key in keys])

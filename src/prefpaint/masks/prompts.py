@@ -23,8 +23,8 @@ class Prompt:
     """One incomplete image.
 
     Attributes:
-        image: (size, size, 3) uint8, the whole original; only a warp has 0 in its holes.
-        mask: (size, size) uint8, 1 where pixels are missing.
+        image: (h, w, 3) uint8, the whole original; only a warp has 0 in its holes.
+        mask: (h, w) uint8, 1 where pixels are missing.
         parameters: how the mask was drawn, JSON-ready.
     """
 
@@ -44,12 +44,12 @@ def make_prompt(
     """Open a hole in a crop.
 
     Args:
-        crop: (size, size, 3) uint8.
-        depth: (size, size) float, positive; only `warp` uses it.
+        crop: (h, w, 3) uint8.
+        depth: (h, w) float, positive; only `warp` uses it.
         pattern: how.
         config: geometry.
         seed: of all draws.
-        own: (size, size) uint8, the user's hole in this crop, for `own` alone.
+        own: (h, w) uint8, the user's hole in this crop, for `own` alone.
     """
     rng = np.random.default_rng(seed)
     if pattern == "warp":
@@ -61,17 +61,17 @@ def make_prompt(
         segment = checkpoint_segments(config.segmentation_checkpoint) if config.segmentation_checkpoint else None
         segments = segment(crop) if segment else regions_by_colour(crop)
         return Prompt(crop, object_mask(crop, segments, config.hole, rng), {})
-    mask = _drawn_mask(crop.shape[0], pattern, config, rng)
+    mask = _drawn_mask((crop.shape[0], crop.shape[1]), pattern, config, rng)
     return Prompt(crop, mask, asdict(_kept(mask)) if pattern.startswith("outpaint") else {})
 
 
-def first_draw(size: int, pattern: Pattern, config: MaskConfig, seed: int) -> tuple[float, ...]:
+def first_draw(shape: tuple[int, int], pattern: Pattern, config: MaskConfig, seed: int) -> tuple[float, ...]:
     """What a seed says about a hole before any picture is looked at.
 
     Equal draws of one pattern in one crop give equal prompts; different draws nearly always give different ones.
 
     Args:
-        size: side of the prompt in pixels.
+        shape: height and width of the prompt in pixels.
         pattern, config, seed: as in `make_prompt`.
 
     Returns:
@@ -84,17 +84,17 @@ def first_draw(size: int, pattern: Pattern, config: MaskConfig, seed: int) -> tu
         return next(_views(config, rng))
     if pattern in ("own", "object"):
         return (seed,) if pattern == "object" else ()
-    mask = _drawn_mask(size, pattern, config, rng)
+    mask = _drawn_mask(shape, pattern, config, rng)
     return astuple(_kept(mask)) if pattern.startswith("outpaint") else (derive_seed(mask.tobytes().hex()),)
 
 
-def _drawn_mask(size: int, pattern: Pattern, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
+def _drawn_mask(shape: tuple[int, int], pattern: Pattern, config: MaskConfig, rng: np.random.Generator) -> np.ndarray:
     """A mask that does not depend on the picture."""
     if pattern == "outpaint_square":
-        return square_mask(size, config.square_area, rng)
+        return square_mask(shape, config.square_area, rng)
     if pattern == "outpaint_strip":
-        return strip_mask(size, config.strip_width, rng)
-    return (box_mask if pattern == "box" else brush_mask)(size, config.hole, rng)
+        return strip_mask(shape, config.strip_width, rng)
+    return (box_mask if pattern == "box" else brush_mask)(shape, config.hole, rng)
 
 
 def _kept(mask: np.ndarray) -> Box:
@@ -110,10 +110,10 @@ def _views(config: MaskConfig, rng: np.random.Generator) -> Iterator[tuple[float
 
 
 def _warp_prompt(crop: np.ndarray, depth: np.ndarray, config: MaskConfig, rng: np.random.Generator) -> Prompt:
-    size = crop.shape[0]
-    focal = size / 2 / np.tan(config.field_of_view / 2)
-    centre = slice(size // 4, size - size // 4)
-    pivot = float(np.median(depth[centre, centre]))
+    height, width = depth.shape
+    focal = min(height, width) / 2 / np.tan(config.field_of_view / 2)
+    middle = depth[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    pivot = float(np.median(middle))
     best: Prompt | None = None
     for yaw, pitch in _views(config, rng):
         image, mask = warp_view(crop, depth, orbit_pose(yaw, pitch, pivot), focal)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from prefpaint.config import Config
 
@@ -42,11 +42,12 @@ class PhotographsConfig(Config):
     on_unreadable: Literal["skip", "stop"] = Field(
         "skip", description="When an image cannot be read: skip: list it by name and continue; stop: stop the run."
     )
-    size: int = Field(
+    size: int | tuple[int, int] | Literal["native"] = Field(
         64,
-        ge=16,
-        multiple_of=8,
-        description="Side of the square images everything works on, in pixels. Cost grows with its square.",
+        description="Size of the images everything works on, in pixels: a side for squares; [height, width]; or "
+        "native: each photograph whole, at its own shape and resolution (`longest_side`), but for a rim that leaves "
+        "multiples of 16. Pictures are batched with others of their shape, so native is fast where few shapes are "
+        "frequent. Cost grows with the number of pixels.",
     )
     split: dict[Literal["train", "validation", "test"], float] = Field(
         {"train": 0.66, "validation": 0.12, "test": 0.22},
@@ -62,8 +63,8 @@ class PhotographsConfig(Config):
     )
     crop_side: tuple[int, int] = Field(
         (80, 160),
-        description="Smallest and largest side of the square crops, in photograph pixels, before they are "
-        "resized to `size`. [0, 0]: the largest centred square of each photograph.",
+        description="Smallest and largest longer side of the crops, in photograph pixels, before they are resized to "
+        "`size`. [0, 0]: the largest centred crop of each photograph. Without effect where `size` is native.",
     )
     longest_side: int = Field(
         1024,
@@ -72,9 +73,24 @@ class PhotographsConfig(Config):
     )
 
     @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of the images; None where each has its own."""
+        if self.size == "native":
+            return None
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+    @property
     def annotated(self) -> bool:
         """Whether the user brings holes or words."""
         return self.masks is not None or self.annotations is not None
+
+    @field_validator("size")
+    @classmethod
+    def _check_size(cls, size: int | tuple[int, int] | Literal["native"]) -> int | tuple[int, int] | Literal["native"]:
+        sides = size if isinstance(size, tuple) else (size,)
+        if size != "native" and any(side < 16 or side % 8 for side in sides if isinstance(side, int)):
+            raise ValueError("sides must be multiples of 8 from 16 on")
+        return size
 
     @model_validator(mode="after")
     def _check(self) -> "PhotographsConfig":
@@ -88,5 +104,5 @@ class PhotographsConfig(Config):
             raise ValueError("split needs a positive share for train, validation and test, adding up to 1")
         low, high = self.crop_side
         if (low, high) != (0, 0) and not 8 <= low <= high:
-            raise ValueError("crop_side needs 8 <= smallest <= largest, or [0, 0] for centred squares")
+            raise ValueError("crop_side needs 8 <= smallest <= largest, or [0, 0] for centred crops")
         return self

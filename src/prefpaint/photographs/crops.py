@@ -1,4 +1,4 @@
-"""Regions of photographs that belong to one split, and square crops inside them."""
+"""Regions of photographs that belong to one split, and crops inside them."""
 
 import math
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ SPLITS = ("train", "validation", "test")
 LEAST_TO_DIVIDE = 10
 # Photographs that are never cut: one for each split.
 LEAST_WHOLE = 4
+# What sides of crops are multiples of that are not resized: every family takes such pictures.
+UNIT = 16
 
 
 @dataclass(frozen=True)
@@ -59,52 +61,90 @@ def split_regions(width: int, height: int, shares: dict[str, float]) -> dict[str
     return {split: Box(top, left, bottom, right) for split, (left, top, right, bottom) in spans.items()}
 
 
-def sample_crop(region: Box, side_range: tuple[int, int], rng: np.random.Generator) -> Box:
-    """A random square inside a region, its side log-uniform in a range cut to what fits.
+def sample_crop(
+    region: Box, shape: tuple[int, int] | None, side_range: tuple[int, int], rng: np.random.Generator
+) -> Box:
+    """A random crop of some shape inside a region, its longer side log-uniform in a range cut to what fits.
 
     Args:
-        region: where the square must lie.
-        side_range: smallest and largest side in pixels; (0, 0) gives the largest centred square.
+        region: where the crop must lie.
+        shape: height and width that the crop will have, of which the ratio counts here; None for the region itself
+            but for a rim that leaves multiples of `UNIT`.
+        side_range: smallest and largest longer side in pixels; (0, 0) gives the largest centred crop.
         rng: source of the draw.
     """
-    fits = min(region.width, region.height)
+    if shape is None:
+        return _trimmed(region)
+    fits = _longest(region, shape)
     low, high = side_range
     if high == 0:
-        left, top = region.left + (region.width - fits) // 2, region.top + (region.height - fits) // 2
-        return Box(left, top, left + fits, top + fits)
+        height, width = _sides(fits, shape)
+        left, top = region.left + (region.width - width) // 2, region.top + (region.height - height) // 2
+        return Box(left, top, left + width, top + height)
     low, high = min(low, fits), min(high, fits)
-    side = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-    left = region.left + int(rng.integers(0, region.width - side + 1))
-    top = region.top + int(rng.integers(0, region.height - side + 1))
-    return Box(left, top, left + side, top + side)
+    height, width = _sides(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), shape)
+    left = region.left + int(rng.integers(0, region.width - width + 1))
+    top = region.top + int(rng.integers(0, region.height - height + 1))
+    return Box(left, top, left + width, top + height)
 
 
 def sample_crop_around(
-    region: Box, hole: Box, pixel: tuple[int, int], side_range: tuple[int, int], rng: np.random.Generator
+    region: Box,
+    hole: Box,
+    pixel: tuple[int, int],
+    shape: tuple[int, int] | None,
+    side_range: tuple[int, int],
+    rng: np.random.Generator,
 ) -> Box:
-    """A random square inside a region with a hole in it.
+    """A random crop inside a region with a hole in it.
 
-    Its side is log-uniform in a range, widened where needed so that half as much again as the hole fits. A hole that no
-    square of the region holds is cut; one pixel of it is in the square then.
+    Its longer side is log-uniform in a range, widened where needed so that half as much again as the hole fits. A hole
+    that no crop of the region holds is cut; one pixel of it is in the crop then.
 
     Args:
-        region: where the square must lie.
+        region: where the crop must lie.
         hole: the hole's box, in the region.
         pixel: column and row of a pixel of the hole.
-        side_range: smallest and largest side in pixels; (0, 0) gives the largest square, as central as the hole allows.
+        shape: see `sample_crop`.
+        side_range: smallest and largest longer side in pixels; (0, 0) gives the largest crop, as central as the hole
+            allows.
         rng: source of the draw.
     """
-    fits = min(region.width, region.height)
+    if shape is None:
+        return _trimmed(region)
+    fits = _longest(region, shape)
     low, high = side_range
     if high == 0:
         side = fits
     else:
-        least = min(fits, math.ceil(1.5 * max(hole.width, hole.height)))
+        # The longer side of a crop that the hole fills in one direction.
+        filled = max(shape) * max(hole.width / shape[1], hole.height / shape[0])
+        least = min(fits, math.ceil(1.5 * filled))
         low, high = min(max(low, least), fits), min(max(high, least), fits)
         side = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-    left = _start((region.left, region.right), (hole.left, hole.right), pixel[0], side, high == 0, rng)
-    top = _start((region.top, region.bottom), (hole.top, hole.bottom), pixel[1], side, high == 0, rng)
-    return Box(left, top, left + side, top + side)
+    height, width = _sides(side, shape)
+    left = _start((region.left, region.right), (hole.left, hole.right), pixel[0], width, high == 0, rng)
+    top = _start((region.top, region.bottom), (hole.top, hole.bottom), pixel[1], height, high == 0, rng)
+    return Box(left, top, left + width, top + height)
+
+
+def _longest(region: Box, shape: tuple[int, int]) -> int:
+    """The longer side of the largest crop of some shape in a region."""
+    long = max(shape)
+    return max(1, min(region.width * long // shape[1], region.height * long // shape[0]))
+
+
+def _sides(long: int, shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a crop of some shape by its longer side; no larger than a region that it fits."""
+    height, width = (max(1, math.floor(long * side / max(shape) + 1e-9)) for side in shape)
+    return height, width
+
+
+def _trimmed(region: Box) -> Box:
+    """The largest box whose sides are multiples of `UNIT`, in a region's middle; the region where it is smaller."""
+    width, height = (max(min(side, UNIT), side - side % UNIT) for side in (region.width, region.height))
+    left, top = region.left + (region.width - width) // 2, region.top + (region.height - height) // 2
+    return Box(left, top, left + width, top + height)
 
 
 def _start(
@@ -118,31 +158,31 @@ def _start(
     return int(rng.integers(first, last + 1))
 
 
-def cut(image: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The pixels of a box resized to (size, size, 3) uint8; reads no pixel outside the box.
+def cut(image: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
+    """The pixels of a box resized to a height and a width, (h, w, 3) uint8; reads no pixel outside the box.
 
     Antialiased (Lanczos) when reducing, bicubic when enlarging.
     """
     crop = Image.fromarray(image[box.top : box.bottom, box.left : box.right])
-    how = Image.Resampling.LANCZOS if box.width >= size else Image.Resampling.BICUBIC
-    return np.asarray(crop.resize((size, size), how))
+    how = Image.Resampling.LANCZOS if box.width >= shape[1] else Image.Resampling.BICUBIC
+    return np.asarray(crop.resize(shape[::-1], how))
 
 
-def cut_map(values: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The same for one float map, (size, size) float32, by nearest pixel: depth must not be blended."""
-    ys = (box.top + (np.arange(size) + 0.5) * box.height / size).astype(int)
-    xs = (box.left + (np.arange(size) + 0.5) * box.width / size).astype(int)
+def cut_map(values: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
+    """The same for one float map, (h, w) float32, by nearest pixel: depth must not be blended."""
+    ys = (box.top + (np.arange(shape[0]) + 0.5) * box.height / shape[0]).astype(int)
+    xs = (box.left + (np.arange(shape[1]) + 0.5) * box.width / shape[1]).astype(int)
     return values[np.ix_(ys, xs)].astype(np.float32)
 
 
-def cut_hole(hole: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The same for one mask, (size, size) uint8, 1 in the hole: half of what a pixel shows, or all there is of less."""
+def cut_hole(hole: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
+    """The same for one mask, (h, w) uint8, 1 in the hole: half of what a pixel shows, or all there is of less."""
     part = hole[box.top : box.bottom, box.left : box.right]
-    shares = np.asarray(Image.fromarray(part * np.uint8(255)).resize((size, size), Image.Resampling.BOX))
+    shares = np.asarray(Image.fromarray(part * np.uint8(255)).resize(shape[::-1], Image.Resampling.BOX))
     cut_out = (shares >= 128).astype(np.uint8)
     if not cut_out.any():
         rows, columns = np.nonzero(part)
-        cut_out[rows * size // box.height, columns * size // box.width] = 1
+        cut_out[rows * shape[0] // box.height, columns * shape[1] // box.width] = 1
     return cut_out
 
 

@@ -75,8 +75,8 @@ def simulate_all(
     rater = NoiselessRater(config.taste, judge)
     rated, opinions = [], []
     with Progress("simulated ratings", len(ordered)) as progress:
-        for start in range(0, len(ordered), BATCH):
-            part = ordered.iloc[start : start + BATCH]
+        for places in candidate_images.batches(ordered["candidate_id"].tolist(), BATCH):
+            part = ordered.iloc[places]
             ids = part["candidate_id"].tolist()
             images, masks = candidate_images.stack(ids), prompt_masks.stack(part["prompt_id"])
             honest = rater.ratings(images, masks)
@@ -86,4 +86,5 @@ def simulate_all(
     ratings = pd.concat(rated).sort_values(["candidate_id", "rater"], ignore_index=True)
     seconds = pd.to_timedelta(ratings.index.to_numpy(), unit="s")
     ratings["rated_at"] = (CLOCK_START + seconds).as_unit("us")
-    return ratings[list(RATING_COLUMNS)], pd.concat(opinions, ignore_index=True)
+    noiseless = pd.concat(opinions).sort_values("candidate_id", ignore_index=True)
+    return ratings[list(RATING_COLUMNS)], noiseless

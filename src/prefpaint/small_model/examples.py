@@ -66,8 +66,8 @@ class Examples:
                 rng = np.random.default_rng(seed)
                 image = photographs[int(rng.integers(len(photographs)))]
                 box = _draw_box(image, config, rng)
-                crop = cut(image, box, config.size)
-                depth = cut_map(pseudo_depth(crop), Box(0, 0, config.size, config.size), config.size)
+                crop = cut(image, box, (config.size, config.size))
+                depth = cut_map(pseudo_depth(crop), Box(0, 0, config.size, config.size), crop.shape[:2])
                 holes[index] = make_prompt(crop, depth, "warp", MaskConfig(), seed).mask
                 progress.step()
         return cls(photographs, config, holes)
@@ -76,7 +76,7 @@ class Examples:
         """(size, size, 3) uint8; mirrored half of the time, colours as they are."""
         rng = np.random.default_rng(seed)
         image = self.photographs[int(rng.integers(len(self.photographs)))]
-        crop = cut(image, _draw_box(image, self.config, rng), self.config.size)
+        crop = cut(image, _draw_box(image, self.config, rng), (self.config.size, self.config.size))
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
     def hole(self, seed: int) -> np.ndarray:
@@ -102,7 +102,7 @@ class Examples:
 def _draw_box(image: np.ndarray, config: PretrainConfig, rng: np.random.Generator) -> Box:
     height, width = image.shape[:2]
     low, high = (max(16, round(share * min(height, width))) for share in config.crop_share)
-    return sample_crop(Box(0, 0, width, height), (low, high), rng)
+    return sample_crop(Box(0, 0, width, height), (1, 1), (low, high), rng)
 
 
 def to_tensor(images: np.ndarray) -> Tensor:

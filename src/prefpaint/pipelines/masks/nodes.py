@@ -84,7 +84,7 @@ def make_prompts(
     """The prompts' images and masks."""
     from prefpaint.masks.collection import prompt_work
 
-    return prompt_work(plan, photographs, depths, holes, source.size, config.geometry)
+    return prompt_work(plan, photographs, depths, holes, source.shape, config.geometry)
 
 
 def record_prompts(
@@ -100,7 +100,7 @@ def record_prompts(
     """The manifest of all prompts."""
     from prefpaint.masks import collection
 
-    return collection.record_prompts(plan, photographs, depths, holes, images, masks, source.size, config.geometry)
+    return collection.record_prompts(plan, photographs, depths, holes, images, masks, source.shape, config.geometry)
 
 
 def show_prompts(prompts: pd.DataFrame, images: ImageFolder, masks: ImageFolder) -> Any:
