@@ -349,7 +349,7 @@ def _judge(
             measured.loc[group.index, "hole_ssim"] = hole_ssim(fills[rows], original, hole)
     # All fills of a prompt at once: the original is then looked at once.
     for prompt_id, group in part[part["pattern"] != "warp"].groupby("prompt_id", sort=False):
-        rows, original = position[group.index].to_numpy(), images[str(prompt_id)][None]
+        rows, original = position[group.index].to_numpy(), images.stack([str(prompt_id)])
         untouched = boundary(original, holes[rows[:1]])
         for name in EDGE:
             measured.loc[group.index, original_edge(name)] = getattr(untouched, name)[0]
