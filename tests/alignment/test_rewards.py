@@ -151,6 +151,8 @@ def test_a_scaled_sum_has_the_same_advantages_as_the_reward_alone() -> None:
         ({"rewards": {"a": {"kind": "http", "url": "http://host/a b"}}}, "without spaces"),
         ({"rewards": {"a": {"kind": "http", "url": "http://host:many/"}}}, "[Pp]ort"),
         ({"rewards": {"a": {"kind": "wish"}}}, "learned"),
+        ({"rewards": {"a": {"kind": "boundary", "seam": 0, "colour_step": 0}}}, "cannot both be 0"),
+        ({"rewards": {"a": {"kind": "boundary", "seam": -1}}}, "greater than or equal to 0"),
         ({"mode": "dpo", "rewards": {"a": python("a:b")}}, "mode dpo raises no rewards of your choice"),
         ({"mode": "dpo", "combine": "rank"}, "mode dpo raises no rewards of your choice"),
         ({"combine": "rank", "advantage": "batch"}, "needs advantage: group"),
@@ -298,6 +300,27 @@ def test_a_picture_is_compared_with_its_own_words(models: Path, kind: str) -> No
     own = load(mine=given)(pictures(), MASKS, ["", "a cat a", "", "a a a cat"]).reward
     plain = load(mine=given)(pictures(), MASKS).reward
     assert list(np.isclose(own, plain)) == [True, False, True, False]
+
+
+def test_what_shows_at_the_edge_is_taken_off() -> None:
+    """Flat pictures with a step of 60 grey levels or none, and one whose edge is the only calm place."""
+    masks = np.zeros((4, 32, 32), np.uint8)
+    masks[:3, :, 16:] = 1
+    images = np.full((4, 32, 32, 3), 100, np.uint8)
+    images[0, :, 16:] = 160
+    images[2] = np.random.default_rng(0).integers(80, 120, (32, 32, 3))
+    images[2, :, 15:17] = 100
+    # The floor of a step is 1.5 grey levels.
+    seam = math.log(math.sqrt((60**2 + 1.5**2) / 1.5**2))
+    whole = load(edge={"kind": "boundary", "weight": 2.0})(images, masks)
+    np.testing.assert_allclose(whole.parts["edge"][:2], [-(seam + 0.05 * 60), 0], atol=1e-4)
+    np.testing.assert_allclose(whole.reward, 2 * whole.parts["edge"])
+    # What is smoother than its surroundings gains nothing; without an edge there is nothing to take off.
+    calm, nothing = load(edge={"kind": "boundary", "colour_step": 0})(images, masks).reward[2:]
+    assert calm == nothing == whole.reward[3] == 0
+    apart = load(a={"kind": "boundary", "seam": 0, "batch": 3}, b={"kind": "boundary", "colour_step": 0, "batch": 1})
+    np.testing.assert_allclose(apart(images, masks).reward, whole.parts["edge"], atol=1e-5)
+    assert digests(config(edge={"kind": "boundary"})) == {}
 
 
 def test_errors_of_a_checkpoint_name_the_reward(models: Path) -> None:

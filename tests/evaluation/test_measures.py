@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.evaluation.measures import ALL, JUDGES, flat_metrics, measure
-from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, OUTSIDE, plan_samples
+from prefpaint.evaluation.samples import EDGE, FLAWS, METHODS, NOISE_SETS, OUTSIDE, original_edge, plan_samples
 
 
 def prompt_table(count: int = 6) -> pd.DataFrame:
@@ -29,8 +29,10 @@ def judged(gain: float, config: EvaluateConfig, people: bool = False, noise: flo
     table["reward"] = np.array(score) + gain * (table["method"] == "aligned")
     table["noiseless"] = np.nan if people else table["reward"] + 3
     table["width"] = 0.5
-    for name in (*FLAWS, "hole_spread"):
+    for name in (*FLAWS, *EDGE, "hole_spread"):
         table[name] = 1.0
+    for name in map(original_edge, EDGE):
+        table[name] = np.where(table["pattern"] == "warp", np.nan, 0.5)
     table["hole_psnr"] = np.where(table["pattern"] == "warp", np.nan, 20.0)
     table["hole_ssim"] = table["hole_psnr"] / 40
     for name in OUTSIDE:
@@ -115,7 +117,8 @@ def test_closer_to_the_original_by_hand() -> None:
     }
     prompts = prompt_table(3).query("split == 'seen'").assign(pattern=["outpaint_strip", "outpaint_square", "warp"])
     samples = plan_samples(prompts, config)
-    samples[["reward", "noiseless", "width", "hole_spread", "hole_psnr", "hole_ssim", *FLAWS]] = 1.0
+    samples[["reward", "noiseless", "width", "hole_spread", "hole_psnr", "hole_ssim", *FLAWS, *EDGE]] = 1.0
+    samples[list(map(original_edge, EDGE))] = 1.0
     samples["stlpips_vgg"] = np.nan
     samples["stlpips_alex"] = [
         distances[row.prompt_id][NOISE_SETS.index(row.noise_set)][row.sample][METHODS.index(row.method)]
@@ -157,9 +160,9 @@ def test_an_outside_judge_leaves_the_other_numbers_alone() -> None:
 
 def test_samples_that_an_earlier_version_judged() -> None:
     config = EvaluateConfig(resamples=100)
-    for judge in JUDGES:
-        with pytest.raises(PrefPaintError, match=f"no column {judge.name}; .*kedro run --pipeline=evaluate` again"):
-            measure(judged(0.5, config).drop(columns=judge.name), config)
+    for name in (*(judge.name for judge in JUDGES), *EDGE, *map(original_edge, EDGE)):
+        with pytest.raises(PrefPaintError, match=f"no column {name}; .*kedro run --pipeline=evaluate` again"):
+            measure(judged(0.5, config).drop(columns=name), config)
 
 
 def test_metrics_are_the_table_and_json_ready() -> None:

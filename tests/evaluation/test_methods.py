@@ -22,7 +22,7 @@ from prefpaint.evaluation.methods import (
     methods_metrics,
     win_rates_against_base,
 )
-from prefpaint.evaluation.samples import method_loaders
+from prefpaint.evaluation.samples import EDGE, method_loaders, original_edge
 from prefpaint.inpainting.classical import CLASSICAL, classical_fill
 from prefpaint.reporting.sentences import beaten_sentences
 from tests.evaluation.test_measures import judged
@@ -101,6 +101,44 @@ def test_closer_to_the_original_by_hand() -> None:
     assert metrics["seen_stlpips_alex_prompts"] == 1 and metrics["seen_prompts"] == 2
     said = [key for key in metrics if "stlpips" in key]
     assert not [key for key in said if re.search("vgg|warping|variance", key) or key.endswith("_s2")]
+
+
+def at_the_edge(samples: pd.DataFrame) -> pd.DataFrame:
+    """Seams of 2 (base), 1.5 (aligned) and 0.5 (classical fills), originals of 1; a prompt without an edge."""
+    seams = samples["method"].map({"base": 2.0, "aligned": 1.5}).fillna(0.5)
+    # Every prompt differs from the others by more than the methods do.
+    number = samples["prompt_id"].str[-1].astype(int)
+    samples = samples.assign(seam_ratio=seams + 10 * number, colour_step=20 * seams)
+    samples["original_seam_ratio"] = np.where(samples["pattern"] == "warp", np.nan, 1.0 + 10 * number)
+    samples.loc[number == 5, list(EDGE)] = np.nan
+    return samples
+
+
+def test_seams_and_colour_steps_by_hand() -> None:
+    table = compare_methods(at_the_edge(judged(0.0, CONFIG)), CONFIG)
+    metrics = methods_metrics(table)
+    # Prompts 0 to 4 have an edge.
+    assert metrics["seen_seam_ratio_mean_base"] == pytest.approx(2 + 10 * 2)
+    assert metrics["seen_colour_step_mean_telea"] == 10
+    # Prompt by prompt: the spread between prompts is not in the interval.
+    for method, change in (("aligned", -0.5), ("telea", -1.5), ("original", -1.0)):
+        key = f"seen_seam_ratio_difference_{method}_against_base"
+        assert [metrics[key + end] for end in ("", "_low", "_high")] == pytest.approx([change] * 3)
+    assert metrics["seen_colour_step_difference_aligned_against_base"] == -10
+    assert "seen_seam_ratio_difference_base_against_base" not in metrics
+    # Originals of prompts 0, 2 and 4; a view change has none.
+    assert metrics["seen_seam_ratio_mean_original"] == pytest.approx(1 + 10 * 2)
+    assert not [key for key in metrics if "warping" in key and "original" in key]
+    counts = table[(table["split"] == "seen") & (table["pattern"] == ALL) & (table["judge"] == "seam_ratio")]
+    assert set(counts.loc[counts["method"] != "original", "prompts"]) == {5}
+    assert set(counts.loc[counts["method"] == "original", "prompts"]) == {3}
+
+
+def test_holes_without_an_edge_have_no_number() -> None:
+    samples = judged(0.0, CONFIG)
+    samples[[*EDGE, *map(original_edge, EDGE)]] = np.nan
+    metrics = methods_metrics(compare_methods(samples, CONFIG))
+    assert not [key for key in metrics if "seam_ratio" in key or "colour_step" in key]
 
 
 def test_the_plotted_win_rates_are_the_metrics() -> None:
@@ -218,6 +256,7 @@ def test_a_method_that_is_no_inpainting_model_is_named(tiny_base: Path, tmp_path
     ("methods", "message"),
     [
         ({"base": {"kind": "telea"}}, "'base' is not a valid name"),
+        ({"original": {"kind": "telea"}}, "not base, aligned or original"),
         ({"../x": {"kind": "telea"}}, "is not a valid name; use small letters"),
         ({"telea_low": {"kind": "telea"}}, "reads like a part of a metric"),
         ({"telea_s3": {"kind": "telea"}}, "reads like a part of a metric"),

@@ -24,8 +24,9 @@ from prefpaint.datasets import (
 )
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig, LearnedScoresConfig, MethodConfig
-from prefpaint.evaluation.samples import OUTSIDE
+from prefpaint.evaluation.samples import EDGE, OUTSIDE, original_edge
 from prefpaint.evaluation.stlpips import outside_judges
+from prefpaint.fills.boundary import boundary
 from prefpaint.images import MARKER, ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.pipelines.evaluate.pipeline import create_pipeline as evaluate
@@ -149,6 +150,9 @@ def test_every_sample_is_painted_and_judged(catalog: DataCatalog) -> None:
     assert np.isfinite(evaluation.loc[~classical, "hole_spread"]).all()
     assert (evaluation.loc[evaluation["pattern"] == "warp", "hole_psnr"].isna()).all()
     assert np.isfinite(evaluation.loc[evaluation["pattern"] != "warp", "hole_psnr"]).all()
+    assert np.isfinite(evaluation[list(EDGE)]).all(axis=None)
+    for name in map(original_edge, EDGE):
+        assert (evaluation[name].isna() == (evaluation["pattern"] == "warp")).all()
     for name in OUTSIDE:
         assert (evaluation[name].isna() == (evaluation["pattern"] == "warp")).all()
 
@@ -160,6 +164,12 @@ def test_distances_are_those_of_each_fill_and_its_own_original(catalog: DataCata
         expected = judge.distance(samples.stack(rows["image_id"]), inputs["prompt_images"].stack(rows["prompt_id"]))
         np.testing.assert_allclose(rows[name], expected, rtol=1e-5)
         assert (expected > 0).all()
+    untouched = boundary(
+        inputs["prompt_images"].stack(rows["prompt_id"]), inputs["prompt_masks"].stack(rows["prompt_id"])
+    )
+    for name in EDGE:
+        # Sums over batches of another size may round differently.
+        np.testing.assert_allclose(rows[original_edge(name)], getattr(untouched, name), rtol=1e-4)
 
 
 def test_samples_are_those_of_the_recorded_seeds(catalog: DataCatalog, inputs: dict[str, Any]) -> None:

@@ -306,6 +306,7 @@ def test_several_rewards_end_in_a_card_and_a_page(
     rewards: dict[str, Any] = {
         "dark": {"kind": "python", "function": "my_rewards:dark", "weight": -0.5},
         "red": {"kind": "python", "function": "my_rewards:red"},
+        "edge": {"kind": "boundary", "weight": 2.0},
     }
     rewards |= {"taste": {"kind": "learned"}} if learned else {}
     left = run({"mode": mode, "rewards": rewards, "combine": combine}, draw=True)

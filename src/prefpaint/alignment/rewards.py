@@ -1,4 +1,4 @@
-"""Several rewards at once: the learned one, other people's models, functions and servers, by name and weight.
+"""Several rewards at once: learned, other people's models, the hole's edge, functions, servers; by name and weight.
 
 Each process scores its own samples; they are combined once all are gathered, because spreads are over all of them.
 """
@@ -23,6 +23,7 @@ from prefpaint.alignment.http_reward import HTTPScorer
 from prefpaint.alignment.objectives import SMALLEST_SPREAD
 from prefpaint.alignment.rewards_config import (
     AestheticReward,
+    BoundaryReward,
     CLIPReward,
     HPSReward,
     HTTPReward,
@@ -33,6 +34,7 @@ from prefpaint.alignment.rewards_config import (
 )
 from prefpaint.alignment.scorers import PlainReward, Scores, TrustedReward
 from prefpaint.errors import PrefPaintError
+from prefpaint.fills.boundary import boundary
 from prefpaint.judges.outside_models import TextJudge, aesthetic_judge, clip_judge, imagereward_judge
 
 # Images (N, H, W, 3) and masks (N, H, W), both uint8, and N words, "" for none, → (N,) float64; NaN where a picture has
@@ -177,6 +179,8 @@ def _load(
             return _in_batches(key, _of_images(aesthetic_judge(key, reward.checkpoint)), reward.batch)
         case ImageRewardReward():
             return _in_batches(key, _with_text(imagereward_judge(key, reward.checkpoint), reward.text), reward.batch)
+        case BoundaryReward():
+            return _in_batches(key, _at_the_edge(reward), reward.batch)
         case PythonReward():
             return _in_batches(key, _with_texts_or_not(function_of(key, reward.function)), reward.batch)
         case HTTPReward():
@@ -190,6 +194,18 @@ def _of_images(judge: Callable[[np.ndarray], np.ndarray]) -> Reward:
 def _with_text(judge: TextJudge, text: str) -> Reward:
     """A judge of pictures and their words; `text` where there are none."""
     return lambda images, masks, texts: judge(images, [own or text for own in texts])
+
+
+def _at_the_edge(reward: BoundaryReward) -> Reward:
+    """Minus seam and colour step, at most 0; 0 for a hole that has no edge, so that other rewards still count there."""
+
+    def score(images: np.ndarray, masks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        seen = boundary(images, masks, distributed.device())
+        # Below the steps beside it an edge is blurred; nothing is gained by that.
+        flaws = reward.seam * np.maximum(seen.log_ratio, 0) + reward.colour_step * seen.colour_step
+        return np.where(np.isnan(flaws), 0.0, -flaws)
+
+    return score
 
 
 def _with_texts_or_not(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -269,7 +285,7 @@ def digests(config: AlignConfig) -> dict[str, str]:
         if isinstance(reward, PythonReward):
             source = inspect.getsourcefile(_module(_key(name), reward.function.partition(":")[0]))
             files = [Path(source)] if source else []
-        elif isinstance(reward, LearnedReward | HTTPReward):
+        elif isinstance(reward, LearnedReward | BoundaryReward | HTTPReward):
             continue
         else:
             files = sorted(file for file in Path(reward.checkpoint).glob("*") if file.is_file())

@@ -1,10 +1,10 @@
-"""What alignment raises: the learned reward, other people's models, functions and servers, each with its weight."""
+"""What alignment raises, by weight: the learned reward, other people's models, the hole's edge, functions, servers."""
 
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from prefpaint.config import Config, without_empty
 from prefpaint.judges.config import Checkpoint
@@ -89,6 +89,32 @@ class ImageRewardReward(_Text):
     )
 
 
+class BoundaryReward(_Batched):
+    """Minus what shows at the hole's edge: seams, and colours that jump. To be raised beside a learned reward."""
+
+    kind: Literal["boundary"] = "boundary"
+    seam: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the seam, the logarithm of steps across the edge over steps beside it; an edge that is "
+        "smoother than its surroundings gains nothing.",
+    )
+    colour_step: float = Field(
+        0.05,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of a grey level of colour step at the edge. With the default, 14 grey levels count as much "
+        "as steps across the edge that are twice those beside it.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "BoundaryReward":
+        if self.seam == self.colour_step == 0:
+            raise ValueError("seam and colour_step cannot both be 0; set the reward to null to leave it out")
+        return self
+
+
 def _module_and_function(function: str) -> str:
     name = r"[^\W\d]\w*"
     if not re.fullmatch(rf"{name}(\.{name})*:{name}", function):
@@ -134,7 +160,16 @@ class HTTPReward(_Batched):
     )
 
 
-RewardKind = LearnedReward | CLIPReward | HPSReward | AestheticReward | ImageRewardReward | PythonReward | HTTPReward
+RewardKind = (
+    LearnedReward
+    | CLIPReward
+    | HPSReward
+    | AestheticReward
+    | ImageRewardReward
+    | BoundaryReward
+    | PythonReward
+    | HTTPReward
+)
 Rewards = Annotated[dict[str, Annotated[RewardKind, Field(discriminator="kind")]], BeforeValidator(without_empty)]
 
 ALONE: dict[str, RewardKind] = {"learned": LearnedReward()}

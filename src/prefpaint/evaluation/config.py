@@ -89,9 +89,10 @@ class EvaluateConfig(Config):
             raise ValueError("splits names a split twice")
         for name in self.methods:
             # Names become parts of file names and of metrics.
-            if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in ("base", "aligned"):
+            if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in ("base", "aligned", "original"):
                 raise ValueError(
-                    f"methods: {name!r} is not a valid name; use small letters, digits and _, not base or aligned"
+                    f"methods: {name!r} is not a valid name; use small letters, digits and _, not base, aligned or "
+                    "original"
                 )
             if re.search(r"_(low|high|s\d+)$|_against_", name):
                 raise ValueError(f"methods: {name!r} reads like a part of a metric's name; choose another")

@@ -11,7 +11,7 @@ import pandas as pd
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
-from prefpaint.evaluation.samples import FLAWS, METHODS, NOISE_SETS, OUTSIDE, has_chance
+from prefpaint.evaluation.samples import EDGE, FLAWS, METHODS, NOISE_SETS, OUTSIDE, has_chance, original_edge
 from prefpaint.stats.bootstrap import (
     Estimate,
     best_of,
@@ -26,7 +26,7 @@ from prefpaint.stats.bootstrap import (
 DIGITS = 6
 ALL = "all"
 # Judged beside the two scores: what changed in the pictures, and whether trust still holds.
-DESCRIPTIVE = (*FLAWS, "hole_spread", "hole_psnr", "hole_ssim", *OUTSIDE, "width")
+DESCRIPTIVE = (*FLAWS, *EDGE, "hole_spread", "hole_psnr", "hole_ssim", *OUTSIDE, "width")
 COLUMNS = ("split", "pattern", "judge", "quantity", "comparison", "best_of", "prompts", "value", "low", "high", "key")
 
 Samples = dict[tuple[str, str], np.ndarray]
@@ -168,9 +168,9 @@ def _compare(evaluation: pd.DataFrame, config: EvaluateConfig, brief: bool) -> l
 def check_samples(evaluation: pd.DataFrame, config: EvaluateConfig) -> None:
     """Raise `PrefPaintError` if the judged samples are not those of the configuration."""
     again = "run `kedro run --pipeline=evaluate` again"
-    for judge in JUDGES:
-        if judge.name not in evaluation:
-            raise PrefPaintError(f"evaluation: has no column {judge.name}; an earlier version judged it, so {again}")
+    for name in (*(judge.name for judge in JUDGES), *EDGE, *map(original_edge, EDGE)):
+        if name not in evaluation:
+            raise PrefPaintError(f"evaluation: has no column {name}; an earlier version judged it, so {again}")
     for split in config.splits:
         if not (evaluation["split"] == split).any():
             raise PrefPaintError(f"evaluate.splits: names {split}, but none of its samples is judged; {again}")

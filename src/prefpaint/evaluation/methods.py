@@ -17,7 +17,7 @@ from prefpaint.evaluation.measures import (
     outside_prompts,
     truest_judge,
 )
-from prefpaint.evaluation.samples import FLAWS, NOISE_SETS, OUTSIDE
+from prefpaint.evaluation.samples import EDGE, FLAWS, NOISE_SETS, OUTSIDE, original_edge
 from prefpaint.stats.bootstrap import best_of, bootstrap_mean, sample_variance, win_rate_independent
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 # The paper's two kinds of hole, those drawn as people make them, and the user's own.
 PAPER = {"outpainting": ("outpaint_square", "outpaint_strip"), "warping": ("warp",)}
 GROUPS = {**PAPER, "drawn": ("box", "brush", "object"), "own": ("own",)}
-OFFLINE = ("hole_psnr", "hole_ssim", *OUTSIDE, *FLAWS, "hole_spread", "width")
+OFFLINE = ("hole_psnr", "hole_ssim", *OUTSIDE, *FLAWS, *EDGE, "hole_spread", "width")
+# Untouched originals, where a measure has a value for them: what it gives for a photograph.
+ORIGINAL = "original"
 COLUMNS = (
     "split", "pattern", "judge", "quantity", "method", "against", "best_of", "prompts", "value", "low", "high", "key"
 )  # fmt: skip
@@ -87,9 +89,10 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
     Returns:
         One row per number: split; pattern (all, or one of `GROUPS`); judge (noiseless, reward; stlpips_alex and
         stlpips_vgg, which win where the distance to the original is smaller, only at S = 1; or the column that is
-        averaged); quantity (win_rate, mean, variance between samples of a prompt); method; against (the other method
-        of a win rate); best_of (win rates); prompts, those that the judge knows; value with its 95 % interval low,
-        high; key, the name of the value among the flat metrics.
+        averaged); quantity (win_rate, mean, variance between samples of a prompt, difference from the base prompt by
+        prompt for the measures of `EDGE`); method, for those measures also `ORIGINAL`; against (the other method of a
+        win rate or a difference); best_of (win rates); prompts, those that the judge knows; value with its 95 %
+        interval low, high; key, the name of the value among the flat metrics.
 
     Raises:
         PrefPaintError: see `measures.check_samples`.
@@ -115,7 +118,9 @@ def compare_methods(evaluation: pd.DataFrame, config: EvaluateConfig) -> pd.Data
 def _key(row: Mapping[str, object]) -> str:
     kind = [] if row["pattern"] == ALL else [row["pattern"]]
     key = "_".join(map(str, [row["split"], *kind, row["judge"], row["quantity"], row["method"]]))
-    return f"{key}_against_{row['against']}_s{row['best_of']}" if row["against"] else key
+    if not row["against"]:
+        return key
+    return f"{key}_against_{row['against']}" + ("" if row["best_of"] is None else f"_s{row['best_of']}")
 
 
 def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> Iterator[dict[str, object]]:
@@ -156,10 +161,14 @@ def _rows(part: pd.DataFrame, names: Sequence[str], config: EvaluateConfig) -> I
             if part[part["method"] == name].groupby("prompt_id").size().min() > 1:
                 yield row(judge.name, "variance", name, sample_variance(pooled))
     for column in OFFLINE:
-        for name in names:
-            values = part[part["method"] == name].groupby("prompt_id")[column].mean().to_numpy()
-            if np.isfinite(values).any():
-                yield row(column, "mean", name, values)
+        values = {name: part[part["method"] == name].groupby("prompt_id")[column].mean().to_numpy() for name in names}
+        if column in EDGE:
+            values[ORIGINAL] = part.groupby("prompt_id")[original_edge(column)].first().to_numpy()
+        for name, found in values.items():
+            if np.isfinite(found).any():
+                yield row(column, "mean", name, found)
+                if column in EDGE and name != "base":
+                    yield row(column, "difference", name, found - values["base"], against="base")
 
 
 def methods_metrics(table: pd.DataFrame) -> dict[str, float | int]:

@@ -17,6 +17,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.evaluation.config import EvaluateConfig
 from prefpaint.files import whole_file
 from prefpaint.fills.appearance import Appearance, appearance
+from prefpaint.fills.boundary import boundary
 from prefpaint.fills.differences import hole_psnr, hole_spread, hole_ssim
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.classical import classical_fill
@@ -35,6 +36,8 @@ NOISE_SETS = ("A", "B")
 # Judged together: 100 MB of pictures at 512 px.
 IMAGES_AT_A_TIME = 128
 FLAWS = tuple(one.name for one in fields(Appearance))
+# Of `fills.boundary.Boundary`; of the hidden original's own pixels under the names of `original_edge`.
+EDGE = ("seam_ratio", "colour_step")
 # Distances to the original, of `stlpips.outside_judges`.
 OUTSIDE = ("stlpips_alex", "stlpips_vgg")
 
@@ -55,6 +58,11 @@ class OutsideJudge(Protocol):
     """Anything that says how unlike their originals pictures look, such as `stlpips.ShiftTolerantLPIPS`."""
 
     def distance(self, images: np.ndarray, originals: np.ndarray) -> np.ndarray: ...
+
+
+def original_edge(name: str) -> str:
+    """The column that holds what a measure of `EDGE` gives for the hidden original."""
+    return f"original_{name}"
 
 
 def has_chance(method: str, config: EvaluateConfig) -> bool:
@@ -288,7 +296,9 @@ def judge_samples(
 
     Returns:
         The plan plus float64 columns reward, width, noiseless (0-7), the flaws of
-        `fills.appearance.Appearance`, hole_psnr (dB) and hole_ssim against the original (NaN for warps, which
+        `fills.appearance.Appearance`, seam_ratio and colour_step (grey levels) of `fills.boundary.Boundary` (NaN for
+        holes without an edge) and original_seam_ratio and original_colour_step, the same of the original's pixels,
+        hole_psnr (dB) and hole_ssim against the original (these four NaN for warps, which
         have none), stlpips_alex and stlpips_vgg, the whole picture's distance to the original (at least 0; NaN for
         warps and for pictures too small for the network), and hole_spread (grey levels). noiseless is NaN without
         simulated raters.
@@ -333,13 +343,14 @@ def _judge_alike(
 ) -> pd.DataFrame:
     fills, holes = samples.stack(part["image_id"]), masks.stack(part["prompt_id"])
     rewards, embeddings = judges.reward.score(fills, holes)
-    seen = appearance(fills, holes)
+    seen, edge = appearance(fills, holes), boundary(fills, holes)
     measured = part.assign(
         reward=rewards.astype(np.float64),
         width=judges.trust.widths(embeddings),
         noiseless=float("nan") if judges.rater is None else judges.rater.score(fills, holes, seen),
         **{name: getattr(seen, name).numpy().astype(np.float64) for name in FLAWS},
-        **dict.fromkeys(["hole_psnr", "hole_ssim", "hole_spread", *OUTSIDE], float("nan")),
+        **{name: getattr(edge, name) for name in EDGE},
+        **dict.fromkeys(["hole_psnr", "hole_ssim", "hole_spread", *map(original_edge, EDGE), *OUTSIDE], float("nan")),
     )
     position = pd.Series(range(len(part)), index=part.index)
     for _, group in part.groupby(["prompt_id", "method", "noise_set"], sort=False):
@@ -352,7 +363,10 @@ def _judge_alike(
             measured.loc[group.index, "hole_ssim"] = hole_ssim(fills[rows], original, hole)
     # All fills of a prompt at once: the original is then looked at once.
     for prompt_id, group in part[part["pattern"] != "warp"].groupby("prompt_id", sort=False):
-        rows = position[group.index].to_numpy()
+        rows, original = position[group.index].to_numpy(), images.stack([str(prompt_id)])
+        untouched = boundary(original, holes[rows[:1]])
+        for name in EDGE:
+            measured.loc[group.index, original_edge(name)] = getattr(untouched, name)[0]
         for name, judge in judges.outside.items():
-            measured.loc[group.index, name] = judge.distance(fills[rows], images[str(prompt_id)][None])
+            measured.loc[group.index, name] = judge.distance(fills[rows], original)
     return measured

@@ -10,13 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# About one grey level of difference in each channel: below it nobody sees texture.
-ENERGY_FLOOR = 3 * (1.5 / 255) ** 2
-RING = 3
+from prefpaint.fills.boundary import (
+    ENERGY_FLOOR,
+    PIXELS_AT_ONCE,
+    as_tensors,
+    both,
+    colour_distance,
+    log_seam_ratio,
+    mean_energy,
+)
+
 # Cells of the palette: their side in pixels, or that share of a larger picture's side.
 COARSE, CELLS = 4, 64
 # What is held at a time, so that memory does not grow with the number of pictures.
-PIXELS_AT_ONCE, DISTANCES_AT_ONCE = 2**22, 2**24
+DISTANCES_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -40,60 +47,11 @@ class Appearance:
     palette: Tensor
 
 
-def _pairs(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Neighbouring elements along width, then along height."""
-    return values[..., :, 1:] - values[..., :, :-1], values[..., 1:, :] - values[..., :-1, :]
-
-
-def _both(region: Tensor) -> tuple[Tensor, Tensor]:
-    """1 where both neighbours lie in a region."""
-    return region[..., :, 1:] * region[..., :, :-1], region[..., 1:, :] * region[..., :-1, :]
-
-
-def _mean_energy(pixels: Tensor, selected: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean squared difference over selected neighbour pairs, and their number; (N,) each."""
-    total = torch.zeros(len(pixels))
-    count = torch.zeros(len(pixels))
-    for difference, chosen in zip(_pairs(pixels), selected, strict=True):
-        total += (difference.square().sum(1, keepdim=True) * chosen).sum((1, 2, 3))
-        count += chosen.sum((1, 2, 3))
-    return total / count.clamp(min=1), count
-
-
 def _log_energy_ratio(pixels: Tensor, hole: Tensor) -> Tensor:
-    inside, n_inside = _mean_energy(pixels, _both(hole))
-    outside, n_outside = _mean_energy(pixels, _both(1 - hole))
+    inside, n_inside = mean_energy(pixels, both(hole))
+    outside, n_outside = mean_energy(pixels, both(1 - hole))
     ratio = torch.log(inside + ENERGY_FLOOR) - torch.log(outside + ENERGY_FLOOR)
     return torch.where((n_inside > 0) & (n_outside > 0), ratio, torch.zeros(()))
-
-
-def _dilate(region: Tensor, radius: int) -> Tensor:
-    return F.max_pool2d(region, 2 * radius + 1, stride=1, padding=radius)
-
-
-def _seam(pixels: Tensor, hole: Tensor) -> Tensor:
-    known = 1 - hole
-    near = (hole * _dilate(known, RING), known * _dilate(hole, RING))
-    crossing = tuple(a + b for a, b in zip(_both(hole), _both(known), strict=True))
-    across, _ = _mean_energy(pixels, (1 - crossing[0], 1 - crossing[1]))
-    beside_parts = [_mean_energy(pixels, _both(part)) for part in near]
-    count = sum((number for _, number in beside_parts), torch.zeros(()))
-    beside = sum((energy * number for energy, number in beside_parts), torch.zeros(())) / count.clamp(min=1)
-    return (0.5 * (torch.log(across + ENERGY_FLOOR) - torch.log(beside + ENERGY_FLOOR))).clamp(min=0)
-
-
-def _colour_step(pixels: Tensor, hole: Tensor) -> Tensor:
-    known = 1 - hole
-
-    def local_mean(region: Tensor) -> Tensor:
-        window = 2 * RING + 1
-        total = F.avg_pool2d(pixels * region, window, 1, RING, count_include_pad=False)
-        share = F.avg_pool2d(region, window, 1, RING, count_include_pad=False)
-        return total / share.clamp(min=1e-3)
-
-    edge = hole * _dilate(known, 1)
-    distance = (local_mean(hole) - local_mean(known)).square().sum(1, keepdim=True).sqrt()
-    return (distance * edge).sum((1, 2, 3)) / edge.sum((1, 2, 3)).clamp(min=1)
 
 
 def _palette(pixels: Tensor, hole: Tensor) -> Tensor:
@@ -130,14 +88,13 @@ def appearance(images: np.ndarray, masks: np.ndarray) -> Appearance:
 
 
 def _appearance(images: np.ndarray, masks: np.ndarray) -> Appearance:
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-    hole = torch.from_numpy(np.ascontiguousarray(masks))[:, None].float()
+    pixels, hole = as_tensors(images, masks)
     # A coarse cell counts for the hole when most of it lies there.
     coarse_hole = (F.avg_pool2d(hole, 2) >= 0.5).float()
     return Appearance(
         log_energy=_log_energy_ratio(pixels, hole),
         log_energy_coarse=_log_energy_ratio(F.avg_pool2d(pixels, 2), coarse_hole),
-        seam=_seam(pixels, hole),
-        colour=_colour_step(pixels, hole),
+        seam=log_seam_ratio(pixels, hole).clamp(min=0),
+        colour=colour_distance(pixels, hole),
         palette=_palette(pixels, hole),
     )

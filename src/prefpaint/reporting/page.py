@@ -13,6 +13,7 @@ from PIL import Image
 from prefpaint.evaluation.measures import ALL, truest_judge
 from prefpaint.evaluation.methods import groups_among
 from prefpaint.reporting import sentences
+from prefpaint.reporting.edge import edge_rows, edge_sentences
 from prefpaint.reporting.figures import CELL_NAMES, CHOICES, OPENING, GalleryRow
 from prefpaint.reporting.sentences import pick
 from prefpaint.reporting.wording import OUTSIDE_WORDS, number, percent, percent_range, plain_words, signed
@@ -38,8 +39,8 @@ DESCRIPTION_WORDS = {
     "reward": ("learned reward", "normalised score units; more is better"),
     "log_energy": ("texture against surroundings", "log ratio; 0 as textured as around, below 0 smoother"),
     "log_energy_coarse": ("the same at half size", "log ratio"),
-    "seam": ("step across the hole's edge", "log ratio; 0: no step"),
-    "colour": ("colour step at the edge", "RGB distance, 0 to 1"),
+    "seam_ratio": ("step across the hole's edge", "times the steps beside it; 1: no seam"),
+    "colour_step": ("colour step at the hole's edge", "grey levels; a photograph has one too, see All methods"),
     "palette": ("colours foreign to the picture", "RGB distance, 0 to 1"),
     "hole_spread": ("difference between samples of one prompt", "grey levels; less is less diverse"),
     "hole_psnr": ("likeness to the hidden original", "PSNR of the hole, dB; not of view changes; no rater saw it"),
@@ -66,8 +67,6 @@ OFFLINE_WORDS = {
     "hole_psnr": "PSNR, dB",
     "hole_ssim": "SSIM",
     **{name: f"{words}, distance" for name, words in OUTSIDE_WORDS.items()},
-    "seam": "edge step",
-    "colour": "colour step",
     "log_energy": "texture",
     "hole_spread": "diversity",
     "width": "trust width",
@@ -189,6 +188,11 @@ def _second_view_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _names(methods: pd.DataFrame) -> list[str]:
+    """The methods, without the untouched originals."""
+    return list(pick(methods, judge="reward")["method"].unique())
+
+
 def _method_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     """The paper's Table 1: per kind of hole and method the win rates against the base, mean and variance.
 
@@ -198,7 +202,7 @@ def _method_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     rows = []
     for pattern in methods.loc[methods["split"] == split, "pattern"].unique():
         part = pick(methods, split=split, pattern=pattern)
-        for name in part["method"].unique():
+        for name in _names(part):
             of_method = pick(part, method=name)
             wins = pick(of_method, judge=judge, quantity="win_rate", against="base")
             reward = pick(of_method, judge="reward").set_index("quantity")
@@ -249,7 +253,7 @@ def _offline_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     """Per method what needs no judge; None where a measure does not exist."""
     part = pick(methods, split=split, pattern=ALL, quantity="mean")
     rows = []
-    for name in part["method"].unique():
+    for name in _names(part):
         of_method = pick(part, method=name).set_index("judge")
         values = [of_method.loc[column] if column in of_method.index else None for column in OFFLINE_WORDS]
         rows.append({"method": name, "values": values})
@@ -325,8 +329,8 @@ def render_report(report: Report) -> str:
         beaten_sentences=sentences.beaten_sentences(report.methods),
         sizes=sorted(int(size) for size in table["best_of"].dropna().unique()),
         method_rows={split: _method_rows(report.methods, split) for split in splits},
-        method_names=list(report.methods["method"].unique()),
-        learned_rows=_learned_rows(report.learned, splits, list(report.methods["method"].unique())),
+        method_names=_names(report.methods),
+        learned_rows=_learned_rows(report.learned, splits, _names(report.methods)),
         missing_kinds={
             split: [
                 kind
@@ -337,6 +341,8 @@ def render_report(report: Report) -> str:
         },
         offline_words=list(OFFLINE_WORDS.values()),
         offline_rows={split: _offline_rows(report.methods, split) for split in splits},
+        edge_sentences=edge_sentences(report.methods),
+        edge_rows={split: edge_rows(report.methods, split) for split in splits},
         descriptions={split: _description_rows(table, split) for split in splits},
         variances={split: _variance_rows(table, split) for split in splits},
         gallery={
