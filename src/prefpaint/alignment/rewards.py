@@ -6,7 +6,6 @@ Each process scores its own samples; they are combined once all are gathered, be
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +32,7 @@ from prefpaint.alignment.rewards_config import (
 )
 from prefpaint.alignment.scorers import PlainReward, Scores, TrustedReward
 from prefpaint.errors import PrefPaintError
+from prefpaint.files import files_digest
 from prefpaint.judges.outside_models import TextJudge, aesthetic_judge, clip_judge, imagereward_judge
 
 # Images (N, H, W, 3) and masks (N, H, W), both uint8, and N words, "" for none, → (N,) float64; NaN where a picture has
@@ -274,10 +274,5 @@ def digests(config: AlignConfig) -> dict[str, str]:
         else:
             files = sorted(file for file in Path(reward.checkpoint).glob("*") if file.is_file())
         if files:
-            found[name] = sha256(" ".join(f"{file.name} {_digest(file)}" for file in files).encode()).hexdigest()
+            found[name] = files_digest(files)
     return found
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return file_digest(opened, "sha256").hexdigest()
