@@ -28,7 +28,9 @@ from prefpaint.photographs.own_holes import COLUMNS
 from prefpaint.photographs.sources import EMBEDDED_NAMES
 from prefpaint.pipelines.candidates import pipeline as candidates
 from prefpaint.pipelines.masks import pipeline as masks
+from prefpaint.reward.model import RewardModel
 from tests.conftest import REPOSITORY, Project, make_project
+from tests.judges.outside_models import write_clip
 from tests.masks.checkpoints import write_blip
 
 # Pictures of the scikit-image wheel that are not among the embedded photographs.
@@ -143,6 +145,7 @@ def test_own_masks_and_words_go_to_the_end(tmp_path: Path, tiny_base: Path) -> N
     project.set(
         photographs={"folder": str(folder), "annotations": str(tmp_path / "words.csv"), "crop_side": [100, 140]},
         sampling={"guidance": 2.0},
+        reward={"text": {"checkpoint": str(write_clip(tmp_path / "clip", tiny_base / "tokenizer"))}},
         masks={"prompts": {"train": 6, "validation": 4, "test": 4, "seen": 4, "unseen": 4}},
     )
     done = project.run("run")
@@ -155,6 +158,20 @@ def test_own_masks_and_words_go_to_the_end(tmp_path: Path, tiny_base: Path) -> N
     evaluation = pd.read_parquet(data / "07_model_output/evaluation.parquet")
     words = prompts.set_index("prompt_id")["text_prompt"]
     assert (evaluation["text_prompt"] == evaluation["prompt_id"].map(words)).all()
+    reward = RewardModel.from_pretrained(data / "06_models/reward")
+    fills, holes = (
+        ImageFolder(data / "04_feature/candidate_images"),
+        ImageFolder(data / "03_primary/prompt_masks", True),
+    )
+    rows = pd.read_parquet(data / "07_model_output/embeddings.parquet").head(8)
+    told = [words[name] for name in rows["prompt_id"]]
+    again = [
+        reward.score(fills.stack(rows["candidate_id"]), holes.stack(rows["prompt_id"]), 64, texts)[0]
+        for texts in (told, [""] * len(rows))
+    ]
+    # Batches of another size: the last bits differ.
+    np.testing.assert_allclose(again[0], rows["reward"], atol=1e-5)
+    np.testing.assert_array_equal(again[0] == again[1], [not text for text in told])
     metrics = json.loads((data / "08_reporting/methods_metrics.json").read_text())
     assert metrics["unseen_own_prompts"] == 4 and not any("warping" in key for key in metrics)
     assert "kinds of hole it was trained on (`own`)" in (data / "06_models/release/README.md").read_text()

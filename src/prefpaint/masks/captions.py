@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unicodedata import category
@@ -16,6 +17,7 @@ from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.files import files_digest, whole_file
 from prefpaint.images import ImageFolder
 from prefpaint.masks.config import CaptionsConfig
+from prefpaint.pretrained import load_pretrained
 from prefpaint.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -134,30 +136,14 @@ def checkpoint_captions(checkpoint: str, tokens: int) -> Captioner:
         PrefPaintError: the checkpoint cannot be loaded or is of another kind.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
     advice = "give a folder or hub id of an image-to-text checkpoint with safetensors weights (BLIP, GIT, ViT-GPT2)"
-    local = Path(checkpoint).is_dir()
-    kinds: Any = AutoModelForImageTextToText
-    try:
-        model, loading = kinds.from_pretrained(
-            checkpoint,
-            local_files_only=local,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-        processor = AutoImageProcessor.from_pretrained(checkpoint, backend="pil", local_files_only=local)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=local)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PrefPaintError(f"{KEY}: {checkpoint} cannot be loaded ({reason}); {advice}") from error
-    # transformers would draw at random what a checkpoint of another kind does not have.
-    lacking = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
-    if lacking:
-        raise PrefPaintError(f"{KEY}: {checkpoint} is no {type(model).__name__}: it lacks {lacking[0]}; {advice}")
-    model.eval().to(distributed.device())
+    parts = (partial(AutoImageProcessor.from_pretrained, backend="pil"), AutoTokenizer.from_pretrained)
+    model, processor, tokenizer = load_pretrained(
+        KEY, checkpoint, advice, AutoModelForImageTextToText, parts, use_safetensors=True
+    )
+    model.to(distributed.device())
 
     @torch.inference_mode()
     def caption(pictures: Sequence[Image.Image]) -> list[str]:

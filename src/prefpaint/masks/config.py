@@ -37,8 +37,8 @@ class MaskConfig(Config):
     )
     segmentation_checkpoint: str = Field(
         "",
-        description="transformers checkpoint for universal segmentation (Mask2Former, …), folder or hub id, whose "
-        "segments `object` removes. Empty: regions of even colour.",
+        description="transformers checkpoint for universal segmentation (Mask2Former, …) with safetensors weights, "
+        "folder or hub id, whose segments `object` removes. Empty: regions of even colour.",
     )
     least_hole: float = Field(
         0.04, ge=0, lt=1, description="A warp that opens a smaller share of the image is drawn again."

@@ -90,7 +90,8 @@ class Painter:
             draw = [derive_seed("try", seed)]
             fills = {name: one.sample(image[None], hole[None], draw)[0] for name, one in self._inpainters.items()}
             holes = np.repeat(hole[None], len(fills), 0)
-            rewards, z = self._reward.score(np.stack(list(fills.values())), holes)
+            # The page has no words of its own.
+            rewards, z = self._reward.score(np.stack(list(fills.values())), holes, texts=[""] * len(fills))
             widths = self._trust.widths(z)
         shown = np.where(hole[..., None] > 0, np.uint8(128), image)
         return Tried(
