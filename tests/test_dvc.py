@@ -19,7 +19,16 @@ PIPELINES = register_pipelines()
 # Every pipeline is a stage but their sum and four comparisons, which the README calls by name.
 NOT_STAGES = {"__default__", "seeds", "ablate_reward", "ablate_align", "overoptimise"}
 # What these hold decides how a run looks and fails, not what comes out.
-PLUMBING = {"cli.py", "distributed.py", "errors.py", "hooks.py", "progress.py", "settings.py", "files.py"}
+PLUMBING = {
+    "cli.py",
+    "distributed.py",
+    "errors.py",
+    "hooks.py",
+    "pretrained.py",
+    "progress.py",
+    "settings.py",
+    "files.py",
+}
 PACKAGE = REPOSITORY / "src/prefpaint"
 
 

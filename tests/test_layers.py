@@ -26,7 +26,11 @@ ROOMS: tuple[set[str], ...] = (
     {"photographs"},
     {"stats"},
 )
-PLAIN: tuple[set[str], ...] = ({"images", "progress", "web"}, {"config", "distributed", "files"}, {"errors"})
+PLAIN: tuple[set[str], ...] = (
+    {"images", "pretrained", "progress", "web"},
+    {"config", "distributed", "files"},
+    {"errors"},
+)
 
 
 @pytest.fixture(scope="module")

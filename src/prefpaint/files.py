@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
             os.replace(old, path)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def files_digest(files: Sequence[Path]) -> str:
+    """SHA-256, hexadecimal, of the names and contents of files in the order given."""
+    return sha256(" ".join(f"{file.name} {_digest(file)}" for file in files).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
 
 
 def _not_written(path: Path, error: Exception) -> PrefPaintError:

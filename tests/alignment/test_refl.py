@@ -1,5 +1,6 @@
 """The reward's own gradient: the loss by hand, the gradient by finite differences, and the loop on a tiny pipeline."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 class SmoothBrightness(Brightness):
     """The same taste, with a gradient."""
 
-    def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def differentiable(self, images: Tensor, holes: Tensor, texts: Sequence[str] = ()) -> tuple[Tensor, Tensor, Tensor]:
         reward = self.sign * (images * holes).sum((1, 2, 3)) / holes.sum((1, 2, 3))
         return reward, torch.ones(len(reward)), torch.ones(len(reward))
 
@@ -153,8 +154,10 @@ def test_a_run_is_watched_and_resumes_to_the_same_weights(tmp_path: Path) -> Non
 
 def test_a_reward_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     class Broken(SmoothBrightness):
-        def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            reward, width, gamma = super().differentiable(images, holes)
+        def differentiable(
+            self, images: Tensor, holes: Tensor, texts: Sequence[str] = ()
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            reward, width, gamma = super().differentiable(images, holes, texts)
             return reward / 0, width, gamma
 
     with pytest.raises(PrefPaintError, match="not finite"):

@@ -1,5 +1,6 @@
 """The ablate_reward pipeline on a tiny real project slice: it compares, resumes, and gives the same twice."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from prefpaint.experiments import ablate_reward as ablation
 from prefpaint.experiments.ablate_reward_config import AblateRewardConfig
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.pipelines.ablate_reward import pipeline as ablate_reward
-from prefpaint.reward.config import ContrastBackboneConfig, KernelHeadConfig, MLPHeadConfig, RewardConfig
+from prefpaint.reward.config import ContrastBackboneConfig, KernelHeadConfig, MLPHeadConfig, RewardConfig, TextConfig
 from prefpaint.reward.metrics import rank_correlation
 from prefpaint.stats.agreement import pair_accuracy
+from tests.judges.outside_models import write_clip
 from tests.tiny import tiny_prompts
 
 OUTPUTS = ("ablate_reward_table", "ablate_reward_markdown", "ablate_reward_figure")
@@ -42,6 +44,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "candidate_images": candidates,
         "prompt_masks": masks,
         "candidates": table[["candidate_id", "prompt_id", "sha256"]],
+        "prompts": pd.DataFrame({"prompt_id": ids, "text_prompt": ["a cat", "a dog"] * 7}),
         "scores": table[["candidate_id", "prompt_id", "split", "score"]],
         "noiseless": table.assign(noiseless_score=table["score"])[["candidate_id", "noiseless_score"]],
         "ablate_reward_workspace": workspace,
@@ -134,13 +137,31 @@ def test_without_rated_test_candidates_there_is_nothing_to_compare_on(given: dic
 def test_people_who_rated_have_no_noiseless_score(given: dict[str, Any]) -> None:
     folders = (given["candidate_images"], given["prompt_masks"])
     people = given["noiseless"].assign(noiseless_score=float("nan"))
-    candidates = ablation.RatedCandidates(*folders, given["candidates"], given["scores"], people)
+    candidates = ablation.RatedCandidates(*folders, given["candidates"], given["prompts"], given["scores"], people)
     assert list(candidates.truths(candidates.rated("test"))) == ["ratings"]
+
+
+def test_every_variant_reads_words_where_the_reward_does(
+    given: dict[str, Any], tmp_path: Path, tiny_base: Path
+) -> None:
+    text = TextConfig(checkpoint=str(write_clip(tmp_path / "clip", tiny_base / "tokenizer")))
+    reward = given["params:reward"].model_copy(update={"text": text})
+    assert all(variant.text == text for _, variant in ablation.variants(reward, given["params:ablate_reward"]))
+    names = ("candidate_images", "prompt_masks", "candidates", "prompts", "scores", "noiseless")
+    candidates = ablation.RatedCandidates(*(given[name] for name in names))
+    rewards, _ = ablation.train_and_score(candidates, None, reward, tmp_path / "done.json")
+    again, _ = ablation.train_and_score(candidates, None, reward, tmp_path / "done.json")
+    np.testing.assert_array_equal(rewards, again)
+    others = replace(candidates, prompts=given["prompts"].assign(text_prompt=["a dog", "a house"] * 7))
+    changed, _ = ablation.train_and_score(others, None, reward, tmp_path / "done.json")
+    assert (changed != rewards).any(), "other words, another training"
 
 
 def test_prompts_are_spaced_evenly_and_keep_their_candidates(given: dict[str, Any]) -> None:
     folders = (given["candidate_images"], given["prompt_masks"])
-    candidates = ablation.RatedCandidates(*folders, given["candidates"], given["scores"], given["noiseless"])
+    candidates = ablation.RatedCandidates(
+        *folders, given["candidates"], given["prompts"], given["scores"], given["noiseless"]
+    )
     chosen = candidates.rated("train", 3)
     assert chosen.prompt_ids == [name for name in ("train_00000", "train_00002", "train_00005") for _ in range(3)]
     assert candidates.rated("train", 99).candidate_ids == candidates.rated("train").candidate_ids

@@ -7,7 +7,7 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from prefpaint.datasets import DiffusersPipelineDataset, ImageFolderDataset, JSONDataset, TableDataset
+from prefpaint.datasets import DiffusersPipelineDataset, ImageFolderDataset, JSONDataset, TableDataset, WorkspaceDataset
 from prefpaint.inpainting.candidates import CandidatesConfig
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.masks.config import MasksConfig
@@ -32,6 +32,7 @@ def run_masks(folder: Path, seed: int = 0) -> DataCatalog:
             "masks_preview": MemoryDataset(),
             "photograph_report": JSONDataset(str(folder / "report.json")),
             **{name: TableDataset(str(folder / name)) for name in ("prompts", "candidates")},
+            "caption_workspace": WorkspaceDataset(str(folder / "captions")),
         }
     )
     SequentialRunner().run(masks.create_pipeline(), catalog)

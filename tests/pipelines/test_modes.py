@@ -1,7 +1,7 @@
 """Every mode of alignment, from its pipeline to the page and the model card that are written from its figures."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -18,18 +18,22 @@ from prefpaint.alignment.config import PRESETS, AlignConfig
 from prefpaint.alignment.ddpo import DDPO
 from prefpaint.alignment.modes import MODES
 from prefpaint.datasets import FigureDataset, JSONDataset, TableDataset
+from prefpaint.experiments.runs import trust_in as measured_trust
 from prefpaint.images import ImageFolder, write_image
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.families.registry import family_of
+from prefpaint.masks.words import text_prompts
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.release.pipeline import create_pipeline as release
 from prefpaint.preferences.taste import Taste
 from prefpaint.reporting.page import Report, render_report
-from prefpaint.reward.config import RewardConfig
+from prefpaint.reward.config import ContrastBackboneConfig, KernelHeadConfig, RewardConfig, TextConfig
+from prefpaint.reward.training import RatedImages, train_reward
 from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.trust.config import BoundConfig, GammaConfig
 from prefpaint.trust.fit import Embedded, Trust, fit_trust
 from tests.families import random_model
+from tests.judges.outside_models import write_clip
 from tests.reporting.test_model_card import facts
 from tests.reporting.test_page import report
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
@@ -61,12 +65,16 @@ class Bright(torch.nn.Module):
         super().__init__()
         self.register_buffer("slope", torch.tensor(slope))
 
-    def score(self, images: np.ndarray, masks: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    def score(
+        self, images: np.ndarray, masks: np.ndarray, batch: int, texts: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(N,) and (N, 2)."""
         level = np.array([image[mask > 0].mean() / 255 for image, mask in zip(images, masks, strict=True)])
         return float(self.slope) * level, np.stack([1 + level, level], 1)
 
-    def forward(self, images: torch.Tensor, holes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, images: torch.Tensor, holes: torch.Tensor, texts: Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The same of tensors, as a reward model takes them."""
         level = (images.mean(1, keepdim=True) * holes).sum((1, 2, 3)) / holes.sum((1, 2, 3))
         return self.slope * level, torch.stack([1 + level, level], 1)
@@ -326,6 +334,42 @@ def test_several_rewards_end_in_a_card_and_a_page(
     assert (
         "by what was raised, the weighted sum of the rewards" in html and "by the reward dark, in its own units" in html
     )
+
+
+@pytest.fixture(scope="module")
+def words(given: dict[str, Any], tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Prompts with words and without, a reward that reads them, and trust in it."""
+    clip = write_clip(tmp_path_factory.mktemp("clip"), tiny_base / "tokenizer")
+    reward = RewardConfig(
+        backbone=ContrastBackboneConfig(input_size=64, taps=(0,)),
+        head=KernelHeadConfig(embedding=8, components=8),
+        text=TextConfig(checkpoint=str(clip)),
+    )
+    prompts = given["prompts"].assign(text_prompt=["a cat", "", "a dog"] * 4)
+
+    def rated(split: str) -> RatedImages:
+        rows = given["scores"][given["scores"]["split"] == split]
+        return RatedImages.of(given["candidate_images"], given["prompt_masks"], rows, text_prompts(prompts))
+
+    model, _ = train_reward(rated("train"), rated("validation"), reward)
+    trust = measured_trust(model, rated("train"), rated("validation"), 64, BoundConfig(), GammaConfig())
+    used = {"reward_model": model, "referee_model": model, "trust": trust, "params:reward": reward, "prompts": prompts}
+    return {**used, "params:gamma": GammaConfig(uninformative="use")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_reward_that_reads_words_does(run: Run, words: dict[str, Any], tmp_path: Path, mode: str) -> None:
+    heard: list[list[str]] = []
+    real = words["reward_model"].text.cosines
+
+    def cosines(images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        heard.append(list(texts))
+        return real(images, texts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words["reward_model"].text, "cosines", cosines)
+        check(run({"mode": mode, "trust": "weight", "lr": 1e-2}, **words), mode, tmp_path)
+    assert {text for texts in heard for text in texts} == {"a cat", "", "a dog"}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -14,7 +14,7 @@ from kedro.runner import SequentialRunner
 from PIL import Image, ImageDraw
 
 from prefpaint.applications.novel_view import choose_photograph
-from prefpaint.datasets import DiffusersPipelineDataset, ImageFolderDataset, TableDataset
+from prefpaint.datasets import DiffusersPipelineDataset, ImageFolderDataset, TableDataset, WorkspaceDataset
 from prefpaint.datasets.expectations import ExpectationValidator
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder
@@ -28,7 +28,10 @@ from prefpaint.photographs.own_holes import COLUMNS
 from prefpaint.photographs.sources import EMBEDDED_NAMES
 from prefpaint.pipelines.candidates import pipeline as candidates
 from prefpaint.pipelines.masks import pipeline as masks
+from prefpaint.reward.model import RewardModel
 from tests.conftest import REPOSITORY, Project, make_project
+from tests.judges.outside_models import write_clip
+from tests.masks.checkpoints import write_blip
 
 # Pictures of the scikit-image wheel that are not among the embedded photographs.
 SCENES = ("brick", "camera", "clock_motion", "coins", "grass", "gravel", "ihc", "microaneurysms", "moon", "page")
@@ -79,6 +82,7 @@ def run_masks(folder: Path, source: PhotographsConfig, config: MasksConfig) -> D
                 for name in ("photograph_table", "annotation_table", "photograph_report", "masks_preview")
             },
             **{name: TableDataset(str(folder / name)) for name in ("prompts", "candidates")},
+            "caption_workspace": WorkspaceDataset(str(folder / "captions")),
         }
     )
     SequentialRunner().run(masks.create_pipeline(), catalog)
@@ -141,6 +145,7 @@ def test_own_masks_and_words_go_to_the_end(tmp_path: Path, tiny_base: Path) -> N
     project.set(
         photographs={"folder": str(folder), "annotations": str(tmp_path / "words.csv"), "crop_side": [100, 140]},
         sampling={"guidance": 2.0},
+        reward={"text": {"checkpoint": str(write_clip(tmp_path / "clip", tiny_base / "tokenizer"))}},
         masks={"prompts": {"train": 6, "validation": 4, "test": 4, "seen": 4, "unseen": 4}},
     )
     done = project.run("run")
@@ -153,6 +158,20 @@ def test_own_masks_and_words_go_to_the_end(tmp_path: Path, tiny_base: Path) -> N
     evaluation = pd.read_parquet(data / "07_model_output/evaluation.parquet")
     words = prompts.set_index("prompt_id")["text_prompt"]
     assert (evaluation["text_prompt"] == evaluation["prompt_id"].map(words)).all()
+    reward = RewardModel.from_pretrained(data / "06_models/reward")
+    fills, holes = (
+        ImageFolder(data / "04_feature/candidate_images"),
+        ImageFolder(data / "03_primary/prompt_masks", True),
+    )
+    rows = pd.read_parquet(data / "07_model_output/embeddings.parquet").head(8)
+    told = [words[name] for name in rows["prompt_id"]]
+    again = [
+        reward.score(fills.stack(rows["candidate_id"]), holes.stack(rows["prompt_id"]), 64, texts)[0]
+        for texts in (told, [""] * len(rows))
+    ]
+    # Batches of another size: the last bits differ.
+    np.testing.assert_allclose(again[0], rows["reward"], atol=1e-5)
+    np.testing.assert_array_equal(again[0] == again[1], [not text for text in told])
     metrics = json.loads((data / "08_reporting/methods_metrics.json").read_text())
     assert metrics["unseen_own_prompts"] == 4 and not any("warping" in key for key in metrics)
     assert "kinds of hole it was trained on (`own`)" in (data / "06_models/release/README.md").read_text()
@@ -179,6 +198,29 @@ def test_the_recipe_with_one_crop_of_each_photograph(tmp_path: Path, caplog: pyt
     assert all(0 < counts[split] <= asked for split, asked in RECIPE.items())
     assert not prompts.duplicated(["image_sha256", "mask_sha256"]).any()
     assert "12 photographs (one crop of each) do not give" in caplog.text and "400 for train" in caplog.text
+
+
+def test_photographs_without_words_get_captions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = own_folder(tmp_path / "own", 6)
+    (tmp_path / "words.csv").write_text(f"image,text_prompt\n{names[0]},a red car\n{names[1]},a red car\n")
+    source = PhotographsConfig(
+        folder=tmp_path / "own", annotations=tmp_path / "words.csv", size=32, crop_side=(60, 120)
+    )
+    few = MasksConfig(
+        prompts={"train": 8, "validation": 4, "test": 4, "seen": 4, "unseen": 4},
+        captions={"checkpoint": str(write_blip(tmp_path / "blip")), "tokens": 5},
+    )
+    with caplog.at_level(logging.INFO):
+        prompts = run_masks(tmp_path, source, few)["prompts"].load()
+    words = prompts["text_prompt"].groupby(prompts["text_source"]).unique()
+    own = prompts["photograph"].isin(names[:2])
+    assert set(prompts.loc[own, "text_source"]) == {"own"} and list(words["own"]) == ["a red car"]
+    # A caption of a model with random weights may be empty.
+    made = prompts["text_source"] == "caption"
+    assert not (own & made).any() and made.sum() > 8 and len(words["caption"]) > 1 and "" not in words["caption"]
+    assert (prompts["text_prompt"] == "").equals(prompts["text_source"] == "")
+    assert f"Text prompts: {own.sum()} of your own, {made.sum()} captions" in caplog.text
+    assert "text_source" not in run_masks(tmp_path, source, MasksConfig(prompts=few.prompts))["prompts"].load()
 
 
 def test_what_the_page_says_is_valid() -> None:

@@ -1,6 +1,7 @@
 """The reward, bound and align pipelines on a tiny real model, chained through an in-memory catalog."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,9 @@ def test_reward_to_aligned_model(given: dict[str, Any], monkeypatch: pytest.Monk
 class Reward(torch.nn.Module):
     """Gives every picture the reward 1 and an embedding of length 2."""
 
-    def score(self, images: np.ndarray, masks: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    def score(
+        self, images: np.ndarray, masks: np.ndarray, batch: int, texts: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
         return np.ones(len(images)), np.tile([2.0, 0.0], (len(images), 1))
 
 

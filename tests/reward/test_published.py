@@ -149,7 +149,7 @@ def test_a_prompt_is_embedded_once(pictures: tuple[np.ndarray, np.ndarray], monk
     assert not model.backbone.prompts
     seen.clear()
     model.backbone(*to_tensors(images, masks, model.device))
-    model.features(images[:4], masks[:4])
+    model.backbone_features(images[:4], masks[:4])
     assert sum(seen) == (4 + 8) + (4 + 4), "in training, prompts are shared within a call only"
     seen.clear()
     model.score(images[:4], masks[:4])

@@ -229,7 +229,7 @@ def _gammas(job: Job, rated: RatedImages) -> np.ndarray:
     """Trust weights of rated fills, (N,)."""
     weigh, size = job.weigh(), job.reward.score_batch
     parts = [np.arange(start, min(start + size, len(rated.scores))) for start in range(0, len(rated.scores), size)]
-    z = np.concatenate([job.reward_model.score(*rated.load(rows), size)[1] for rows in parts])
+    z = np.concatenate([job.reward_model.score(*rated.load(rows), size, rated.texts_of(rows))[1] for rows in parts])
     return weigh.gamma(job.trust.widths(z))
 
 

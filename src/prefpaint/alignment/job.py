@@ -72,9 +72,10 @@ class Job:
         ids = of_split["prompt_id"].tolist()
         return Prompts(ids, self.prompt_images, self.prompt_masks, text_prompts(of_split))
 
-    def rated(self) -> RatedImages:
-        """The rated fills of train prompts."""
-        return RatedImages.of(self.candidate_images, self.prompt_masks, self.scores[self.scores["split"] == "train"])
+    def rated(self, split: str = "train") -> RatedImages:
+        """The rated fills of one split."""
+        rows = self.scores[self.scores["split"] == split]
+        return RatedImages.of(self.candidate_images, self.prompt_masks, rows, text_prompts(self.prompts))
 
     def reward_to_raise(self) -> Scorer:
         """What is raised by modes that sample.

@@ -99,7 +99,7 @@ class DirectGradient:
         pixels, drift = self._paint(policy, part, first)
         holes = torch.from_numpy(part.masks).to(painter.device)[:, None].float()
         shown = holes * pixels + (1 - holes) * (painter.pixels(part.images) + 1) / 2
-        reward, width, gamma = self.scorer.differentiable(shown, holes)
+        reward, width, gamma = self.scorer.differentiable(shown, holes, part.texts)
         if not bool(torch.isfinite(reward.detach()).all()):
             raise PrefPaintError("align.mode: refl got a reward that is not finite, and cannot follow its gradient")
         loss = refl_loss(reward, gamma, self.config.refl.margin) + self.config.refl.pull * drift

@@ -6,7 +6,6 @@ Each process scores its own samples; they are combined once all are gathered, be
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +33,7 @@ from prefpaint.alignment.rewards_config import (
 )
 from prefpaint.alignment.scorers import PlainReward, Scores, TrustedReward
 from prefpaint.errors import PrefPaintError
+from prefpaint.files import files_digest
 from prefpaint.fills.boundary import boundary
 from prefpaint.judges.outside_models import TextJudge, aesthetic_judge, clip_judge, imagereward_judge
 
@@ -290,10 +290,5 @@ def digests(config: AlignConfig) -> dict[str, str]:
         else:
             files = sorted(file for file in Path(reward.checkpoint).glob("*") if file.is_file())
         if files:
-            found[name] = sha256(" ".join(f"{file.name} {_digest(file)}" for file in files).encode()).hexdigest()
+            found[name] = files_digest(files)
     return found
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return file_digest(opened, "sha256").hexdigest()

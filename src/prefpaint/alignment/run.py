@@ -36,7 +36,7 @@ def _watch(job: Job, inpainter: Inpainter) -> Watch:
     """
 
     def by(model: RewardModel) -> Judge:
-        return lambda images, masks, texts: model.score(images, masks, job.reward.score_batch)[0]
+        return lambda images, masks, texts: model.score(images, masks, job.reward.score_batch, texts)[0]
 
     judges = {"reward": by(job.reward_model), "referee": by(job.referee)}
     if (rater := job.rater) is not None:

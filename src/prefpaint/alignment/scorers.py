@@ -43,12 +43,13 @@ class Scorer(Protocol):
 class DifferentiableScorer(Protocol):
     """A scorer through which gradients flow."""
 
-    def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def differentiable(self, images: Tensor, holes: Tensor, texts: Sequence[str] = ()) -> tuple[Tensor, Tensor, Tensor]:
         """Reward, width and γ.
 
         Args:
             images: (N, 3, H, W) float32 in [0, 1], holes filled.
             holes: (N, 1, H, W) in {0, 1}.
+            texts: their words, N or none.
 
         Returns:
             Each (N,) float32; only the reward carries gradients.
@@ -69,13 +70,13 @@ class PlainReward:
     batch: int
 
     def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
-        reward, _ = self.model.score(images, masks, self.batch)
+        reward, _ = self.model.score(images, masks, self.batch, texts)
         return Scores(reward, np.zeros(len(reward)), np.ones(len(reward)))
 
-    def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def differentiable(self, images: Tensor, holes: Tensor, texts: Sequence[str] = ()) -> tuple[Tensor, Tensor, Tensor]:
         """See `DifferentiableScorer`."""
         self.model.eval()
-        reward, _ = self.model(images, holes)
+        reward, _ = self.model(images, holes, texts)
         return reward, torch.zeros_like(reward.detach()), torch.ones_like(reward.detach())
 
 
@@ -100,16 +101,16 @@ class TrustedReward:
     pessimism: float = 0.0
 
     def __call__(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str] = ()) -> Scores:
-        reward, z = self.model.score(images, masks, self.batch)
+        reward, z = self.model.score(images, masks, self.batch, texts)
         width = self.trust.widths(z)
         if self.pessimism > 0:
             reward = pessimistic(reward, width / self.weigh.unit, self.pessimism)
         return Scores(reward, width, self.weigh.gamma(width) if self.weighs else np.ones_like(width))
 
-    def differentiable(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def differentiable(self, images: Tensor, holes: Tensor, texts: Sequence[str] = ()) -> tuple[Tensor, Tensor, Tensor]:
         """See `DifferentiableScorer`; γ weighs, but the reward is not lowered, because the width has no gradient."""
         self.model.eval()
-        reward, z = self.model(images, holes)
+        reward, z = self.model(images, holes, texts)
         width = self.trust.widths(z.detach().float().cpu().numpy())
         gamma = self.weigh.gamma(width)
         return reward, *(

@@ -45,7 +45,9 @@ OUTSIDE = ("stlpips_alex", "stlpips_vgg")
 class Scorer(Protocol):
     """Anything that rewards fills, such as `reward.model.RewardModel`."""
 
-    def score(self, images: np.ndarray, masks: np.ndarray, batch: int = 64) -> tuple[np.ndarray, np.ndarray]: ...
+    def score(
+        self, images: np.ndarray, masks: np.ndarray, batch: int = 64, texts: Sequence[str] = ()
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class Widths(Protocol):
@@ -342,7 +344,7 @@ def _judge_alike(
     part: pd.DataFrame, samples: ImageFolder, images: ImageFolder, masks: ImageFolder, judges: Judges
 ) -> pd.DataFrame:
     fills, holes = samples.stack(part["image_id"]), masks.stack(part["prompt_id"])
-    rewards, embeddings = judges.reward.score(fills, holes)
+    rewards, embeddings = judges.reward.score(fills, holes, texts=part["text_prompt"].tolist())
     seen, edge = appearance(fills, holes), boundary(fills, holes)
     measured = part.assign(
         reward=rewards.astype(np.float64),

@@ -105,11 +105,12 @@ class _Judge:
         originals, masks = self.job.prompt_images.stack(ids), self.job.prompt_masks.stack(ids)
 
         words = text_prompts(prompts)
+        texts = [words[name] for name in ids]
 
         def paint(images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], texts: Sequence[str]) -> np.ndarray:
             return self.inpainter.rollout(images, masks, seeds, network, texts=texts).images
 
-        fills = in_batches(paint, self.job.sampling.batch, originals, masks, seeds, [words[name] for name in ids])
+        fills = in_batches(paint, self.job.sampling.batch, originals, masks, seeds, texts)
         pairs = range(0, len(ids), NOISES)
         # A view change has no hidden original.
         known = np.repeat(prompts["pattern"].to_numpy() != "warp", NOISES)
@@ -117,16 +118,16 @@ class _Judge:
         for name, judge in self.outside.items():
             distance[name][known] = judge.distance(fills[known], originals[known])
         return Judged(
-            self._score(fills, masks).reshape(-1, NOISES),
+            self._score(fills, masks, texts).reshape(-1, NOISES),
             appearance_of_holes(fills, masks)["brightness"].reshape(-1, NOISES),
             np.array([hole_spread(fills[n : n + NOISES], masks[n]).mean() for n in pairs]),
             {name: values.reshape(-1, NOISES) for name, values in distance.items()},
         )
 
-    def _score(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    def _score(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         if self.job.rater is not None:
             return self.job.rater.score(images, masks)
-        return self.job.reward_model.score(images, masks, self.job.reward.score_batch)[0]
+        return self.job.reward_model.score(images, masks, self.job.reward.score_batch, texts)[0]
 
 
 def run_variant(job: Job, judge: _Judge, workspace: Path, title: str) -> Run:

@@ -18,6 +18,7 @@ from prefpaint.experiments.ablate_reward_config import AblateRewardConfig
 from prefpaint.experiments.runs import of_some_prompts
 from prefpaint.files import whole_file
 from prefpaint.images import ImageFolder
+from prefpaint.masks.words import text_prompts
 from prefpaint.progress import Progress
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.training import RatedImages, train_reward
@@ -36,6 +37,7 @@ class RatedCandidates:
         candidate_images: by candidate id.
         prompt_masks: by prompt id.
         checksums: of the images: candidate_id, sha256.
+        prompts: prompt_id and, where there are words, text_prompt.
         scores: candidate_id, prompt_id, split, score.
         noiseless: candidate_id, noiseless_score (NaN when people rated).
     """
@@ -43,13 +45,14 @@ class RatedCandidates:
     candidate_images: ImageFolder
     prompt_masks: ImageFolder
     checksums: pd.DataFrame
+    prompts: pd.DataFrame
     scores: pd.DataFrame
     noiseless: pd.DataFrame
 
     def rated(self, split: str, prompts: int | None = None) -> RatedImages:
         """The rated candidates of one split, or of some of its prompts, evenly spaced in the list."""
         rows = of_some_prompts(self.scores[self.scores["split"] == split], prompts)
-        return RatedImages.of(self.candidate_images, self.prompt_masks, rows)
+        return RatedImages.of(self.candidate_images, self.prompt_masks, rows, text_prompts(self.prompts))
 
     def truths(self, data: RatedImages) -> dict[str, np.ndarray]:
         """What rewards are judged by: the noiseless score where there is one, and the ratings; (N,) each."""
@@ -60,7 +63,7 @@ class RatedCandidates:
 
 def variants(reward: RewardConfig, config: AblateRewardConfig) -> list[tuple[str, RewardConfig]]:
     """Every combination to compare, and the configured reward first; the seed is still to be set."""
-    kept = reward.model_dump(include={"levels", "within_prompt", "weight_decay", "score_batch"})
+    kept = reward.model_dump(include={"text", "levels", "within_prompt", "weight_decay", "score_batch"})
     own = config.model_dump(include={"head", "epochs", "batch", "lr"})
     compared = [
         (
@@ -94,6 +97,7 @@ def train_and_score(
         given.checksums[["candidate_id", "sha256"]].to_dict("records"),
         *([data.candidate_ids, data.scores.tolist()] for data in (train, validation, test)),
         reward,
+        *([text_prompts(given.prompts)] if reward.text.checkpoint else []),
     )
     if done.exists():
         saved = json.loads(done.read_text())
@@ -105,7 +109,7 @@ def train_and_score(
     rewards: list[float] = []
     for start in range(0, len(test.candidate_ids), reward.score_batch):
         rows = np.arange(start, min(start + reward.score_batch, len(test.candidate_ids)))
-        rewards += model.score(*test.load(rows), reward.score_batch)[0].tolist()
+        rewards += model.score(*test.load(rows), reward.score_batch, test.texts_of(rows))[0].tolist()
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps({"stamp": stamp, "rewards": rewards, "seconds": seconds}))
     return np.array(rewards), seconds

@@ -30,6 +30,7 @@ from prefpaint.experiments.runs import (
     trust_in,
 )
 from prefpaint.inpainting.checkpoint import weights_digest
+from prefpaint.masks.words import text_prompts
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.training import RatedImages, train_reward
 
@@ -71,7 +72,7 @@ def small_reward(job: Job, config: OveroptimiseConfig) -> Job:
 
     def rated(split: str, prompts: int | None = None) -> RatedImages:
         rows = of_some_prompts(job.scores[job.scores["split"] == split], prompts)
-        return RatedImages.of(job.candidate_images, job.prompt_masks, rows)
+        return RatedImages.of(job.candidate_images, job.prompt_masks, rows, text_prompts(job.prompts))
 
     train, validation = rated("train", config.prompts), rated("validation")
     model, _ = train_reward(train, validation, config.reward)

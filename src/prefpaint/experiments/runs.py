@@ -147,7 +147,7 @@ def trust_in(
 
     def embedded(data: RatedImages) -> Embedded:
         rows = [np.arange(start, min(start + batch, len(data.scores))) for start in range(0, len(data.scores), batch)]
-        rewards, z = zip(*(model.score(*data.load(part)) for part in rows), strict=True)
+        rewards, z = zip(*(model.score(*data.load(part), texts=data.texts_of(part)) for part in rows), strict=True)
         return Embedded(np.concatenate(z), np.concatenate(rewards), data.scores, data.prompt_ids)
 
     known, unseen = embedded(train), embedded(validation)

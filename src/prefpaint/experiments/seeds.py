@@ -26,6 +26,7 @@ from prefpaint.files import whole_file
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.families.registry import with_network
+from prefpaint.masks.words import text_prompts
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.reward.training import RatedImages, train_reward
 from prefpaint.trust.config import BoundConfig
@@ -59,8 +60,7 @@ class Plan:
 
     def rated(self, split: str) -> RatedImages:
         """The rated candidates of one split."""
-        job = self.job
-        return RatedImages.of(job.candidate_images, job.prompt_masks, job.scores[job.scores["split"] == split])
+        return self.job.rated(split)
 
 
 def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> dict[str, float | int]:
@@ -92,6 +92,8 @@ def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> 
         plan.evaluate.model_dump(mode="json", include={"seed", "splits", "best_of", "resamples"}),
         job.rater.digest() if job.rater else None,
         oracle,
+        # Runs from before prompts had words stay valid without any.
+        *([words] if any((words := text_prompts(job.prompts)).values()) else []),
     )
     done = workspace / "metrics.json"
     if done.exists():

@@ -5,15 +5,14 @@ checkpoint.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from safetensors import SafetensorError
 
 from prefpaint.distributed import device
 from prefpaint.errors import PrefPaintError
+from prefpaint.pretrained import load_pretrained
 
 # (N, H, W, 3) uint8 → (N, ...) float64.
 Judge = Callable[[np.ndarray], np.ndarray]
@@ -23,24 +22,9 @@ TextJudge = Callable[[np.ndarray, Sequence[str]], np.ndarray]
 
 def _load(key: str, checkpoint: str, classes: tuple[Any, Any]) -> tuple[Any, Any]:
     """A transformers model in evaluation mode, on the accelerator where there is one, and its processor."""
-    local = Path(checkpoint).is_dir()
-    try:
-        model, loading = classes[0].from_pretrained(
-            checkpoint, local_files_only=local, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-        processor = classes[1].from_pretrained(checkpoint, local_files_only=local)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PrefPaintError(f"{key}: {checkpoint} cannot be loaded ({reason}); give a folder or hub id") from error
-    # transformers would draw at random what a checkpoint of another kind does not have.
-    lacking = sorted([*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])])
-    if lacking:
-        kind = classes[0].__name__
-        raise PrefPaintError(
-            f"{key}: {checkpoint} is not {'an' if kind[0] in 'AEIOU' else 'a'} {kind}: it lacks {lacking[0]}"
-            f"{f' and {len(lacking) - 1} other weights' if len(lacking) > 1 else ''}; give a checkpoint of that kind"
-        )
-    return model.eval().to(device()), processor
+    parts = (classes[1].from_pretrained,)
+    model, processor = load_pretrained(key, checkpoint, "give a folder or hub id", classes[0], parts)
+    return model.to(device()), processor
 
 
 def _pictures(images: np.ndarray) -> list[Image.Image]:

@@ -37,8 +37,8 @@ class MaskConfig(Config):
     )
     segmentation_checkpoint: str = Field(
         "",
-        description="transformers checkpoint for universal segmentation (Mask2Former, …), folder or hub id, whose "
-        "segments `object` removes. Empty: regions of even colour.",
+        description="transformers checkpoint for universal segmentation (Mask2Former, …) with safetensors weights, "
+        "folder or hub id, whose segments `object` removes. Empty: regions of even colour.",
     )
     least_hole: float = Field(
         0.04, ge=0, lt=1, description="A warp that opens a smaller share of the image is drawn again."
@@ -53,11 +53,25 @@ class MaskConfig(Config):
         return self
 
 
+class CaptionsConfig(Config):
+    """Words for prompts that have none of their own."""
+
+    checkpoint: str = Field(
+        "",
+        description="transformers image-to-text checkpoint (BLIP, GIT, ViT-GPT2, …) with safetensors weights, folder "
+        "or hub id, which describes the whole crop, what is in the hole included. Empty: no captions. On a CPU, BLIP "
+        "takes about a second a prompt, once.",
+    )
+    tokens: int = Field(40, ge=1, le=512, description="Longest caption, in tokens of the checkpoint.")
+    batch: int = Field(8, ge=1, description="Crops described at a time: memory and speed only.")
+
+
 class MasksConfig(Config):
     """The `masks` pipeline: prompts per split and pattern."""
 
     seed: int = Field(0, ge=0, description="Seed of the crops and holes; another seed makes other prompts.")
     geometry: MaskConfig = MaskConfig()
+    captions: CaptionsConfig = CaptionsConfig()
     patterns: dict[Pattern, float] | None = Field(
         None,
         description="Share of each pattern in every split, such as {own: 0.5, brush: 0.5}. Empty: `own` alone where "

@@ -190,19 +190,23 @@ class ClipBackbone(nn.Module):
         return torch.stack([found[key] for key in keys])
 
     def _embed(self, images: Tensor) -> Tensor:
-        size = self.tower.config.image_size
-        short = min(images.shape[-2:])
-        height, width = (side * size // short for side in images.shape[-2:])
-        # PIL, which CLIP was trained with, resizes along the rows first, and rounds to grey levels after each pass.
-        resized = images
-        for shape in ((images.shape[-2], width), (height, width)):
-            resized = F.interpolate(resized, shape, mode="bicubic", align_corners=False, antialias=True)
-            resized = _as_grey_levels(resized.clamp(0, 1))
-        # torchvision's centre, as in the published code; transformers' processor rounds a half margin down instead.
-        top, left = round((height - size) / 2), round((width - size) / 2)
-        pixels = _normalise(resized[..., top : top + size, left : left + size], CLIP_MEAN, CLIP_STD)
+        pixels = clip_pixels(images, self.tower.config.image_size)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             return self.tower(pixel_values=pixels).image_embeds.float()
+
+
+def clip_pixels(images: Tensor, size: int) -> Tensor:
+    """Pictures as CLIP takes them: (N, 3, H, W) in [0, 1] → (N, 3, size, size), the middle, normalised."""
+    short = min(images.shape[-2:])
+    height, width = (side * size // short for side in images.shape[-2:])
+    # PIL, which CLIP was trained with, resizes along the rows first, and rounds to grey levels after each pass.
+    resized = images
+    for shape in ((images.shape[-2], width), (height, width)):
+        resized = F.interpolate(resized, shape, mode="bicubic", align_corners=False, antialias=True)
+        resized = _as_grey_levels(resized.clamp(0, 1))
+    # torchvision's centre, as in the published code; transformers' processor rounds a half margin down instead.
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return _normalise(resized[..., top : top + size, left : left + size], CLIP_MEAN, CLIP_STD)
 
 
 def _as_grey_levels(values: Tensor) -> Tensor:

@@ -82,12 +82,28 @@ BackboneConfig = ContrastBackboneConfig | ClipBackboneConfig
 HeadConfig = KernelHeadConfig | MLPHeadConfig
 
 
+class TextConfig(Config):
+    """How well a fill goes with its text prompt, as one more feature."""
+
+    checkpoint: str = Field(
+        "",
+        description="A transformers CLIP checkpoint with safetensors weights, folder or hub id. Its cosine similarity "
+        "of the filled picture and the text prompt becomes a feature; prompts without words get its mean. CLIP is "
+        "saved with the reward (600 MB at ViT-B/32 size), and scoring takes one more pass of it. Empty: words do not "
+        "matter.",
+    )
+    weight: float = Field(
+        0.5, gt=0, lt=1, description="Share of the similarity in the squared distance of two candidates' features."
+    )
+
+
 class RewardConfig(Config):
     """The `reward` pipeline."""
 
     seed: int = Field(0, ge=0, description="Seed of the landmarks, the initial weights and the order of the prompts.")
     backbone: Annotated[BackboneConfig, Field(discriminator="kind")] = ContrastBackboneConfig()
     head: Annotated[HeadConfig, Field(discriminator="kind")] = KernelHeadConfig()
+    text: TextConfig = TextConfig()
     ensemble: int = Field(
         1,
         ge=1,

@@ -1,6 +1,7 @@
 """The reward model: backbone features → embedding z → reward ⟨z, ψ⟩ (paper, section 3.2)."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.reward.backbones import BACKBONES, ClipBackbone
-from prefpaint.reward.config import BackboneConfig, HeadConfig, KernelHeadConfig, MLPHeadConfig
+from prefpaint.reward.config import BackboneConfig, HeadConfig, KernelHeadConfig, MLPHeadConfig, TextConfig
+from prefpaint.reward.similarity import TextSimilarity
 
 
 def to_tensors(images: np.ndarray, masks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -101,14 +103,14 @@ class KernelHead(nn.Module):
         return (self._kernel(components) @ self.whitening).to(features.dtype)
 
     @torch.no_grad()
-    def place(self, features: Tensor, seed: int) -> None:
+    def place(self, features: Tensor, seed: int, scaled: int = 0) -> None:
         """Principal components, length scale and landmarks from training features (N, features).
 
-        With fewer candidates than landmarks, or fewer dimensions than components, the rest of z stays 0.
+        The last `scaled` features keep the scale that they have; the others are standardised. With fewer candidates
+        than landmarks, or fewer dimensions than components, the rest of z stays 0.
         """
         wide = features.double()
-        self.mean.copy_(wide.mean(0))
-        self.std.copy_(wide.std(0).clamp(min=1e-3))
+        standardise(self, wide, scaled)
         standard = (wide - self.mean) / self.std
         values, vectors = torch.linalg.eigh(standard.T @ standard)
         kept = min(self.config.components, len(values))
@@ -128,6 +130,16 @@ class KernelHead(nn.Module):
         self.whitening[:m, :m] = vectors * torch.where(known, values.clamp(min=1e-30).rsqrt(), 0)
 
 
+@torch.no_grad()
+def standardise(head: KernelHead | MLPHead, features: Tensor, scaled: int) -> None:
+    """Set a head's mean and deviation by training features (N, features), but for the last `scaled` of them."""
+    mean, std = features.mean(0), features.std(0).clamp(min=1e-3)
+    if scaled:
+        mean[-scaled:], std[-scaled:] = 0, 1
+    head.mean.copy_(mean)
+    head.std.copy_(std)
+
+
 class RewardModel(nn.Module):
     """Scores filled images in normalised-score units.
 
@@ -138,13 +150,25 @@ class RewardModel(nn.Module):
         head: which head, and its sizes.
         ensemble: K heads. z is their embeddings side by side, divided by √K, and the reward their mean.
         tower: an initialised CLIP tower, if it is not to be loaded from `backbone.checkpoint`.
+        text: similarity of fill and words as a further feature, if it has a checkpoint.
+        clip: an initialised CLIP and its tokenizer, if they are not to be loaded from `text.checkpoint`.
     """
 
-    def __init__(self, backbone: BackboneConfig, head: HeadConfig, ensemble: int = 1, tower: Any = None) -> None:
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        head: HeadConfig,
+        ensemble: int = 1,
+        tower: Any = None,
+        text: TextConfig | None = None,
+        clip: tuple[Any, Any] = (None, None),
+    ) -> None:
         super().__init__()
         self.configs = (backbone, head)
         self.backbone = BACKBONES[backbone.kind](backbone, **({} if tower is None else {"tower": tower}))
         width = self.backbone.width
+        self.text = TextSimilarity(text, width, *clip) if text and text.checkpoint else None
+        width += self.scaled
         self.heads: Any = nn.ModuleList(
             [KernelHead(width, head) if head.kind == "kernel" else MLPHead(width, head) for _ in range(ensemble)]
         )
@@ -154,6 +178,11 @@ class RewardModel(nn.Module):
         """Where the model is."""
         device: torch.device = self.heads[0].psi.weight.device
         return device
+
+    @property
+    def scaled(self) -> int:
+        """How many features come in a scale of their own; the last ones."""
+        return 0 if self.text is None else 1
 
     @property
     def whole_norm(self) -> float | None:
@@ -166,17 +195,25 @@ class RewardModel(nn.Module):
         return torch.block_diag(*[head.psi.weight.detach() for head in self.heads]) * count**0.5
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Backbone features (N, features) → reward (N,) and z (N, K · embedding)."""
+        """Features (N, features) → reward (N,) and z (N, K · embedding)."""
         parts = [head(features) for head in self.heads]
         rewards = torch.cat([head.psi(z) for head, z in zip(self.heads, parts, strict=True)], 1)
         return rewards.mean(1), torch.cat(parts, 1) / len(parts) ** 0.5
 
-    def forward(self, images: Tensor, holes: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) in [0, 1] and (N, 1, H, W) → reward (N,) and z (N, K · embedding)."""
-        return self.read(self.backbone(images, holes))
+    def forward(self, images: Tensor, holes: Tensor, texts: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) in [0, 1], (N, 1, H, W) and words as in `score` → reward (N,) and z (N, K · embedding)."""
+        features = self.backbone(images, holes)
+        if self.text is not None:
+            self._check_texts(texts, len(images))
+            features = torch.cat([features, self.text(images, texts)], 1)
+        return self.read(features)
+
+    def _check_texts(self, texts: Sequence[str], count: int) -> None:
+        if len(texts) != count:
+            raise ValueError(f"{len(texts)} texts for {count} images: this reward needs one for each, or an empty one")
 
     @torch.no_grad()
-    def features(self, images: np.ndarray, masks: np.ndarray, batch: int = 64) -> Tensor:
+    def backbone_features(self, images: np.ndarray, masks: np.ndarray, batch: int = 64) -> Tensor:
         """Backbone features of uint8 images, (N, features) float32 on the CPU."""
         parts = []
         for start in range(0, len(images), batch):
@@ -185,23 +222,45 @@ class RewardModel(nn.Module):
         return torch.cat(parts)
 
     @torch.no_grad()
-    def score(self, images: np.ndarray, masks: np.ndarray, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    def cosines(self, images: np.ndarray, masks: np.ndarray, texts: Sequence[str], batch: int = 64) -> Tensor:
+        """Similarity of uint8 images and their words where `text` is there, (N,) on the CPU; NaN without words."""
+        assert self.text is not None
+        self._check_texts(texts, len(images))
+        parts = []
+        for start in range(0, len(images), batch):
+            rows = slice(start, start + batch)
+            pixels, _ = to_tensors(images[rows], masks[rows], self.device)
+            parts.append(self.text.cosines(pixels, texts[rows]).cpu())
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def score(
+        self, images: np.ndarray, masks: np.ndarray, batch: int = 64, texts: Sequence[str] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Score filled images, in evaluation mode (no dropout).
 
         Args:
             images: (N, H, W, 3) uint8, holes filled.
             masks: (N, H, W) uint8, 1 where the fill is.
             batch: images at a time.
+            texts: N text prompts, "" for none; may be left out by a reward that does not read them.
 
         Returns:
             rewards (N,) and embeddings (N, K · embedding), float32.
         """
         self.eval()
-        reward, z = self.read(self.features(images, masks, batch).to(self.device))
+        features = self.backbone_features(images, masks, batch).to(self.device)
+        if self.text is not None:
+            similar = self.text.feature(self.cosines(images, masks, texts, batch).to(self.device))
+            features = torch.cat([features, similar], 1)
+        reward, z = self.read(features)
         return reward.cpu().numpy(), z.cpu().numpy()
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write config.json and model.safetensors; an untouched offline backbone is not written again."""
+        """Write config.json, model.safetensors and, where words are read, tokenizer/.
+
+        An untouched offline backbone is not written again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         backbone, head = self.configs
         config: dict[str, Any] = {
@@ -214,6 +273,13 @@ class RewardModel(nn.Module):
             config["tower"] = self.backbone.tower.config.to_dict()
         if isinstance(self.backbone, ClipBackbone) or self.backbone.trainable:
             weights |= {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
+        if self.text is not None:
+            config["text"] = {
+                **self.text.config.model_dump(mode="json"),
+                "clip": self.text.clip.config.to_dict(),
+            }
+            weights |= {f"text.{name}": value for name, value in self.text.state_dict().items()}
+            self.text.tokenizer.save_pretrained(folder / "tokenizer")
         (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
         save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
 
@@ -236,7 +302,8 @@ class RewardModel(nn.Module):
 
                 tower = CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(config["tower"]))
             head: HeadConfig = TypeAdapter(HeadConfig).validate_python(config["head"])
-            model = cls(backbone, head, config["ensemble"], tower)
+            text, clip = _saved_text(folder, config)
+            model = cls(backbone, head, config["ensemble"], tower, text, clip)
             weights = load_file(folder / "model.safetensors")
             problems = model.load_state_dict(weights, strict=False)
         except (ValueError, KeyError, RuntimeError, ValidationError, OSError) as error:
@@ -247,3 +314,15 @@ class RewardModel(nn.Module):
             name = (lacking + problems.unexpected_keys)[0]
             raise PrefPaintError(f"{folder / 'model.safetensors'}: weight {name} is missing or unknown")
         return model.eval()
+
+
+def _saved_text(folder: Path, config: dict[str, Any]) -> tuple[TextConfig | None, tuple[Any, Any]]:
+    """What was saved of the similarity: its configuration, CLIP without its weights, and the tokenizer."""
+    if "text" not in config:
+        return None, (None, None)
+    from transformers import AutoTokenizer, CLIPConfig, CLIPModel
+
+    given = dict(config["text"])
+    clip = CLIPModel(CLIPConfig.from_dict(given.pop("clip")))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return TextConfig.model_validate(given), (clip, tokenizer)

@@ -1,8 +1,9 @@
 """Training the reward model on scores: a closed form for kernel heads, descent for the published kind."""
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from prefpaint.images import ImageFolder
 from prefpaint.progress import Progress
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.linear import choose_ridge, ridge
-from prefpaint.reward.model import RewardModel, to_tensors
+from prefpaint.reward.model import RewardModel, standardise, to_tensors
 from prefpaint.stats.agreement import pair_accuracy, pairs_within
 
 
@@ -30,6 +31,7 @@ class RatedImages:
         candidate_ids: N ids.
         prompt_ids: N ids, of the prompts they fill.
         scores: (N,) float32 normalised scores.
+        texts: words by prompt id; a prompt without any may be missing.
     """
 
     candidates: ImageFolder
@@ -37,12 +39,15 @@ class RatedImages:
     candidate_ids: Sequence[str]
     prompt_ids: Sequence[str]
     scores: np.ndarray
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, candidates: ImageFolder, masks: ImageFolder, scores: pd.DataFrame) -> "RatedImages":
-        """Some rows of the scores table: candidate_id, prompt_id, score."""
+    def of(
+        cls, candidates: ImageFolder, masks: ImageFolder, scores: pd.DataFrame, texts: Mapping[str, str]
+    ) -> "RatedImages":
+        """Some rows of the scores table: candidate_id, prompt_id, score; and all prompts' words."""
         ids, prompt_ids = scores["candidate_id"].tolist(), scores["prompt_id"].tolist()
-        return cls(candidates, masks, ids, prompt_ids, scores["score"].to_numpy(np.float32))
+        return cls(candidates, masks, ids, prompt_ids, scores["score"].to_numpy(np.float32), texts)
 
     def load(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images (n, H, W, 3) and masks (n, H, W), uint8, of some rows."""
@@ -50,6 +55,10 @@ class RatedImages:
             self.candidates.stack(self.candidate_ids[row] for row in rows),
             self.masks.stack(self.prompt_ids[row] for row in rows),
         )
+
+    def texts_of(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """Words of some rows; "" for none."""
+        return [self.texts.get(self.prompt_ids[row], "") for row in rows]
 
     def groups(self) -> list[np.ndarray]:
         """Row numbers of each prompt, in order of first appearance."""
@@ -148,12 +157,13 @@ class _Objective(nn.Module):
         return float((reward * score).sum() / reward.square().sum().clamp(min=1e-12))
 
 
-def _features(model: RewardModel, data: RatedImages, batch: int, title: str) -> Tensor:
+def _in_batches(data: RatedImages, batch: int, title: str, look: Callable[[np.ndarray], Tensor]) -> Tensor:
+    """What `look` finds of some rows, for all of them."""
     parts = []
     with Progress(title, len(data.candidate_ids)) as progress:
         for start in range(0, len(data.candidate_ids), batch):
             rows = np.arange(start, min(start + batch, len(data.candidate_ids)))
-            parts.append(model.features(*data.load(rows), batch))
+            parts.append(look(rows))
             progress.step(len(rows))
     return torch.cat(parts)
 
@@ -187,7 +197,7 @@ def train_reward(
     _check(validation, "validation")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = RewardModel(config.backbone, config.head, config.ensemble)
+        model = RewardModel(config.backbone, config.head, config.ensemble, text=config.text)
         model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         trainer = _Trainer(model, train, validation, config)
         history = trainer.place_kernels() if config.head.kind == "kernel" else trainer.descend()
@@ -214,9 +224,33 @@ class _Trainer:
         self.model, self.config = model, config
         self.train, self.validation = _Split(train), _Split(validation)
         self.cached: dict[int, Tensor] = {}
-        if not model.backbone.trainable:
-            for split, name in ((self.train, "train"), (self.validation, "validation")):
-                self.cached[id(split)] = _features(model, split.data, config.score_batch, f"reward features ({name})")
+        # Of CLIP, which is never trained, whatever the backbone does.
+        self.similar: dict[int, Tensor] = {}
+        for split, name in ((self.train, "train"), (self.validation, "validation")):
+            if not model.backbone.trainable:
+                self.cached[id(split)] = self._features(split, f"reward features ({name})")
+            if model.text is not None:
+                self.similar[id(split)] = self._similarity(split, f"similarity to words ({name})")
+
+    def _features(self, split: _Split, title: str) -> Tensor:
+        batch = self.config.score_batch
+        return _in_batches(
+            split.data, batch, title, lambda rows: self.model.backbone_features(*split.data.load(rows), batch)
+        )
+
+    @torch.no_grad()
+    def _similarity(self, split: _Split, title: str) -> Tensor:
+        """(N, 1), in the unit that the train split sets."""
+        data, batch, text = split.data, self.config.score_batch, self.model.text
+        assert text is not None
+
+        def look(rows: np.ndarray) -> Tensor:
+            return self.model.cosines(*data.load(rows), data.texts_of(rows), batch)
+
+        cosines = _in_batches(data, batch, title, look)
+        if split is self.train:
+            text.fit(cosines)
+        return text.feature(cosines.to(self.model.device)).cpu()
 
     def _draws(self, head: int) -> np.ndarray:
         """How often each training prompt counts for a head: once, or in an ensemble as a bootstrap draw has it."""
@@ -249,11 +283,12 @@ class _Trainer:
     def place_kernels(self) -> list[dict[str, float]]:
         """Landmarks and ridge readout of every head, both closed forms."""
         train, validation = self.train, self.validation
-        known, unseen = (self.cached[id(split)].to(self.model.device) for split in (train, validation))
+        known, unseen = (self._backbone(split, slice(None)) for split in (train, validation))
         self.model.eval()
         for number, head in enumerate(self.model.heads):
             rows, _ = self._rows(np.arange(len(train.groups)), self._draws(number))
-            head.place(known[np.unique(rows)], derive_seed("landmarks", self.config.seed, number))
+            seed = derive_seed("landmarks", self.config.seed, number)
+            head.place(known[np.unique(rows)], seed, self.model.scaled)
             z, z_validation = head(known[rows]).cpu().numpy(), head(unseen).cpu().numpy()
             y = train.score[rows].numpy()
             psi = ridge(z, y, choose_ridge(z, y, z_validation, validation.score.numpy()))
@@ -262,11 +297,20 @@ class _Trainer:
         losses = [float(F.mse_loss(r, s.score)) for r, s in ((on_train, train), (reward, validation))]
         return [self._row(0, losses[0], losses[1], reward)]
 
-    def _backbone(self, split: _Split, rows: np.ndarray) -> Tensor:
+    def _backbone(self, split: _Split, rows: Any) -> Tensor:
+        """Features of some rows, the similarity to words included, on the model's device."""
         if id(split) in self.cached:
-            return self.cached[id(split)][rows].to(self.model.device)
-        images, holes = to_tensors(*split.data.load(rows), self.model.device)
-        return self.model.backbone(images, holes).float()
+            features = self.cached[id(split)][rows].to(self.model.device)
+        else:
+            images, holes = to_tensors(*split.data.load(rows), self.model.device)
+            features = self.model.backbone(images, holes).float()
+        return self._joined(split, features, rows)
+
+    def _joined(self, split: _Split, features: Tensor, rows: Any) -> Tensor:
+        """Features of the backbone with the similarity to words, where that is one."""
+        if not self.similar:
+            return features
+        return torch.cat([features, self.similar[id(split)][rows].to(features.device)], 1)
 
     @torch.no_grad()
     def _rewards(self, split: _Split) -> Tensor:
@@ -282,10 +326,10 @@ class _Trainer:
         if not (config.backbone.kind == "clip" and model.backbone.trainable):  # as published: CLIP's own scale
             features = self.cached.get(id(train))
             if features is None:
-                features = _features(model, train.data, config.score_batch, "reward features (first)")
+                features = self._features(train, "reward features (first)")
+            features = self._joined(train, features, slice(None))
             for head in model.heads:
-                head.mean.copy_(features.mean(0))
-                head.std.copy_(features.std(0).clamp(min=1e-3))
+                standardise(head, features, model.scaled)
         objective = _Objective(config, train.score, train.group)
         parameters = [p for module in (model, objective) for p in module.parameters() if p.requires_grad]
         draws = [self._draws(number) for number in range(config.ensemble)]

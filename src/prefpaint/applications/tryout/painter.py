@@ -87,12 +87,12 @@ class Painter:
                 name: list(paint_patches(inpainter, image, hole, draw, text))
                 for name, inpainter in self._inpainters.items()
             }
-            rewards, widths = zip(*(self._rate(made) for made in patches.values()), strict=True)
+            rewards, widths = zip(*(self._rate(made, text) for made in patches.values()), strict=True)
         return Tried(patches, dict(zip(patches, rewards, strict=True)), dict(zip(patches, widths, strict=True)))
 
-    def _rate(self, patches: list[Patch]) -> tuple[float, float]:
+    def _rate(self, patches: list[Patch], text: str) -> tuple[float, float]:
         # One by one, because they may differ in shape.
-        scored = [self._reward.score(one.painted[None], one.hole[None]) for one in patches]
+        scored = [self._reward.score(one.painted[None], one.hole[None], texts=[text]) for one in patches]
         rewards = [float(reward[0]) for reward, _ in scored]
         widths = [float(self._trust.widths(z)[0]) for _, z in scored]
         filled = [int(one.context.hole.sum()) for one in patches]

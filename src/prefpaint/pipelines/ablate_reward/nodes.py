@@ -14,6 +14,7 @@ def ablate_reward(
     candidate_images: ImageFolder,
     prompt_masks: ImageFolder,
     candidates: pd.DataFrame,
+    prompts: pd.DataFrame,
     scores: pd.DataFrame,
     noiseless: pd.DataFrame,
     workspace: Path,
@@ -23,6 +24,6 @@ def ablate_reward(
     """Train every combination from every seed; table, Markdown and figure."""
     from prefpaint.experiments import ablate_reward as ablation
 
-    given = ablation.RatedCandidates(candidate_images, prompt_masks, candidates, scores, noiseless)
+    given = ablation.RatedCandidates(candidate_images, prompt_masks, candidates, prompts, scores, noiseless)
     table = ablation.compare(given, reward, config, workspace)
     return table, ablation.ablation_markdown(table), ablation.ablation_figure(table)

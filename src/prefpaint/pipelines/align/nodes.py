@@ -13,13 +13,18 @@ from prefpaint.trust.config import GammaConfig
 
 
 def train_referee(
-    candidate_images: ImageFolder, prompt_masks: ImageFolder, scores: pd.DataFrame, reward: RewardConfig
+    candidate_images: ImageFolder,
+    prompt_masks: ImageFolder,
+    prompts: pd.DataFrame,
+    scores: pd.DataFrame,
+    reward: RewardConfig,
 ) -> Any:
     """A second reward model, fitted only to test ratings: the referee that watches alignment while it runs."""
+    from prefpaint.masks.words import text_prompts
     from prefpaint.reward.training import RatedImages, train_reward
 
     test, validation = (
-        RatedImages.of(candidate_images, prompt_masks, scores[scores["split"] == split])
+        RatedImages.of(candidate_images, prompt_masks, scores[scores["split"] == split], text_prompts(prompts))
         for split in ("test", "validation")
     )
     return train_reward(test, validation, reward)[0]

@@ -39,7 +39,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="train_referee",
                 func=nodes.train_referee,
-                inputs=["candidate_images", "prompt_masks", "scores", "params:reward"],
+                inputs=["candidate_images", "prompt_masks", "prompts", "scores", "params:reward"],
                 outputs="referee_model",
             ),
             job_node(),

@@ -1,6 +1,7 @@
 """Nodes of the `masks` pipeline; the work is done in `photographs` and `masks`."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -63,14 +64,18 @@ def estimate_depth(
 def plan_prompts(
     regions: pd.DataFrame,
     annotations: pd.DataFrame,
+    photographs: ImageFolder,
     holes: ImageFolder,
     source: PhotographsConfig,
     config: MasksConfig,
+    workspace: Path,
 ) -> pd.DataFrame:
     """Which crop, pattern, words and seed every prompt has."""
     from prefpaint.masks import collection
+    from prefpaint.masks.captions import captioned
 
-    return collection.plan_prompts(regions, annotations, holes, source, config)
+    plan = collection.plan_prompts(regions, annotations, holes, source, config)
+    return captioned(plan, photographs, config.captions, workspace)
 
 
 def make_prompts(

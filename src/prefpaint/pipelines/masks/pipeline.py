@@ -33,7 +33,14 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="plan_prompts",
                 func=nodes.plan_prompts,
-                inputs=named(**configs, regions="photograph_table", annotations="annotation_table", holes="own_holes"),
+                inputs=named(
+                    "photographs",
+                    **configs,
+                    regions="photograph_table",
+                    annotations="annotation_table",
+                    holes="own_holes",
+                    workspace="caption_workspace",
+                ),
                 outputs="prompt_plan",
             ),
             Node(

@@ -12,13 +12,18 @@ RESAMPLES = 1000
 
 
 def train_reward_model(
-    candidate_images: ImageFolder, prompt_masks: ImageFolder, scores: pd.DataFrame, config: RewardConfig
+    candidate_images: ImageFolder,
+    prompt_masks: ImageFolder,
+    prompts: pd.DataFrame,
+    scores: pd.DataFrame,
+    config: RewardConfig,
 ) -> tuple[Any, pd.DataFrame]:
     """Train on split `train`, select on `validation`."""
+    from prefpaint.masks.words import text_prompts
     from prefpaint.reward.training import RatedImages, train_reward
 
     def rated(split: str) -> RatedImages:
-        return RatedImages.of(candidate_images, prompt_masks, scores[scores["split"] == split])
+        return RatedImages.of(candidate_images, prompt_masks, scores[scores["split"] == split], text_prompts(prompts))
 
     model, history = train_reward(rated("train"), rated("validation"), config)
     return model, pd.DataFrame(history)
@@ -28,15 +33,18 @@ def score_candidates(
     reward_model: Any,
     candidate_images: ImageFolder,
     prompt_masks: ImageFolder,
+    prompts: pd.DataFrame,
     scores: pd.DataFrame,
     config: RewardConfig,
 ) -> pd.DataFrame:
     """Reward and embedding z of every rated candidate, a batch of images in memory at a time."""
-    parts = []
+    from prefpaint.masks.words import text_prompts
+
+    words, parts = text_prompts(prompts), []
     for start in range(0, len(scores), config.score_batch):
         rows = scores.iloc[start : start + config.score_batch]
         images, masks = candidate_images.stack(rows["candidate_id"]), prompt_masks.stack(rows["prompt_id"])
-        reward, z = reward_model.score(images, masks, config.score_batch)
+        reward, z = reward_model.score(images, masks, config.score_batch, [words[name] for name in rows["prompt_id"]])
         part = rows[["candidate_id", "prompt_id", "split"]].reset_index(drop=True)
         parts.append(part.assign(reward=reward, z=list(z)))
     return pd.concat(parts, ignore_index=True)

@@ -12,13 +12,13 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="train_reward_model",
                 func=train_reward_model,
-                inputs=["candidate_images", "prompt_masks", "scores", "params:reward"],
+                inputs=["candidate_images", "prompt_masks", "prompts", "scores", "params:reward"],
                 outputs=["reward_model", "reward_history"],
             ),
             Node(
                 name="score_candidates_with_reward",
                 func=score_candidates,
-                inputs=["reward_model", "candidate_images", "prompt_masks", "scores", "params:reward"],
+                inputs=["reward_model", "candidate_images", "prompt_masks", "prompts", "scores", "params:reward"],
                 outputs="embeddings",
             ),
             Node(
