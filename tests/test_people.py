@@ -114,6 +114,9 @@ def test_what_can_be_mended_is_one_sentence(ready: Project, project: Project) ->
     running = serve(ready)
     assert "cannot listen on" in sentence(ready.run("rate", "--port", str(next(running))))
     next(running, None)
+    ready.set(studio={"order": "uncertain"})
+    wanted = "reward_model does not exist yet; run `kedro run --pipelines=preferences,reward,bound` once some prompts"
+    assert wanted in sentence(ready.run("rate"))
     ready.set(studio={"overlap": 0})
     assert "parameter studio.overlap: " in sentence(ready.run("rate"))
     ready.set(studio={"overlap": 1, "url": "https://example.org/rate?x=1"})

@@ -30,7 +30,8 @@ def rate(host: str, port: int, env: str | None) -> None:
         names = ("prompts", "candidates", "prompt_images", "prompt_masks", "candidate_images")
         config = StudioConfig.model_validate(context.config_loader["parameters"]["studio"])
         inputs = {name: load(catalog, name) for name in names}
-        studio = Studio(catalog.load("rating_store"), config=config, **inputs)
+        order = _uncertain_first(catalog, config.seed, inputs) if config.order == "uncertain" else []
+        studio = Studio(catalog.load("rating_store"), config=config, order=order, **inputs)
     check_free(host, port)
     if (config.url or not is_loopback(host)) and not has_token_holders(studio.store):
         raise PrefPaintError(
@@ -53,6 +54,26 @@ def rate(host: str, port: int, env: str | None) -> None:
         serve(studio, host, port)
     finally:
         studio.store.close()
+
+
+def _uncertain_first(catalog: Any, seed: int, inputs: dict[str, Any]) -> list[str]:
+    """The order of `studio.order: uncertain`."""
+    from prefpaint.studio.order import by_width
+
+    for name in ("reward_model", "trust"):
+        if not catalog.exists(name):
+            raise PrefPaintError(
+                f"studio.order: uncertain asks by the trained reward, and {name} does not exist yet; run `kedro run "
+                "--pipelines=preferences,reward,bound` once some prompts are rated, or set studio.order: seeded"
+            )
+    trust = catalog.load("trust")
+    if not trust.informative:
+        click.echo(
+            f"The trust width carries no information ({'; '.join(trust.reasons)}): asking by it may be no better than "
+            "studio.order: seeded."
+        )
+    used = ("prompts", "candidates", "candidate_images", "prompt_masks")
+    return by_width(catalog.load("reward_model"), trust, seed=seed, **{name: inputs[name] for name in used})
 
 
 def _place(store: Any) -> str:

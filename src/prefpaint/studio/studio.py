@@ -26,6 +26,7 @@ from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.store import RatingStore, answers, enrol, now, pages, raters, ratings, sessions
 from prefpaint.studio.calibration import FILLS, KnownFill, calibration_prompts, paint, passed
 from prefpaint.studio.config import StudioConfig
+from prefpaint.studio.order import rearranged, seeded
 
 Verdict = Literal["rated", "cannot judge"]
 # The pace is the median of the last pages: one cup of tea does not spoil it.
@@ -98,6 +99,8 @@ class Studio:
         candidates: candidate_id, prompt_id, sha256.
         prompt_images, prompt_masks, candidate_images: their pictures.
         config: how work is handed out.
+        order: prompts that change places among themselves: the first of them comes where the seeded order has the
+            first of them, and so on. The others keep their places.
 
     Raises:
         PrefPaintError: there are no candidates to rate.
@@ -112,6 +115,7 @@ class Studio:
         prompt_masks: ImageFolder,
         candidate_images: ImageFolder,
         config: StudioConfig,
+        order: Sequence[str] = (),
     ) -> None:
         self.store, self.config, self.candidates = store, config, candidates
         self._images, self._masks, self._fills = prompt_images, prompt_masks, candidate_images
@@ -127,14 +131,11 @@ class Studio:
             words = [self._words[prompt]] if self._words[prompt] else []
             return Work(prompt, tuple(items), fingerprint(looks[prompt], named, *words))
 
-        listed = [
-            work(
-                str(prompt),
-                [Shown(*row) for row in group[["candidate_id", "sha256"]].itertuples(index=False, name=None)],
-            )
+        fills = {
+            str(prompt): [Shown(*row) for row in group[["candidate_id", "sha256"]].itertuples(index=False, name=None)]
             for prompt, group in shown.groupby("prompt_id")
-        ]
-        listed.sort(key=lambda one: derive_seed("prompt", config.seed, one.prompt_id))
+        }
+        listed = [work(name, fills[name]) for name in rearranged(seeded(fills, config.seed), order)]
         chosen = calibration_prompts(prompts, config.calibration, config.seed)
         # In the order in which they are handed out.
         self.work = {one.content: one for one in listed}
