@@ -20,7 +20,7 @@ from prefpaint.preferences.store import RatingStore
 from prefpaint.studio.config import StudioConfig
 from prefpaint.studio.studio import Studio
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def make_pictures(folder: Path, prompts: int = 6, kept: int = 3, size: int = 24) -> None:

@@ -7,11 +7,20 @@ from pydantic import Field, field_validator
 
 from prefpaint.config import Config
 
+Question = Literal["scores", "best", "pairs"]
+
 
 class StudioConfig(Config):
     """`kedro rate`: what raters are shown, and how often."""
 
     seed: int = Field(0, ge=0, description="Seed of the order of prompts and of the candidates on a page.")
+    question: Question = Field(
+        "scores",
+        description="scores: three scores of every candidate. best: the best candidate of a prompt, by one key. pairs: "
+        "the better of two candidates, or a tie; of n candidates n pairs are shown, a ring drawn from the seed. "
+        "Choices are stored as comparisons. Those say nothing about how prompts compare with each other, and count "
+        "only for prompts without scores.",
+    )
     order: Literal["seeded", "uncertain"] = Field(
         "seeded",
         description="seeded: prompts in an order drawn from the seed. uncertain: training prompts first about whose "
