@@ -35,7 +35,7 @@ def joint_widths(trust: Trust, z: np.ndarray, whole: np.ndarray | None = None) -
     return np.asarray(joint, np.float64)
 
 
-def greedy_order(joint: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def greedy_order(joint: np.ndarray, groups: np.ndarray, most: int | None = None) -> np.ndarray:
     """Groups of candidates in the order in which rating them teaches most.
 
     Always the group that raises log det V most comes next: the largest log det(I + S_gg), S_gg being the block of
@@ -49,9 +49,11 @@ def greedy_order(joint: np.ndarray, groups: np.ndarray) -> np.ndarray:
     Args:
         joint: (N, N) of `joint_widths`.
         groups: (N,) int, 0 to G − 1, the group of each candidate; every group has one.
+        most: how many groups are wanted; None for all.
 
     Returns:
-        (G,) int, a permutation of the groups. Of equals the one with the smaller number comes first.
+        (G,) int, a permutation of the groups, or the beginning of one. Of equals the one with the smaller number comes
+        first.
     """
     count = int(groups.max()) + 1 if len(groups) else 0
     members = [np.flatnonzero(groups == group) for group in range(count)]
@@ -63,8 +65,8 @@ def greedy_order(joint: np.ndarray, groups: np.ndarray) -> np.ndarray:
     seen = [0] * count
     waiting = [(-_gain(block), group) for group, block in enumerate(blocks)]
     heapq.heapify(waiting)
-    order = []
-    while waiting:
+    order: list[int] = []
+    while waiting and (most is None or len(order) < most):
         _, group = heapq.heappop(waiting)
         rows = members[group]
         if seen[group] < used:
