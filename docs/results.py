@@ -33,6 +33,7 @@ METRICS = (
 COPIED = {
     "seeds": ("seeds.parquet", f"{REPORTS}/evaluate_metrics.json"),
     "ablate_reward": ("ablate_reward.parquet", f"{REPORTS}/reward_metrics.json"),
+    "ablate_order": ("ablate_order.parquet", f"{REPORTS}/reward_metrics.json"),
     "ablate_align": ("ablate_align.parquet", f"{REPORTS}/align_metrics.json"),
     "overoptimise": ("overoptimise.parquet", f"{REPORTS}/preferences_metrics.json"),
     "held_out": ("", "data/06_models/base/unet/diffusion_pytorch_model.safetensors"),
@@ -441,6 +442,15 @@ def ablate_reward(metrics: Metrics, read: Read) -> str:
     return markdown(heads, rows) if rows else NOTHING
 
 
+def ablate_order(metrics: Metrics, read: Read) -> str:
+    rows = []
+    for row in copied(read, "ablate_order") or []:
+        points = {key: 100 * value for key, value in row.items() if key.startswith("difference")}
+        rows.append([str(row["prompts"]), share(row, "random"), share(row, "width"), change(points, "difference")])
+    heads = ("rated prompts", "pairs ordered correctly, at random", "by width", "difference, % points")
+    return markdown(heads, rows) if rows else NOTHING
+
+
 def ablate_align(metrics: Metrics, read: Read) -> str:
     rows = []
     for row in copied(read, "ablate_align") or []:
@@ -520,6 +530,14 @@ PAGE = (
     ),
     ("Other training seeds", "`kedro run --pipeline=seeds`; the *oracle* aligns to the noiseless score itself.", seeds),
     ("Ways of training the reward", "`kedro run --pipeline=ablate_reward`.", ablate_reward),
+    (
+        "Asking where the reward knows least",
+        "`kedro run --pipeline=ablate_order`. Rewards of prompts that were rated at random or in the order of the "
+        "trust width, judged by the simulated raters' noiseless score on validation prompts. Means over seeds with "
+        "intervals of Student's t over the seeds; differences are paired by seed. "
+        "[How it works](rating.md#does-it-pay-to-ask-by-width).",
+        ablate_order,
+    ),
     (
         "Ways of aligning",
         "`kedro run --pipeline=ablate_align`. Means over seeds. The target is the gain that `ddpo` ends with; some "

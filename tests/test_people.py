@@ -95,6 +95,32 @@ def test_people_rate_and_the_pipeline_takes_it_up(ready: Project) -> None:
     assert "nobody has rated the pictures compared here" in (ready.path / "data/08_reporting/report.html").read_text()
 
 
+def test_people_choose_and_the_pipeline_takes_it_up(ready: Project) -> None:
+    ready.set(studio={"calibration": 1, "repeat_every": 0, "question": "pairs"})
+    running = serve(ready)
+    client = Client(next(running))
+    client.json("/api/sign-in", {"name": "ann"})
+    found, count = client.json("/api/page"), 0
+    while found["page"]:
+        body = {"page": found["page"]["id"], "key": f"{count:016d}", "verdict": "rated", "seconds": 9.0}
+        found, count = client.json("/api/answer", body | {"choice": count % 3}), count + 1
+    assert count == 1 + 3 * 14
+    next(running, None)
+    listed = ready.run("raters", "list")
+    assert "0 of 14 prompts have 3 raters; 14 begun" in listed.stdout and "α" not in listed.stdout
+    assert "42 comparisons; two raters choose alike: –" in listed.stdout
+
+    assert "holds 42 comparisons and no ratings; add --comparisons" in sentence(ready.run("ratings", "export", "a.csv"))
+    assert ready.run("ratings", "export", "a.csv", "--comparisons").returncode == 0
+    again = ready.run("ratings", "import", "a.csv")
+    assert "42 good rows, 0 of them new; 0 rejected" in again.stdout
+    done = ready.run("run", "--pipelines=preferences,reward")
+    assert done.returncode == 0, done.stderr
+    assert "0 ratings and 42 comparisons of people, from the store" in done.stderr
+    scores = pd.read_parquet(ready.path / "data/05_model_input/scores.parquet")
+    assert len(scores) == 42 and scores["raters"].eq(1).all()
+
+
 def test_tasks_for_label_studio(ready: Project) -> None:
     done = ready.run("ratings", "tasks", "out", "--address", "http://images/")
     assert done.returncode == 0, done.stderr
@@ -114,6 +140,9 @@ def test_what_can_be_mended_is_one_sentence(ready: Project, project: Project) ->
     running = serve(ready)
     assert "cannot listen on" in sentence(ready.run("rate", "--port", str(next(running))))
     next(running, None)
+    ready.set(studio={"order": "uncertain"})
+    wanted = "reward_model does not exist yet; run `kedro run --pipelines=preferences,reward,bound` once some prompts"
+    assert wanted in sentence(ready.run("rate"))
     ready.set(studio={"overlap": 0})
     assert "parameter studio.overlap: " in sentence(ready.run("rate"))
     ready.set(studio={"overlap": 1, "url": "https://example.org/rate?x=1"})

@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from prefpaint.pipelines.ablate_align import pipeline as ablate_align
+from prefpaint.pipelines.ablate_order import pipeline as ablate_order
 from prefpaint.pipelines.ablate_reward import pipeline as ablate_reward
 from prefpaint.pipelines.align import pipeline as align
 from prefpaint.pipelines.bound import pipeline as bound
@@ -22,11 +23,11 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and six that run only when named.
+    """The stages in their order, all of them together, and seven that run only when named.
 
     `pretrain` makes the embedded base model and `judge` what the simulated raters share, `seeds` repeats the training
-    from other seeds, `ablate_reward` and `ablate_align` compare ways to train the reward model and to align,
-    `overoptimise` shows what trust is worth when a reward is raised too far.
+    from other seeds, `ablate_reward`, `ablate_align` and `ablate_order` compare ways to train the reward model, to
+    align and to choose what is rated, `overoptimise` shows what trust is worth when a reward is raised too far.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -48,6 +49,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "judge": judge.create_pipeline(),
         "seeds": seeds.create_pipeline(),
         "ablate_reward": ablate_reward.create_pipeline(),
+        "ablate_order": ablate_order.create_pipeline(),
         "ablate_align": ablate_align.create_pipeline(),
         "overoptimise": overoptimise.create_pipeline(),
     }

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from prefpaint.preferences.store import RatingStore
 from prefpaint.studio.config import StudioConfig
 from prefpaint.studio.studio import Studio
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def make_pictures(folder: Path, prompts: int = 6, kept: int = 3, size: int = 24) -> None:
@@ -51,7 +52,7 @@ def make_pictures(folder: Path, prompts: int = 6, kept: int = 3, size: int = 24)
     pd.DataFrame(candidates, columns=columns).to_parquet(folder / "candidates.parquet")
 
 
-def open_studio(folder: Path, location: Path | str, **config: Any) -> Studio:
+def open_studio(folder: Path, location: Path | str, order: Sequence[str] = (), **config: Any) -> Studio:
     """The studio of a folder made by `make_pictures`, with a store elsewhere."""
     return Studio(
         RatingStore(location),
@@ -61,6 +62,7 @@ def open_studio(folder: Path, location: Path | str, **config: Any) -> Studio:
         ImageFolder(folder / "masks", masks=True),
         ImageFolder(folder / "fills"),
         StudioConfig.model_validate(config),
+        order,
     )
 
 

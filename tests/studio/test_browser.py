@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prefpaint.preferences.store import RatingStore
-from prefpaint.studio.studio import add_rater
+from prefpaint.studio.accounts import add_rater
 from tests.studio.project import Server, make_pictures
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -192,4 +192,82 @@ def test_while_the_server_is_away_nothing_is_called_saved(chromium: Any, tmp_pat
         page.context.close()
     store = RatingStore(tmp_path / "store")
     assert len(store.ratings()) == 3
+    store.close()
+
+
+def placed(page: Any) -> str:
+    """Which pictures are shown."""
+    return str(page.get_attribute("#candidates figure img", "src"))
+
+
+def after(page: Any, before: str) -> None:
+    """Wait for the next page."""
+    page.wait_for_function(
+        "before => document.querySelector('#work').hidden"
+        " || document.querySelector('#candidates figure img').getAttribute('src') !== before",
+        arg=before,
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("question", ["best", "pairs"])
+def test_choosing_by_keyboard_and_by_touch(chromium: Any, tmp_path: Path, size: str, question: str) -> None:
+    make_pictures(tmp_path / "pictures", prompts=3)
+    with Server(tmp_path / "pictures", tmp_path / "store", question=question, calibration=1, repeat_every=0) as running:
+        troubles: list[str] = []
+        page = new_page(chromium, size, troubles)
+        page.goto(running.address)
+        sign_in(page, "ann")
+        page.wait_for_selector("#kind:visible")
+        assert page.inner_text("#question") == f"Which fill is {'best' if question == 'best' else 'better'}?"
+        assert not page.is_visible(".scores") and not page.is_visible("#send") and not page.is_visible(".scale")
+        assert page.is_visible("#tie") == (question == "pairs")
+        # Enter alone chooses nothing, and neither does a key without a fill.
+        for key in ("Enter", "0", "9", "s"):
+            page.keyboard.press(key)
+        assert page.is_visible("#kind")
+        page.keyboard.press("1")
+        page.wait_for_selector("#feedback:visible")
+        assert "your choice" in page.inner_text("#known")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#work:visible")
+        pages = 3 if question == "best" else 9
+        for number in range(pages):
+            before = placed(page)
+            if number == 0:
+                page.keyboard.press("2")
+            elif number == 1:
+                button = page.query_selector_all(".choose")[0]
+                word = "best" if question == "best" else "better"
+                assert button.get_attribute("aria-label") == f"Candidate 1 is {word}"
+                page.keyboard.press("z")
+                page.wait_for_selector("#zoom[open]")
+                page.keyboard.press("z")
+                (button.tap if size == "phone" else button.click)()
+            elif question == "pairs" and number == 2:
+                page.keyboard.press("t")
+            else:
+                # The button that has the focus.
+                page.query_selector_all(".choose")[1].focus()
+                page.keyboard.press("Enter")
+            after(page, before)
+            if number == 0:
+                page.keyboard.press("u")
+                page.wait_for_selector(".choose[aria-pressed=true]")
+                assert placed(page) == before
+                assert page.eval_on_selector_all(".choose", "all => all.map(b => b.ariaPressed)")[:2] == [
+                    "false",
+                    "true",
+                ]
+                page.keyboard.press("1")
+                after(page, before)
+            fits = "document.documentElement.scrollWidth <= window.innerWidth"
+            assert page.evaluate(fits), "nothing sticks out sideways"
+        page.wait_for_selector("#finished:visible")
+        assert not troubles
+        page.context.close()
+    store = RatingStore(tmp_path / "store")
+    found = store.comparisons()
+    assert len(found) == (6 if question == "best" else 9) and store.ratings().empty
+    assert (found["preferred"] == "tie").sum() == (0 if question == "best" else 1)
     store.close()

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prefpaint.preferences import store as tables
+from prefpaint.studio.accounts import add_rater
 from prefpaint.studio.server import COOKIE, LARGEST_BODY, create_app
-from prefpaint.studio.studio import Studio, add_rater
+from prefpaint.studio.studio import Studio
 from prefpaint.web import FAILURES_PER_MINUTE, is_loopback
 from tests.studio.project import open_studio
 
@@ -259,6 +260,7 @@ answers = st.fixed_dictionaries(
         "key": st.just(KEY) | st.text("0123456789abcdef", min_size=16, max_size=16) | values,
         "verdict": st.sampled_from(["rated", "cannot judge", "withdrawn"]) | values,
         "scores": st.lists(st.lists(st.integers(-1, 9), min_size=2, max_size=4), max_size=4) | values,
+        "choice": st.integers(-1, 4) | values,
         "seconds": st.floats() | values,
         "more": values,
     },

@@ -18,8 +18,9 @@ PORT = 8500
 @environment
 def rate(host: str, port: int, env: str | None) -> None:
     """Serve the rating studio for the candidates that exist."""
+    from prefpaint.studio.accounts import has_token_holders
     from prefpaint.studio.config import StudioConfig
-    from prefpaint.studio.studio import Studio, has_token_holders
+    from prefpaint.studio.studio import Studio
 
     with needs_extra("studio", "`kedro rate`"):
         from prefpaint.studio.server import serve
@@ -30,7 +31,8 @@ def rate(host: str, port: int, env: str | None) -> None:
         names = ("prompts", "candidates", "prompt_images", "prompt_masks", "candidate_images")
         config = StudioConfig.model_validate(context.config_loader["parameters"]["studio"])
         inputs = {name: load(catalog, name) for name in names}
-        studio = Studio(catalog.load("rating_store"), config=config, **inputs)
+        order = _uncertain_first(catalog, config.seed, inputs) if config.order == "uncertain" else []
+        studio = Studio(catalog.load("rating_store"), config=config, order=order, **inputs)
     check_free(host, port)
     if (config.url or not is_loopback(host)) and not has_token_holders(studio.store):
         raise PrefPaintError(
@@ -39,7 +41,8 @@ def rate(host: str, port: int, env: str | None) -> None:
         )
     address = config.url or address_of(host, port)
     click.echo(f"The studio is at {address}  (Ctrl+C stops it; nothing that was saved is lost)")
-    click.echo(f"{len(studio.work)} prompts, {config.overlap} raters each; ratings go to {_place(studio.store)}")
+    pages = "" if config.question != "pairs" else f", {len(studio.work)} pairs of fills"
+    click.echo(f"{studio.prompts} prompts{pages}, {config.overlap} raters each; ratings go to {_place(studio.store)}")
     if config.calibration and not studio.calibration:
         click.echo(
             "Calibration pages are skipped: no prompt with a known original and without words is kept for evaluation."
@@ -53,6 +56,26 @@ def rate(host: str, port: int, env: str | None) -> None:
         serve(studio, host, port)
     finally:
         studio.store.close()
+
+
+def _uncertain_first(catalog: Any, seed: int, inputs: dict[str, Any]) -> list[str]:
+    """The order of `studio.order: uncertain`."""
+    from prefpaint.studio.order import by_width
+
+    for name in ("reward_model", "trust"):
+        if not catalog.exists(name):
+            raise PrefPaintError(
+                f"studio.order: uncertain asks by the trained reward, and {name} does not exist yet; run `kedro run "
+                "--pipelines=preferences,reward,bound` once some prompts are rated, or set studio.order: seeded"
+            )
+    trust = catalog.load("trust")
+    if not trust.informative:
+        click.echo(
+            f"The trust width carries no information ({'; '.join(trust.reasons)}): asking by it may be no better than "
+            "studio.order: seeded."
+        )
+    used = ("prompts", "candidates", "candidate_images", "prompt_masks")
+    return by_width(catalog.load("reward_model"), trust, seed=seed, **{name: inputs[name] for name in used})
 
 
 def _place(store: Any) -> str:
@@ -75,7 +98,7 @@ def raters() -> None:
 @environment
 def add(names: tuple[str, ...], organiser: bool, address: str | None, env: str | None) -> None:
     """Give each of NAMES a token, which is shown once; earlier tokens stop working."""
-    from prefpaint.studio.studio import add_rater
+    from prefpaint.studio.accounts import add_rater
 
     with project(env) as context:
         store, url = context.catalog.load("rating_store"), context.config_loader["parameters"]["studio"]["url"]
@@ -91,7 +114,7 @@ def add(names: tuple[str, ...], organiser: bool, address: str | None, env: str |
 @environment
 def block(name: str, env: str | None) -> None:
     """Block NAME at once; their ratings stay."""
-    from prefpaint.studio.studio import block_rater
+    from prefpaint.studio.accounts import block_rater
 
     with project(env) as context:
         store = context.catalog.load("rating_store")
@@ -108,30 +131,41 @@ def list_raters(env: str | None) -> None:
     from rich.table import Table
 
     from prefpaint.masks.config import RATED_SPLITS
+    from prefpaint.studio.config import StudioConfig
     from prefpaint.studio.overview import overview
 
     with project(env) as context:
         catalog = context.catalog
         store = _stored(catalog)
         prompts, candidates = load(catalog, "prompts"), load(catalog, "candidates")
-        overlap = context.config_loader["parameters"]["studio"]["overlap"]
-    known = prompts.loc[prompts["split"].isin(RATED_SPLITS), "prompt_id"].isin(candidates["prompt_id"]).sum()
-    found = overview(store, candidates, int(known), overlap)
+        config = StudioConfig.model_validate(context.config_loader["parameters"]["studio"])
+    rated = set(prompts.loc[prompts["split"].isin(RATED_SPLITS), "prompt_id"])
+    shown_to_raters = candidates[candidates["prompt_id"].isin(rated)]
+    scored = config.question == "scores"
+    fills = shown_to_raters.groupby("prompt_id").size()
+    known = (fills >= (1 if scored else 2)).sum()
+    found = overview(store, shown_to_raters, int(known), config)
     console, table = Console(), Table()
+    # α is of scores; of choices the share that stayed the same.
+    of_question = ("self_alpha", "with_others") if scored else ("self_same", "choices_with_others")
     for title in ("rater", "pages", "cannot judge", "s / page", "calibration", "consistency", "with others"):
         table.add_column(title, overflow="fold")
     for row in found["raters"]:
-        numbers = (row["pages"], row["cannot_judge"], row["seconds"], row["calibration"], row["self_alpha"])
-        shown = ["–" if value is None else f"{value:g}" for value in (*numbers, row["with_others"])]
+        numbers = (row["pages"], row["cannot_judge"], row["seconds"], row["calibration"])
+        shown = ["–" if value is None else f"{value:g}" for value in (*numbers, *(row[key] for key in of_question))]
         table.add_row(_plain(row["name"] + (" (blocked)" if row["blocked"] else "")), *shown)
     console.print(table)
     for row in found["raters"]:
         if row["flags"]:
             console.print(_plain(f"{row['name']}: {'; '.join(row['flags'])}"))
     done, agreement = found["prompts"], found["agreement"]
-    console.print(f"{done['complete']} of {done['total']} prompts have {overlap} raters; {done['begun']} begun")
-    said = ", ".join(f"{name} {'–' if value is None else value}" for name, value in agreement.items())
-    console.print(f"{found['ratings']} ratings; Krippendorff's α and order alike: {said}")
+    console.print(f"{done['complete']} of {done['total']} prompts have {config.overlap} raters; {done['begun']} begun")
+    if found["ratings"] or scored:
+        said = ", ".join(f"{name} {'–' if value is None else value}" for name, value in agreement.items())
+        console.print(f"{found['ratings']} ratings; Krippendorff's α and order alike: {said}")
+    if found["comparisons"] or not scored:
+        alike = "–" if found["choices_alike"] is None else found["choices_alike"]
+        console.print(f"{found['comparisons']} comparisons; two raters choose alike: {alike}")
     store.close()
 
 
@@ -185,19 +219,26 @@ def import_ratings(files: tuple[Path, ...], strict: bool, env: str | None) -> No
 
 @ratings.command(cls=OneSentence)
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--comparisons", is_flag=True, help="Write the comparisons instead: choices, and those imported.")
 @environment
-def export(file: Path, env: str | None) -> None:
+def export(file: Path, comparisons: bool, env: str | None) -> None:
     """Write the ratings in the store to FILE (.csv or .parquet)."""
     from prefpaint.preferences.exchange import write_table
 
     with project(env) as context:
         store = _stored(context.catalog)
-    found = store.ratings()
-    if found.empty:
+    both = {"ratings": store.ratings(), "comparisons": store.comparisons()}
+    asked, other = ("comparisons", "ratings") if comparisons else ("ratings", "comparisons")
+    if both[asked].empty and not both[other].empty:
+        option = "leave out" if comparisons else "add"
+        raise PrefPaintError(
+            f"{_place(store)}: holds {len(both[other])} {other} and no {asked}; {option} --comparisons to export those"
+        )
+    if both[asked].empty:
         raise PrefPaintError(_nobody(store))
-    write_table(found, file)
+    write_table(both[asked], file)
     store.close()
-    click.echo(f"{file}: {len(found)} ratings")
+    click.echo(f"{file}: {len(both[asked])} {asked}")
 
 
 @ratings.command(cls=OneSentence)

@@ -8,7 +8,7 @@ from prefpaint.fills.likeness import PhotographJudge
 from prefpaint.images import ImageFolder
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, RATING_COLUMNS, WEIGHTS
 from prefpaint.preferences.simulated import BATCH, CLOCK_START, NoiselessRater, simulate_ratings
-from prefpaint.preferences.store import RatingStore, fitting
+from prefpaint.preferences.store import COMPARED, RatingStore, fitting
 from prefpaint.preferences.taste import SimulatedConfig
 from prefpaint.progress import Progress
 
@@ -35,7 +35,7 @@ def stored_preferences(store: RatingStore, candidates: pd.DataFrame) -> tuple[pd
         return None
     checksums = candidates.set_index("candidate_id")["sha256"]
     fits = fitting(ratings, checksums, {"candidate_id": "sha256"})
-    pairs_fit = fitting(comparisons, checksums, {"candidate_a": "sha256_a", "candidate_b": "sha256_b"})
+    pairs_fit = fitting(comparisons, checksums, COMPARED)
     for name, table, kept in (("ratings", ratings, fits), ("comparisons", comparisons, pairs_fit)):
         if not kept.all():
             first = table.loc[~kept].iloc[0, 0]

@@ -107,6 +107,8 @@ comparisons = sa.Table(
     _tables,
     _key(),
     _rater(),
+    # Empty: imported.
+    sa.Column("answer_id", sa.ForeignKey("answers.id"), index=True),
     sa.Column("candidate_a", sa.String(255), nullable=False),
     sa.Column("candidate_b", sa.String(255), nullable=False),
     sa.Column("sha256_a", sa.String(64), nullable=False),
@@ -114,6 +116,10 @@ comparisons = sa.Table(
     sa.Column("preferred", sa.Enum(*OUTCOMES, native_enum=False), nullable=False),
     sa.Column("rated_at", sa.DateTime, nullable=False),
 )
+
+
+# Column of a candidate → column of the SHA-256 it was compared under; see `fitting`.
+COMPARED = {"candidate_a": "sha256_a", "candidate_b": "sha256_b"}
 
 
 def now() -> datetime:
@@ -199,6 +205,7 @@ class RatingStore:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
             _tables.create_all(connection)
+            _add_answer_ids(connection)
         self._made = True
 
     @contextmanager
@@ -241,21 +248,10 @@ class RatingStore:
             RATING_COLUMNS and sha256 (of the image that was rated), sorted by candidate, rater and sha256; rated_at in
             UTC.
         """
-        last = sa.select(sa.func.max(answers.c.id)).group_by(answers.c.page_id)
-        counts = sa.or_(
-            ratings.c.answer_id.is_(None),
-            sa.and_(ratings.c.answer_id.in_(last), pages.c.kind == "work", pages.c.state == "rated"),
-        )
         columns = (ratings.c.candidate_id, raters.c.name.label("rater"), *(ratings.c[name] for name in CRITERIA))
-        found = self.rows(
-            sa.select(*columns, ratings.c.rated_at, ratings.c.sha256)
-            .join_from(ratings, raters)
-            .outerjoin(answers, answers.c.id == ratings.c.answer_id)
-            .outerjoin(pages, pages.c.id == answers.c.page_id)
-            .where(counts)
-            # By the time of the rating: an old export that is imported again does not undo what was said since.
-            .order_by(ratings.c.rated_at, ratings.c.id)
-        )
+        chosen = sa.select(*columns, ratings.c.rated_at, ratings.c.sha256).join_from(ratings, raters)
+        # By the time of the rating: an old export that is imported again does not undo what was said since.
+        found = self.rows(_that_count(chosen, ratings).order_by(ratings.c.rated_at, ratings.c.id))
         key = ["candidate_id", "rater", "sha256"]
         found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
         found = found.astype(
@@ -264,21 +260,22 @@ class RatingStore:
         return found.assign(rated_at=_utc(found["rated_at"]))[[*RATING_COLUMNS, "sha256"]]
 
     def comparisons(self) -> pd.DataFrame:
-        """Of every rater and pair of pictures the last comparison.
+        """Of every rater and pair of pictures the last comparison, less what was withdrawn; as for `ratings`.
 
         Returns:
             COMPARISON_COLUMNS, sha256_a, sha256_b, sorted by pair and rater; candidate_a < candidate_b.
         """
         columns = (comparisons.c[name] for name in ("candidate_a", "candidate_b", "preferred"))
-        found = self.rows(
-            sa.select(
-                *columns,
-                raters.c.name.label("rater"),
-                *(comparisons.c[name] for name in ("rated_at", "sha256_a", "sha256_b")),
-            )
-            .join_from(comparisons, raters)
-            .order_by(comparisons.c.rated_at, comparisons.c.id)
-        )
+        chosen: sa.Select[Any] = sa.select(
+            *columns,
+            raters.c.name.label("rater"),
+            *(comparisons.c[name] for name in ("rated_at", "sha256_a", "sha256_b")),
+        ).join_from(comparisons, raters)
+        with self.read() as connection:
+            answered = _has_answer_ids(connection)
+        # A store of an earlier version holds only imported ones, and is not changed by looking.
+        chosen = _that_count(chosen, comparisons) if answered else chosen
+        found = self.rows(chosen.order_by(comparisons.c.rated_at, comparisons.c.id))
         key = ["candidate_a", "candidate_b", "rater", "sha256_a", "sha256_b"]
         found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
         found = found.astype(dict.fromkeys([*key, "preferred"], "str"))
@@ -331,6 +328,33 @@ class RatingStore:
             for start in range(0, len(records), _CHUNK):
                 connection.execute(sa.insert(to), records[start : start + _CHUNK])
         return len(table)
+
+
+def _that_count(chosen: "sa.Select[Any]", said: sa.Table) -> "sa.Select[Any]":
+    """Rows of ratings or comparisons that were imported, or are of the last answer of a page of work."""
+    last = sa.select(sa.func.max(answers.c.id)).group_by(answers.c.page_id)
+    answered = sa.and_(said.c.answer_id.in_(last), pages.c.kind == "work", pages.c.state == "rated")
+    return (
+        chosen.outerjoin(answers, answers.c.id == said.c.answer_id)
+        .outerjoin(pages, pages.c.id == answers.c.page_id)
+        .where(sa.or_(said.c.answer_id.is_(None), answered))
+    )
+
+
+def _has_answer_ids(connection: sa.Connection) -> bool:
+    return "answer_id" in {column["name"] for column in sa.inspect(connection).get_columns(comparisons.name)}
+
+
+def _add_answer_ids(connection: sa.Connection) -> None:
+    """Bring a store of an earlier version up to date, in which comparisons could only be imported."""
+    if _has_answer_ids(connection):
+        return
+    column = comparisons.c.answer_id
+    kind = column.type.compile(connection.dialect)
+    connection.execute(sa.DDL(f"ALTER TABLE comparisons ADD COLUMN answer_id {kind} REFERENCES answers (id)"))
+    for index in comparisons.indexes:
+        if column.name in index.columns:
+            index.create(connection)
 
 
 class StoreError(PrefPaintError):

@@ -94,13 +94,20 @@ class KernelHead(nn.Module):
         self.register_buffer("scale", torch.ones((), dtype=wide))
         self.psi = nn.Linear(config.embedding, 1, bias=False)
 
-    def _kernel(self, components: Tensor) -> Tensor:
-        return torch.exp(-torch.cdist(components, self.landmarks).square() / self.scale)
+    def _components(self, features: Tensor) -> Tensor:
+        return ((features.double() - self.mean) / self.std) @ self.basis
+
+    def _kernel(self, components: Tensor, others: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(components, others).square() / self.scale)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, features) → z (N, embedding)."""
-        components = ((features.double() - self.mean) / self.std) @ self.basis
-        return (self._kernel(components) @ self.whitening).to(features.dtype)
+        return (self._kernel(self._components(features), self.landmarks) @ self.whitening).to(features.dtype)
+
+    def gram(self, features: Tensor) -> Tensor:
+        """(N, features) → k(x, x') of all pairs (N, N) float64, what ⟨z, z'⟩ approximates."""
+        components = self._components(features)
+        return self._kernel(components, components)
 
     @torch.no_grad()
     def place(self, features: Tensor, seed: int, scaled: int = 0) -> None:
@@ -123,7 +130,7 @@ class KernelHead(nn.Module):
         m = len(chosen)
         self.landmarks.zero_()
         self.landmarks[:m] = components[chosen.sort().values]
-        values, vectors = torch.linalg.eigh(self._kernel(self.landmarks[:m])[:, :m])
+        values, vectors = torch.linalg.eigh(self._kernel(self.landmarks[:m], self.landmarks)[:, :m])
         # Two equal candidates make K_mm singular; a direction without weight is skipped.
         known = values > 1e-9 * values.max()
         self.whitening.zero_()
@@ -188,6 +195,20 @@ class RewardModel(nn.Module):
     def whole_norm(self) -> float | None:
         """‖z‖² of an embedding that the head expresses in full; None where z has no such bound."""
         return 1.0 if self.configs[1].kind == "kernel" else None
+
+    @torch.no_grad()
+    def gram(self, features: Tensor) -> np.ndarray | None:
+        """Inner products of the full features of which z is the part that the head can express.
+
+        Args:
+            features: (N, features) of the backbone.
+
+        Returns:
+            (N, N) float64 with `whole_norm` on the diagonal; None where z is everything.
+        """
+        if self.whole_norm is None:
+            return None
+        return np.asarray(torch.stack([head.gram(features.to(self.device)) for head in self.heads]).mean(0).cpu())
 
     def member_psis(self) -> Tensor:
         """(K, K · embedding): row k gives head k's reward as ⟨z, row⟩; their mean gives the model's."""

@@ -118,7 +118,18 @@ def rank_agreement(labels: pd.DataFrame) -> float:
     first, second = pairs_within(ordered.groupby(["prompt_id", "rater"]).ngroup().to_numpy())
     value, names = ordered["value"].to_numpy(), ordered["candidate_id"].to_numpy()
     sign = np.sign(value[first] - value[second])
-    votes = pd.DataFrame({"a": names[first], "b": names[second], "up": sign > 0, "down": sign < 0})
+    return vote_agreement(pd.DataFrame({"a": names[first], "b": names[second], "up": sign > 0, "down": sign < 0}))
+
+
+def vote_agreement(votes: pd.DataFrame) -> float:
+    """The same from what raters said of pairs of candidates.
+
+    Args:
+        votes: a, b (a pair always in the same order), up (a is better), down (b is); one row per rater and pair.
+
+    Returns:
+        As `rank_agreement`.
+    """
     counts = votes.groupby(["a", "b"]).agg(up=("up", "sum"), down=("down", "sum"), raters=("up", "size"))
     up, down, raters = (counts[name].to_numpy(np.float64) for name in ("up", "down", "raters"))
     pairs = (raters * (raters - 1) / 2).sum()

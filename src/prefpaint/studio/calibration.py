@@ -12,7 +12,8 @@ from prefpaint.masks.words import text_prompts
 
 # The least a careful rater gives the original, and the most for a hole full of noise or of one colour.
 GOOD_FROM, BAD_TO = 5, 3
-FILLS = ("original", "noise", "flat")
+GOOD = "original"
+FILLS = (GOOD, "noise", "flat")
 
 
 @dataclass(frozen=True)
@@ -73,4 +74,5 @@ def passed(overall: dict[str, int]) -> bool:
     Args:
         overall: rating by fill.
     """
-    return overall["original"] >= GOOD_FROM and max(overall["noise"], overall["flat"]) <= BAD_TO
+    bad = [score for fill, score in overall.items() if fill != GOOD]
+    return overall[GOOD] >= GOOD_FROM and max(bad) <= BAD_TO

@@ -1,16 +1,33 @@
 """How the rating studio hands out work."""
 
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from prefpaint.config import Config
 
+Question = Literal["scores", "best", "pairs"]
+
 
 class StudioConfig(Config):
     """`kedro rate`: what raters are shown, and how often."""
 
     seed: int = Field(0, ge=0, description="Seed of the order of prompts and of the candidates on a page.")
+    question: Question = Field(
+        "scores",
+        description="scores: three scores of every candidate. best: the best candidate of a prompt, by one key. pairs: "
+        "the better of two candidates, or a tie; of n candidates n pairs are shown, a ring drawn from the seed. "
+        "Choices are stored as comparisons. Those say nothing about how prompts compare with each other, and count "
+        "only for prompts without scores.",
+    )
+    order: Literal["seeded", "uncertain"] = Field(
+        "seeded",
+        description="seeded: prompts in an order drawn from the seed. uncertain: training prompts first about whose "
+        "candidates the trained reward knows least by its trust width; validation and test prompts keep their "
+        "places. It needs `kedro run --pipelines=preferences,reward,bound` first, and embeds all candidates when the "
+        "studio starts (a minute for 2,000 on one core).",
+    )
     overlap: int = Field(
         3, ge=1, description="How many raters rate each prompt. Agreement and the noise ceiling need at least 2."
     )

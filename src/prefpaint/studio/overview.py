@@ -9,9 +9,11 @@ import sqlalchemy as sa
 
 from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.scoring import weighted_score
-from prefpaint.preferences.store import RatingStore, answers, fitting, pages, raters, ratings
-from prefpaint.stats.agreement import krippendorff_alpha, rank_agreement, spearman
-from prefpaint.studio.calibration import KnownFill, passed
+from prefpaint.preferences.store import COMPARED, RatingStore, answers, comparisons, fitting, pages, raters, ratings
+from prefpaint.stats.agreement import krippendorff_alpha, rank_agreement, spearman, vote_agreement
+from prefpaint.studio.calibration import GOOD, KnownFill, passed
+from prefpaint.studio.config import StudioConfig
+from prefpaint.studio.questions import ring
 
 # Below these a rater is pointed out. An α of 0.4 between a rater's first and second opinion leaves little to learn;
 # nine scores of three pictures cannot be given in three seconds.
@@ -19,14 +21,19 @@ LEAST_SELF_ALPHA = 0.4
 LEAST_CALIBRATION = 0.75
 LEAST_SECONDS = 3.0
 LEAST_OTHERS = 0.1
+# The same of choices: guessing gives 0 and 0.5, and one glance takes a second.
+LEAST_SELF_CHOICE = 0.2
+LEAST_ALIKE = 0.4
+LEAST_SECONDS_CHOICE = 1.0
 # Fewer ratings than this say nothing yet about a rater.
 LEAST_RATINGS, LEAST_REPEATS = 30, 6
 
 
 def _answers(store: RatingStore) -> pd.DataFrame:
-    """Last answers of answered pages: page_id, rater, kind, content, verdict, seconds, answered_at, answer_id."""
+    """Last answers of pages: page_id, rater, kind, content, shown, verdict, seconds, answered_at, answer_id."""
     last = sa.select(sa.func.max(answers.c.id)).group_by(answers.c.page_id)
-    columns = (pages.c.kind, pages.c.content, answers.c.verdict, answers.c.seconds, answers.c.answered_at)
+    of_page = (pages.c[name] for name in ("kind", "content", "shown"))
+    columns = (*of_page, answers.c.verdict, answers.c.seconds, answers.c.answered_at)
     return store.rows(
         sa.select(pages.c.id.label("page_id"), raters.c.name.label("rater"), *columns, answers.c.id.label("answer_id"))
         .join_from(answers, pages)
@@ -43,75 +50,117 @@ def _given(store: RatingStore) -> pd.DataFrame:
     return given.assign(value=weighted_score(given))
 
 
-def overview(store: RatingStore, candidates: pd.DataFrame, prompts: int, overlap: int) -> dict[str, Any]:
+def _choices(store: RatingStore) -> pd.DataFrame:
+    """Choices that were made on pages: answer_id, chosen (a candidate's id, "" for a tie)."""
+    columns = (comparisons.c[name] for name in ("answer_id", "candidate_a", "candidate_b", "preferred"))
+    made = store.rows(sa.select(*columns).where(comparisons.c.answer_id.is_not(None)))
+    wins = {end: made[f"candidate_{end}"].where(made["preferred"] == end, "") for end in ("a", "b")}
+    # All comparisons of an answer have the same winner.
+    return made.assign(chosen=wins["a"] + wins["b"])[["answer_id", "chosen"]].drop_duplicates("answer_id")
+
+
+def overview(store: RatingStore, candidates: pd.DataFrame, prompts: int, config: StudioConfig) -> dict[str, Any]:
     """Progress, agreement and raters, ready for JSON.
+
+    What was said under another question than the studio's present one counts as much, but not for the progress.
 
     Args:
         store: of ratings.
         candidates: candidate_id, prompt_id, sha256; ratings of other pictures do not count.
         prompts: how many there are to rate.
-        overlap: raters wanted per prompt.
+        config: the studio's question, and how many raters are wanted per prompt.
 
     Returns:
-        prompts: total, begun, complete (by `overlap` raters); ratings; agreement: Krippendorff's α per criterion and
-        of the weighted score, order_alike (two raters, two candidates of a prompt), None where undefined; raters: per
-        name pages, cannot_judge, seconds (median per page), last_seen, calibration (share passed), self_alpha and
-        self_difference (of second showings), with_others (Spearman against the other raters' mean), flags.
+        question; prompts: total, begun, complete (by `overlap` raters), overlap; ratings; agreement: Krippendorff's α
+        per criterion and of the weighted score, order_alike (two raters, two candidates of a prompt), None where
+        undefined; comparisons; choices_alike: as order_alike, of comparisons; raters: per name pages, cannot_judge,
+        seconds (median per page), last_seen, calibration (share passed), self_alpha and self_difference (scores of
+        second showings), self_same (share of second showings with the same choice), with_others (Spearman against
+        the other raters' mean score), choices_with_others (share of pairs ordered as another rater did), flags.
     """
-    now_rated = store.ratings()
-    now_rated = now_rated[
-        fitting(now_rated, candidates.set_index("candidate_id")["sha256"], {"candidate_id": "sha256"})
-    ]
+    checksums = candidates.set_index("candidate_id")["sha256"]
+    now_rated, now_compared = store.ratings(), store.comparisons()
+    now_rated = now_rated[fitting(now_rated, checksums, {"candidate_id": "sha256"})]
+    now_compared = now_compared[fitting(now_compared, checksums, COMPARED)]
     labels = now_rated.assign(value=weighted_score(now_rated)).merge(candidates[["candidate_id", "prompt_id"]])
-    raters_of = labels.groupby("prompt_id")["rater"].nunique()
+    votes = now_compared.rename(columns={"candidate_a": "a", "candidate_b": "b"})
+    votes = votes.assign(up=votes["preferred"] == "a", down=votes["preferred"] == "b")
     agreement = {name: krippendorff_alpha(labels[name], labels["candidate_id"]) for name in CRITERIA}
     agreement["score"] = krippendorff_alpha(labels["value"], labels["candidate_id"])
     agreement["order_alike"] = rank_agreement(labels) if len(labels) else math.nan
     found, given = _answers(store), _given(store)
+    found = found.merge(_choices(store), on="answer_id", how="left")
     with store.read() as connection:
         known = connection.execute(sa.select(raters.c.name, raters.c.blocked, raters.c.organiser)).fetchall()
     rows = [
-        _rater(name, labels, found[found["rater"] == name], given) | {"blocked": bool(blocked)}
+        _rater(name, labels, votes, found[found["rater"] == name], given) | {"blocked": bool(blocked)}
         for name, blocked, organiser in sorted(known)
         if not organiser or (found["rater"] == name).any()
     ]
+    begun, complete = _progress(labels, votes, candidates, config)
     return _json(
         {
-            "prompts": {
-                "total": prompts,
-                "begun": int((raters_of > 0).sum()),
-                "complete": int((raters_of >= overlap).sum()),
-                "overlap": overlap,
-            },
+            "question": config.question,
+            "prompts": {"total": prompts, "begun": begun, "complete": complete, "overlap": config.overlap},
             "ratings": len(labels),
             "agreement": agreement,
+            "comparisons": len(votes),
+            "choices_alike": vote_agreement(votes),
             "raters": rows,
         }
     )
 
 
-def _rater(name: str, labels: pd.DataFrame, found: pd.DataFrame, given: pd.DataFrame) -> dict[str, Any]:
+def _progress(
+    labels: pd.DataFrame, votes: pd.DataFrame, candidates: pd.DataFrame, config: StudioConfig
+) -> tuple[int, int]:
+    """Prompts that are begun and prompts that have enough raters; with pairs, enough for every pair that is shown."""
+    if config.question == "scores":
+        raters_of = labels.groupby("prompt_id")["rater"].nunique()
+        return int((raters_of > 0).sum()), int((raters_of >= config.overlap).sum())
+    prompt_of = candidates.set_index("candidate_id")["prompt_id"]
+    if config.question == "best":
+        raters_of = votes.groupby(votes["a"].map(prompt_of))["rater"].nunique()
+        return int((raters_of > 0).sum()), int((raters_of >= config.overlap).sum())
+    said: dict[tuple[str, str], int] = votes.groupby(["a", "b"])["rater"].nunique().to_dict()
+    least, most = [], []
+    for prompt, group in candidates.groupby("prompt_id"):
+        counts = [said.get(pair, 0) for pair in ring(group["candidate_id"].tolist(), config.seed, str(prompt))]
+        least.append(min(counts, default=0))
+        most.append(max(counts, default=0))
+    return sum(count > 0 for count in most), sum(count >= config.overlap for count in least)
+
+
+def _rater(
+    name: str, labels: pd.DataFrame, votes: pd.DataFrame, found: pd.DataFrame, given: pd.DataFrame
+) -> dict[str, Any]:
     """One rater's row."""
     said = found.merge(given, on="answer_id", how="left")
     work = found[found["kind"] != "calibration"]
     alpha, difference, repeats = _consistency(said)
-    mine = labels[labels["rater"] == name]
+    same, corrected, repeated = _same_choice(found)
+    mine, my_votes = labels[labels["rater"] == name], votes[votes["rater"] == name]
     row: dict[str, Any] = {
         "name": name,
         "pages": int((work["verdict"] == "rated").sum()),
         "ratings": len(mine),
+        "comparisons": len(my_votes),
         "cannot_judge": int((work["verdict"] == "cannot judge").sum()),
         "seconds": float(work["seconds"].median()) if len(work) else math.nan,
         "last_seen": f"{found['answered_at'].max():%Y-%m-%d %H:%M}" if len(found) else None,
         "calibration": _calibration(said),
         "self_alpha": alpha,
         "self_difference": difference,
+        "self_same": same,
         "with_others": _with_others(labels, name),
+        "choices_with_others": _choices_with_others(votes, name),
     }
     flags = []
     if row["calibration"] < LEAST_CALIBRATION:
         flags.append("missed known good or bad fills")
-    if repeats >= LEAST_REPEATS and alpha < LEAST_SELF_ALPHA:
+    if (repeats >= LEAST_REPEATS and alpha < LEAST_SELF_ALPHA) or (
+        repeated >= LEAST_REPEATS and corrected < LEAST_SELF_CHOICE
+    ):
         flags.append("contradicts themselves")
     if len(mine) >= LEAST_RATINGS:
         if row["with_others"] < LEAST_OTHERS:
@@ -120,7 +169,37 @@ def _rater(name: str, labels: pd.DataFrame, found: pd.DataFrame, given: pd.DataF
             flags.append("gives every picture the same score")
         if row["seconds"] < LEAST_SECONDS:
             flags.append("too fast to have looked")
+    elif len(my_votes) >= LEAST_RATINGS:
+        if row["choices_with_others"] < LEAST_ALIKE:
+            flags.append("chooses unlike everybody else")
+        if _places(work).nunique() == 1:
+            flags.append("gives the same answer on every page")
+        if row["seconds"] < LEAST_SECONDS_CHOICE:
+            flags.append("too fast to have looked")
     return row | {"flags": flags}
+
+
+def _places(work: pd.DataFrame) -> pd.Series:
+    """Where what was chosen stood, from 0 on; −1 for a tie."""
+    made = work[work["chosen"].notna()]
+    places = [[name for name, _ in row.shown].index(row.chosen) if row.chosen else -1 for row in made.itertuples()]
+    return pd.Series(places, index=made.index, dtype="int64")
+
+
+def _same_choice(found: pd.DataFrame) -> tuple[float, float, int]:
+    """Share of second showings with the same choice, the same corrected for chance, and how many there were.
+
+    Corrected: (k p − 1) / (k − 1) for a choice of k, which is 0 for somebody who guesses and 1 for who never changes
+    (E. M. Bennett, R. Alpert and A. C. Goldstein, Public Opinion Quarterly 18, 1954); a tie is not counted among the k.
+    """
+    made = found[found["chosen"].notna()]
+    work, again = (made[made["kind"] == kind] for kind in ("work", "repeat"))
+    both = work.merge(again, on="content", suffixes=("", "_again"))
+    if both.empty:
+        return math.nan, math.nan, 0
+    same = (both["chosen"] == both["chosen_again"]).astype(float)
+    options = both["shown"].map(len)
+    return float(same.mean()), float(((options * same - 1) / (options - 1)).mean()), len(both)
 
 
 def _consistency(said: pd.DataFrame) -> tuple[float, float, int]:
@@ -139,6 +218,11 @@ def _calibration(said: pd.DataFrame) -> float:
     pages_shown = said[said["kind"] == "calibration"].groupby("page_id")
     results = []
     for _, group in pages_shown:
+        chosen = group["chosen"].iloc[0]
+        if isinstance(chosen, str):
+            known_fill = KnownFill.of(chosen)
+            results.append(known_fill is not None and known_fill.fill == GOOD)
+            continue
         fills = (KnownFill.of(str(candidate)) for candidate in group["candidate_id"])
         overall = {known.fill: score for known, score in zip(fills, group["overall"], strict=True) if known}
         results.append(bool(group["overall"].notna().all()) and passed(overall))
@@ -151,6 +235,16 @@ def _with_others(labels: pd.DataFrame, name: str) -> float:
     others = labels[labels["rater"] != name].groupby("candidate_id")["value"].mean()
     both = mine.index.intersection(others.index)
     return spearman(mine[both], others[both])
+
+
+def _choices_with_others(votes: pd.DataFrame, name: str) -> float:
+    """Share of (pair, other rater) that one rater orders as the other does; 1/2 where either sees a tie."""
+    mine, others = votes[votes["rater"] == name], votes[votes["rater"] != name]
+    both = mine.merge(others, on=["a", "b"], suffixes=("", "_other"))
+    if both.empty:
+        return math.nan
+    sign, other = (both[f"up{end}"].astype(int) - both[f"down{end}"].astype(int) for end in ("", "_other"))
+    return float((1 + sign * other).mean() / 2)
 
 
 def _json(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
@@ -10,14 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prefpaint.preferences.exchange import NAME_RULE, is_name, to_csv
 from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST
-from prefpaint.preferences.store import StoreError, fitting
+from prefpaint.preferences.store import COMPARED, StoreError, fitting
 from prefpaint.studio.overview import overview
-from prefpaint.studio.studio import Answer, NotYours, Rater, Studio
+from prefpaint.studio.questions import Answer
+from prefpaint.studio.studio import NotYours, Rater, Studio
 from prefpaint.web import FailedSignIns, harden, is_loopback, run, serve_files
 
 COOKIE = "prefpaint_session"
 LARGEST_BODY = 16 * 1024
 LARGEST_ID = 2**63 - 1
+MOST_PLACES = 16
 STATIC = Path(__file__).with_name("static")
 PAGES = {"/": "rate.html", "/organiser": "organiser.html"}
 FILES = {
@@ -57,14 +60,15 @@ class Given(_Body):
     key: Key
     verdict: Literal["rated", "cannot judge"]
     scores: list[Annotated[list[Score], Field(min_length=len(CRITERIA), max_length=len(CRITERIA))]] = Field(
-        [], max_length=16
+        [], max_length=MOST_PLACES
     )
+    choice: int | None = Field(None, ge=0, le=MOST_PLACES, strict=True)
     seconds: float = Field(ge=0, le=86_400, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _fits(self) -> "Given":
-        if (self.verdict == "rated") != bool(self.scores):
-            raise ValueError("scores are given when the verdict is rated, and only then")
+        if (self.verdict == "rated") != (bool(self.scores) or self.choice is not None):
+            raise ValueError("scores or a choice are given when the verdict is rated, and only then")
         return self
 
 
@@ -134,7 +138,8 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     def about(request: Request) -> dict[str, Any]:
         rater = studio.rater(request.cookies.get(COOKIE))
         who = {"name": rater.name, "organiser": rater.organiser} if rater else None
-        return {"rater": who, "needs_token": needs_token, "criteria": CRITERIA, "highest": HIGHEST, "lowest": LOWEST}
+        scale = {"criteria": CRITERIA, "highest": HIGHEST, "lowest": LOWEST}
+        return {"rater": who, "needs_token": needs_token, "question": studio.config.question, **scale}
 
     # A page may be opened by asking for it, which a GET should not do.
     @app.post("/api/page")
@@ -144,7 +149,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     @app.post("/api/answer")
     def answer(rater: Signed, body: Given) -> dict[str, Any]:
         try:
-            return studio.answer(rater, Answer(body.page, body.key, body.verdict, body.scores, body.seconds))
+            return studio.answer(rater, Answer(**body.model_dump(exclude={"page"}), page_id=body.page))
         except NotYours as error:
             raise HTTPException(404, "page not found") from error
         except ValueError as error:
@@ -158,7 +163,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
     def image(
         rater: Signed,
         page: Annotated[int, InPath(ge=1, le=LARGEST_ID)],
-        place: Annotated[int, InPath(ge=0, le=16)],
+        place: Annotated[int, InPath(ge=0, le=MOST_PLACES)],
     ) -> Response:
         try:
             picture = studio.picture(rater, page, place)
@@ -168,15 +173,21 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
 
     @app.get("/api/overview")
     def progress(rater: Organiser) -> dict[str, Any]:
-        return overview(studio.store, studio.candidates, len(studio.work), studio.config.overlap)
+        return overview(studio.store, studio.candidates, studio.prompts, studio.config)
+
+    def attached(found: pd.DataFrame, pairs: dict[str, str], name: str) -> Response:
+        """Those rows that are about pictures as they are now, as a file."""
+        found = found[fitting(found, studio.candidates.set_index("candidate_id")["sha256"], pairs)]
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(to_csv(found), media_type="text/csv", headers=headers)
 
     @app.get("/api/ratings.csv")
     def export(rater: Organiser) -> Response:
-        found = studio.store.ratings()
-        checksums = studio.candidates.set_index("candidate_id")["sha256"]
-        found = found[fitting(found, checksums, {"candidate_id": "sha256"})]
-        attached = {"Content-Disposition": 'attachment; filename="ratings.csv"'}
-        return Response(to_csv(found), media_type="text/csv", headers=attached)
+        return attached(studio.store.ratings(), {"candidate_id": "sha256"}, "ratings.csv")
+
+    @app.get("/api/comparisons.csv")
+    def export_comparisons(rater: Organiser) -> Response:
+        return attached(studio.store.comparisons(), COMPARED, "comparisons.csv")
 
     return app
 

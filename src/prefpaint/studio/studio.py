@@ -8,26 +8,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from PIL import Image
 
-from prefpaint.config import derive_seed, fingerprint
+from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder
 from prefpaint.masks.config import RATED_SPLITS
 from prefpaint.masks.figures import show_hole
 from prefpaint.masks.words import text_prompts
-from prefpaint.preferences.exchange import NAME_RULE, is_name
-from prefpaint.preferences.schema import CRITERIA
-from prefpaint.preferences.store import RatingStore, answers, enrol, now, pages, raters, ratings, sessions
-from prefpaint.studio.calibration import FILLS, KnownFill, calibration_prompts, paint, passed
+from prefpaint.preferences.exchange import is_name
+from prefpaint.preferences.store import RatingStore, answers, enrol, now, pages, raters, sessions
+from prefpaint.studio.accounts import hashed
+from prefpaint.studio.calibration import KnownFill, calibration_prompts, paint
 from prefpaint.studio.config import StudioConfig
+from prefpaint.studio.order import rearranged, seeded
+from prefpaint.studio.questions import (
+    Answer,
+    Shown,
+    Work,
+    asked,
+    check,
+    feedback,
+    known_fills,
+    put_down,
+    said_before,
+    works,
+)
 
-Verdict = Literal["rated", "cannot judge"]
 # The pace is the median of the last pages: one cup of tea does not spoil it.
 PACE_PAGES = 20
 SERVED_IMAGES = 512
@@ -46,49 +58,6 @@ class Rater:
     organiser: bool
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a rater says of one page.
-
-    Attributes:
-        page_id: of the page.
-        key: chosen by the sender; an answer sent twice under one key is one answer.
-        verdict: rated, or that it cannot be judged.
-        scores: per candidate as shown, from left to right, the CRITERIA in 0-7; empty for "cannot judge".
-        seconds: how long the page was looked at.
-    """
-
-    page_id: int
-    key: str
-    verdict: Verdict
-    scores: Sequence[Sequence[int]]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What is shown in one place of a page: an id, and the SHA-256 of its image's file (empty for a known fill)."""
-
-    id: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Work:
-    """One prompt to be judged.
-
-    Attributes:
-        prompt_id: its id.
-        items: its candidates or known fills.
-        content: fingerprint of all its pictures and its words; pages of pictures or words that have changed since are
-            not shown again, and what was said of them does not count towards the overlap.
-    """
-
-    prompt_id: str
-    items: tuple[Shown, ...]
-    content: str
-
-
 class Studio:
     """The prompts to be rated, and the store that answers go to.
 
@@ -98,9 +67,11 @@ class Studio:
         candidates: candidate_id, prompt_id, sha256.
         prompt_images, prompt_masks, candidate_images: their pictures.
         config: how work is handed out.
+        order: prompts that change places among themselves: the first of them comes where the seeded order has the
+            first of them, and so on. The others keep their places.
 
     Raises:
-        PrefPaintError: there are no candidates to rate.
+        PrefPaintError: there are no candidates to rate, or none to choose from.
     """
 
     def __init__(
@@ -112,6 +83,7 @@ class Studio:
         prompt_masks: ImageFolder,
         candidate_images: ImageFolder,
         config: StudioConfig,
+        order: Sequence[str] = (),
     ) -> None:
         self.store, self.config, self.candidates = store, config, candidates
         self._images, self._masks, self._fills = prompt_images, prompt_masks, candidate_images
@@ -122,26 +94,35 @@ class Studio:
         self._words = text_prompts(prompts)
         looks = prompts.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(list, axis=1)
 
-        def work(prompt: str, items: list[Shown]) -> Work:
-            named = [[item.id, item.sha256] for item in items]
-            words = [self._words[prompt]] if self._words[prompt] else []
-            return Work(prompt, tuple(items), fingerprint(looks[prompt], named, *words))
+        def pages_of(name: str, items: list[Shown]) -> list[Work]:
+            return works(config.question, name, items, looks[name], self._words[name], config.seed)
 
-        listed = [
-            work(
-                str(prompt),
-                [Shown(*row) for row in group[["candidate_id", "sha256"]].itertuples(index=False, name=None)],
-            )
+        fills = {
+            str(prompt): [Shown(*row) for row in group[["candidate_id", "sha256"]].itertuples(index=False, name=None)]
             for prompt, group in shown.groupby("prompt_id")
-        ]
-        listed.sort(key=lambda one: derive_seed("prompt", config.seed, one.prompt_id))
-        chosen = calibration_prompts(prompts, config.calibration, config.seed)
+        }
+        names = rearranged(seeded(fills, config.seed), order)
         # In the order in which they are handed out.
-        self.work = {one.content: one for one in listed}
-        self.calibration = [work(name, [Shown(KnownFill(name, fill).id, "") for fill in FILLS]) for name in chosen]
+        self.work = {one.content: one for name in names for one in pages_of(name, fills[name])}
+        if not self.work:
+            raise PrefPaintError(
+                f"candidates: no prompt has two to choose from, as studio.question: {config.question} needs; raise "
+                "candidates.per_prompt, or set studio.question: scores"
+            )
+        chosen = calibration_prompts(prompts, config.calibration, config.seed)
+        self.calibration = [
+            one
+            for number, name in enumerate(chosen)
+            for one in pages_of(name, [Shown(KnownFill(name, f).id, "") for f in known_fills(config.question, number)])
+        ]
         self._current = {*self.work, *(one.content for one in self.calibration)}
         store.prepare()
         self._picture = lru_cache(SERVED_IMAGES)(self._draw)
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are to rate."""
+        return len({one.prompt_id for one in self.work.values()})
 
     # ------------------------------------------------------------ who
 
@@ -166,14 +147,14 @@ class Studio:
                 rater = Rater(enrol(connection, [name])[name], name, False)
             else:
                 stored = row.token_hash
-                fits = not (needs_token or token) if stored is None else _same(stored, _hash(token))
+                fits = not (needs_token or token) if stored is None else secrets.compare_digest(stored, hashed(token))
                 if row.blocked or not fits:
                     return None
                 rater = Rater(row.id, row.name, row.organiser)
             session = secrets.token_urlsafe(32)
             expires = now() + timedelta(hours=self.config.session_hours)
             connection.execute(sa.delete(sessions).where(sessions.c.expires_at < now()))
-            opened = {"token_hash": _hash(session), "rater_id": rater.id, "expires_at": expires}
+            opened = {"token_hash": hashed(session), "rater_id": rater.id, "expires_at": expires}
             connection.execute(sa.insert(sessions).values(opened))
         return session, rater
 
@@ -184,7 +165,7 @@ class Studio:
         statement = (
             sa.select(raters.c.id, raters.c.name, raters.c.organiser)
             .join_from(sessions, raters)
-            .where(sessions.c.token_hash == _hash(session), sessions.c.expires_at > now(), ~raters.c.blocked)
+            .where(sessions.c.token_hash == hashed(session), sessions.c.expires_at > now(), ~raters.c.blocked)
         )
         with self.store.read() as connection:
             row = connection.execute(statement).one_or_none()
@@ -193,7 +174,7 @@ class Studio:
     def sign_out(self, session: str | None) -> None:
         """End a session."""
         with self.store.write() as connection:
-            connection.execute(sa.delete(sessions).where(sessions.c.token_hash == _hash(session or "")))
+            connection.execute(sa.delete(sessions).where(sessions.c.token_hash == hashed(session or "")))
 
     # ------------------------------------------------------------ what is shown
 
@@ -202,8 +183,8 @@ class Studio:
 
         Returns:
             page: None when nothing is left, else id, calibration (whether it is one), candidates (how many),
-            text_prompt (what should be in the hole; "" for none), given (scores of an answer that was taken back);
-            progress: done, left, seconds (median of a page).
+            text_prompt (what should be in the hole; "" for none), given and chosen (scores and choice of an answer
+            that was taken back); progress: done, left (pages), seconds (median of a page).
         """
         with self.store.write() as connection:
             return self._page(connection, rater)
@@ -216,20 +197,23 @@ class Studio:
 
         Raises:
             NotYours: the page is not one of the rater's.
-            ValueError: the scores do not fit the page.
+            ValueError: the scores or the choice do not fit the page.
         """
         with self.store.write() as connection:
             page = self._own(connection, rater, answer.page_id)
-            if answer.verdict == "rated" and len(answer.scores) != len(page.shown):
-                raise ValueError(f"the page has {len(page.shown)} candidates")
+            # A page from before the studio's question or pictures were changed is taken as it was asked.
+            question = self.config.question
+            if page.content not in self._current:
+                question = asked(question, answer, len(page.shown))
+            check(question, answer, len(page.shown))
             known = connection.execute(sa.select(answers.c.page_id).where(answers.c.key == answer.key)).scalar()
             if known is not None and known != page.id:
                 raise ValueError("the key belongs to another answer")
             # A calibration page has shown its answer, so it cannot be answered again.
             if known is None and not (page.kind == "calibration" and page.state != "open"):
                 self._record(connection, rater, page, answer)
-            feedback = _feedback(page, answer) if page.kind == "calibration" and answer.verdict == "rated" else None
-            return self._page(connection, rater) | ({"feedback": feedback} if feedback else {})
+            told = page.kind == "calibration" and answer.verdict == "rated"
+            return self._page(connection, rater) | ({"feedback": feedback(page, answer)} if told else {})
 
     def undo(self, rater: Rater, key: str) -> dict[str, Any]:
         """Take back the last answer; its page is open again, with what was given. Calibration stays answered.
@@ -318,12 +302,7 @@ class Studio:
         }
         number = connection.execute(sa.insert(answers).values(row)).inserted_primary_key[0]  # type: ignore[index]
         if answer.verdict == "rated":
-            given = [
-                {"rater_id": rater.id, "answer_id": number, "candidate_id": name, "sha256": sha256, "rated_at": at}
-                | dict(zip(CRITERIA, scores, strict=True))
-                for (name, sha256), scores in zip(page.shown, answer.scores, strict=True)
-            ]
-            connection.execute(sa.insert(ratings), given)
+            put_down(connection, rater.id, number, page, answer, at)
         connection.execute(sa.update(pages).where(pages.c.id == page.id).values(state=answer.verdict))
 
     def _page(self, connection: sa.Connection, rater: Rater) -> dict[str, Any]:
@@ -348,7 +327,7 @@ class Studio:
             "calibration": page.kind == "calibration",
             "candidates": len(page.shown),
             "text_prompt": self._words[page.prompt_id],
-            "given": self._given(connection, page) if waiting else None,
+            **self._given(connection, page),
         }
         return {"page": shown, "progress": progress}
 
@@ -399,7 +378,9 @@ class Studio:
         return self.work[chosen] if chosen else None
 
     def _open(self, connection: sa.Connection, rater: Rater, mine: Sequence[Any], kind: str, work: Work) -> int:
-        rng = np.random.default_rng(derive_seed("order", self.config.seed, rater.name, kind, work.prompt_id))
+        # Pairs of one prompt are turned each for itself.
+        apart = [work.content] if self.config.question == "pairs" else []
+        rng = np.random.default_rng(derive_seed("order", self.config.seed, rater.name, kind, work.prompt_id, *apart))
         row = {
             "rater_id": rater.id,
             "sequence": mine[-1].sequence + 1 if mine else 1,
@@ -412,16 +393,12 @@ class Studio:
         }
         return int(connection.execute(sa.insert(pages).values(row)).inserted_primary_key[0])  # type: ignore[index]
 
-    def _given(self, connection: sa.Connection, page: Any) -> list[list[int]] | None:
-        """Scores of a page's last rating, in the order shown."""
+    def _given(self, connection: sa.Connection, page: Any) -> dict[str, Any]:
+        """What was last said of a page."""
         last = connection.execute(
             sa.select(sa.func.max(answers.c.id)).where(answers.c.page_id == page.id, answers.c.verdict == "rated")
         ).scalar()
-        if last is None:
-            return None
-        rows = connection.execute(sa.select(ratings).where(ratings.c.answer_id == last))
-        by_name = {row.candidate_id: [getattr(row, name) for name in CRITERIA] for row in rows}
-        return [by_name[name] for name, _ in page.shown]
+        return said_before(connection, page, last or 0)
 
     def _pace(self, connection: sa.Connection, page_ids: list[int]) -> float | None:
         statement = sa.select(answers.c.seconds).where(
@@ -429,75 +406,3 @@ class Studio:
         )
         spent = [seconds for (seconds,) in connection.execute(statement)]
         return statistics.median(spent) if spent else None
-
-
-def _feedback(page: Any, answer: Answer) -> dict[str, Any]:
-    """What was where on a calibration page, and whether the rater noticed."""
-    fills = [known.fill for name, _ in page.shown if (known := KnownFill.of(name))]
-    overall = {fill: scores[CRITERIA.index("overall")] for fill, scores in zip(fills, answer.scores, strict=True)}
-    return {"fills": fills, "passed": passed(overall)}
-
-
-def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
-    """Make a rater, or give one a new token; earlier tokens and sessions end.
-
-    Args:
-        store: of ratings.
-        name: see `NAME_RULE`.
-        organiser: lets them see everybody's progress and export; an organiser stays one.
-
-    Returns:
-        The token. Only its hash is kept, so it cannot be shown again.
-
-    Raises:
-        PrefPaintError: the name cannot be used.
-    """
-    if not is_name(name):
-        raise PrefPaintError(f"rater {name!r}: is not a valid name; {NAME_RULE}")
-    token = secrets.token_urlsafe(32)
-    with store.write() as connection:
-        row = connection.execute(sa.select(raters).where(raters.c.name == name)).one_or_none()
-        rights = organiser or (row is not None and row.organiser)
-        values = {"organiser": rights, "blocked": False, "token_hash": _hash(token)}
-        if row is None:
-            connection.execute(sa.insert(raters).values(name=name, added_at=now(), **values))
-        else:
-            connection.execute(sa.update(raters).where(raters.c.id == row.id).values(values))
-            connection.execute(sa.delete(sessions).where(sessions.c.rater_id == row.id))
-    return token
-
-
-def block_rater(store: RatingStore, name: str) -> None:
-    """Block a rater at once; their ratings stay.
-
-    Raises:
-        PrefPaintError: the rater is unknown.
-    """
-    with store.write() as connection:
-        number = connection.execute(sa.select(raters.c.id).where(raters.c.name == name)).scalar()
-        if number is None:
-            raise PrefPaintError(f"rater {name!r}: is unknown; `kedro raters list` shows all raters")
-        connection.execute(sa.update(raters).where(raters.c.id == number).values(blocked=True))
-        connection.execute(sa.delete(sessions).where(sessions.c.rater_id == number))
-
-
-def has_token_holders(store: RatingStore) -> bool:
-    """Whether anybody could sign in where tokens are required."""
-    if not store.is_there():
-        return False
-    statement = (
-        sa.select(sa.func.count()).select_from(raters).where(raters.c.token_hash.is_not(None), ~raters.c.blocked)
-    )
-    with store.read() as connection:
-        return bool(connection.execute(statement).scalar())
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _same(a: str, b: str) -> bool:
-    return secrets.compare_digest(a, b)
-
-
-__all__ = ["Answer", "NotYours", "Rater", "Studio", "add_rater", "block_rater", "has_token_holders"]

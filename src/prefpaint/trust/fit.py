@@ -170,7 +170,12 @@ class Trust:
         """C."""
         return float(bound_factor(self.log_det, len(self.factor), self.ridge, self.noise, self.psi_norm, self.delta))
 
-    def _check(self, z: np.ndarray) -> None:
+    def check(self, z: np.ndarray) -> None:
+        """Refuse (N, d) embeddings of another reward model.
+
+        Raises:
+            PrefPaintError: they have another size than V.
+        """
         if z.shape[1] != len(self.factor):
             raise PrefPaintError(
                 f"embeddings have {z.shape[1]} numbers but V was made for {len(self.factor)}; "
@@ -191,7 +196,7 @@ class Trust:
         Raises:
             PrefPaintError: embeddings of another width than V's.
         """
-        self._check(z)
+        self.check(z)
         kind = kind or self.width
         parts = [self._widths(z[start : start + ROWS].astype(np.float64), kind) for start in range(0, len(z), ROWS)]
         return np.concatenate(parts) if parts else np.zeros(0)
@@ -213,7 +218,7 @@ class Trust:
         Raises:
             PrefPaintError: embeddings of another width than V's.
         """
-        self._check(z)
+        self.check(z)
         return np.asarray(z @ self.psi, np.float64)
 
     def bound(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

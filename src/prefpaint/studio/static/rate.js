@@ -3,7 +3,9 @@
 const $ = (id) => document.getElementById(id);
 const RETRY_MS = 1500;
 const FILLS = { original: "the photograph itself: good", noise: "noise: bad", flat: "one colour: bad" };
-let about = null, page = null, scores = [], at = [0, 0], opened = 0, flipped = false, sending = false, after = null;
+const QUESTIONS = { best: "Which fill is best?", pairs: "Which fill is better?" };
+const TIE = 0;
+let about = null, page = null, scores = [], choice = null, at = [0, 0], opened = 0, flipped = false, sending = false, after = null;
 
 class Refused extends Error { constructor(status, detail) { super(detail); this.status = status; } }
 
@@ -59,6 +61,22 @@ function candidate(index) {
   before.className = "before";
   const caption = document.createElement("figcaption");
   caption.textContent = `Candidate ${index + 1}`;
+  figure.append(image, before, caption, about.question === "scores" ? scoring(index) : choosing(index));
+  return figure;
+}
+
+function choosing(index) {
+  const button = document.createElement("button"), key = document.createElement("kbd"), word = about.question === "pairs" ? "better" : "best";
+  button.type = "button";
+  button.className = "choose";
+  key.textContent = String(index + 1);
+  button.append(`This is ${word} `, key);
+  button.setAttribute("aria-label", `Candidate ${index + 1} is ${word}`);
+  button.addEventListener("click", () => choose(index + 1));
+  return button;
+}
+
+function scoring(index) {
   const criteria = document.createElement("div");
   criteria.className = "criteria";
   about.criteria.forEach((criterion, row) => {
@@ -79,8 +97,7 @@ function candidate(index) {
     set.append(legend, line);
     criteria.append(set);
   });
-  figure.append(image, before, caption, criteria);
-  return figure;
+  return criteria;
 }
 
 function open(found) {
@@ -88,7 +105,8 @@ function open(found) {
   page = found.page;
   if (!page) { show("finished"); return; }
   scores = page.given || Array.from({ length: page.candidates }, () => about.criteria.map(() => null));
-  at = [0, 0];
+  choice = page.chosen;
+  at = [Math.max(choice - 1, 0), 0];
   flipped = false;
   opened = performance.now();
   $("kind").hidden = !page.calibration;
@@ -106,12 +124,15 @@ function mark() {
   $("candidates").querySelectorAll("figure").forEach((figure, index) => {
     figure.classList.toggle("current", index === at[0]);
     figure.querySelector("img").src = picture(flipped ? 0 : index + 1);
+    figure.querySelectorAll(".choose").forEach((button) => { button.setAttribute("aria-pressed", String(choice === index + 1)); button.disabled = sending; });
     figure.querySelectorAll("fieldset").forEach((set, row) => {
       set.classList.toggle("current", index === at[0] && row === at[1]);
       set.querySelectorAll("button").forEach((button, value) => button.setAttribute("aria-checked", String(scores[index][row] === value + about.lowest)));
     });
   });
   $("flip").setAttribute("aria-pressed", String(flipped));
+  $("tie").setAttribute("aria-pressed", String(choice === TIE));
+  $("tie").disabled = sending;
   $("send").disabled = sending || scores.some((row) => row.includes(null));
   if ($("zoom").open) $("zoom").querySelector("img").src = picture(flipped ? 0 : at[0] + 1);
 }
@@ -121,6 +142,15 @@ function give(value) {
   if (at[1] + 1 < about.criteria.length) at[1]++;
   else if (at[0] + 1 < scores.length) at = [at[0] + 1, 0];
   mark();
+}
+
+// A choice is the whole answer, so it is sent at once; undo takes it back.
+function choose(place) {
+  if (sending || !page || place > page.candidates) return;
+  if ($("zoom").open) $("zoom").close();
+  choice = place;
+  if (place !== TIE) at = [place - 1, 0];
+  answer("rated");
 }
 
 function move(across, down) {
@@ -155,11 +185,12 @@ async function exchange(path, body) {
 function newKey() { return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(""); }
 
 async function answer(verdict) {
-  if (!page || (verdict === "rated" && $("send").disabled)) return;
+  const scored = about.question === "scores";
+  if (!page || (verdict === "rated" && scored && $("send").disabled)) return;
   const key = newKey();
   const seconds = Math.min((performance.now() - opened) / 1000, 86400);
   const shown = page;
-  const found = await exchange("/api/answer", { page: page.id, key, verdict, scores: verdict === "rated" ? scores : [], seconds });
+  const found = await exchange("/api/answer", { page: page.id, key, verdict, seconds, scores: verdict === "rated" && scored ? scores : [], choice: verdict === "rated" && !scored ? choice : null });
   if (!found) return;
   if (found.feedback) tell(shown, found); else open(found);
 }
@@ -171,7 +202,8 @@ function tell(shown, found) {
     const figure = document.createElement("figure"), image = document.createElement("img"), caption = document.createElement("figcaption");
     image.src = `/image/${shown.id}/${index + 1}`;
     image.alt = fill;
-    caption.textContent = `${FILLS[fill]}; you said ${scores[index][about.criteria.indexOf("overall")]}`;
+    const said = about.question === "scores" ? `; you said ${scores[index][about.criteria.indexOf("overall")]}` : choice === index + 1 ? "; your choice" : "";
+    caption.textContent = FILLS[fill] + said;
     figure.append(image, caption);
     return figure;
   }));
@@ -190,6 +222,9 @@ async function begin() {
   about = await call("GET", "/api/studio");
   if (about.rater && link.get("token")) { await call("POST", "/api/sign-out"); about = await call("GET", "/api/studio"); }
   const rater = about.rater;
+  document.body.dataset.question = about.question;
+  $("question").hidden = about.question === "scores";
+  $("question").textContent = QUESTIONS[about.question] || "";
   $("who").textContent = rater ? rater.name : "";
   $("sign-out").hidden = $("help-button").hidden = !rater;
   $("organiser").hidden = !(rater && rater.organiser);
@@ -218,6 +253,7 @@ $("sign-in").addEventListener("submit", async (event) => {
 });
 $("sign-out").addEventListener("click", async () => { await call("POST", "/api/sign-out"); status(""); await begin(); });
 $("send").addEventListener("click", () => answer("rated"));
+$("tie").addEventListener("click", () => choose(TIE));
 $("cannot").addEventListener("click", () => answer("cannot judge"));
 $("flip").addEventListener("click", flip);
 $("undo").addEventListener("click", undo);
@@ -236,8 +272,12 @@ document.addEventListener("keydown", (event) => {
   if (key === "u" && (!$("work").hidden || !$("finished").hidden)) { undo(); return; }
   if ($("work").hidden || sending) return;
   const arrows = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
-  const value = /^[0-9]$/.test(key) ? Number(key) : -1;
-  if (value >= about.lowest && value <= about.highest) give(value);
+  const value = /^[0-9]$/.test(key) ? Number(key) : -1, choosing = about.question !== "scores";
+  if (choosing && value > 0) choose(value);
+  else if (key === "t" && about.question === "pairs") choose(TIE);
+  // Enter presses the button that has the focus, and nothing else.
+  else if (choosing && (value === 0 || key === "enter")) return;
+  else if (value >= about.lowest && value <= about.highest) give(value);
   else if (arrows[key]) move(...arrows[key]);
   else if (key === "enter") { if ($("zoom").open) $("zoom").close(); answer("rated"); }
   else if (key === "x") answer("cannot judge");

@@ -1,0 +1,1 @@
+"""Prompts rated at random or by the trust width, in one table; not part of the default run."""

@@ -1,0 +1,69 @@
+"""Raters and their tokens."""
+
+import hashlib
+import secrets
+
+import sqlalchemy as sa
+
+from prefpaint.errors import PrefPaintError
+from prefpaint.preferences.exchange import NAME_RULE, is_name
+from prefpaint.preferences.store import RatingStore, now, raters, sessions
+
+
+def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
+    """Make a rater, or give one a new token; earlier tokens and sessions end.
+
+    Args:
+        store: of ratings.
+        name: see `NAME_RULE`.
+        organiser: lets them see everybody's progress and export; an organiser stays one.
+
+    Returns:
+        The token. Only its hash is kept, so it cannot be shown again.
+
+    Raises:
+        PrefPaintError: the name cannot be used.
+    """
+    if not is_name(name):
+        raise PrefPaintError(f"rater {name!r}: is not a valid name; {NAME_RULE}")
+    token = secrets.token_urlsafe(32)
+    with store.write() as connection:
+        row = connection.execute(sa.select(raters).where(raters.c.name == name)).one_or_none()
+        rights = organiser or (row is not None and row.organiser)
+        values = {"organiser": rights, "blocked": False, "token_hash": hashed(token)}
+        if row is None:
+            connection.execute(sa.insert(raters).values(name=name, added_at=now(), **values))
+        else:
+            connection.execute(sa.update(raters).where(raters.c.id == row.id).values(values))
+            connection.execute(sa.delete(sessions).where(sessions.c.rater_id == row.id))
+    return token
+
+
+def block_rater(store: RatingStore, name: str) -> None:
+    """Block a rater at once; their ratings stay.
+
+    Raises:
+        PrefPaintError: the rater is unknown.
+    """
+    with store.write() as connection:
+        number = connection.execute(sa.select(raters.c.id).where(raters.c.name == name)).scalar()
+        if number is None:
+            raise PrefPaintError(f"rater {name!r}: is unknown; `kedro raters list` shows all raters")
+        connection.execute(sa.update(raters).where(raters.c.id == number).values(blocked=True))
+        connection.execute(sa.delete(sessions).where(sessions.c.rater_id == number))
+
+
+def has_token_holders(store: RatingStore) -> bool:
+    """Whether anybody could sign in where tokens are required."""
+    if not store.is_there():
+        return False
+    statement = (
+        sa.select(sa.func.count()).select_from(raters).where(raters.c.token_hash.is_not(None), ~raters.c.blocked)
+    )
+    with store.read() as connection:
+        return bool(connection.execute(statement).scalar())
+
+
+def hashed(token: str) -> str:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
