@@ -88,3 +88,50 @@ def write_classifier(folder: Path) -> Path:
     transformers.ViTForImageClassification(transformers.ViTConfig(**VISION)).save_pretrained(folder)
     transformers.ViTImageProcessor(size=SIZE).save_pretrained(folder)
     return folder
+
+
+def mask2former_config() -> transformers.Mask2FormerConfig:
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    backbone = transformers.SwinConfig(
+        image_size=64,
+        patch_size=4,
+        embed_dim=8,
+        depths=[1] * 4,
+        num_heads=[1, 1, 2, 2],
+        window_size=2,
+        out_features=stages,
+    )
+    widths = dict.fromkeys(("hidden_dim", "feature_size", "mask_feature_size"), 32)
+    depths = {"encoder_layers": 1, "decoder_layers": 2, "encoder_feedforward_dim": 32, "dim_feedforward": 32}
+    return transformers.Mask2FormerConfig(
+        backbone_config=backbone, **widths, **depths, num_attention_heads=2, num_queries=6, num_labels=3
+    )
+
+
+def write_mask2former(folder: Path, finds: bool = True) -> Path:
+    """A Mask2Former that is sure of its segments, or finds none."""
+    torch.manual_seed(3)
+    model = transformers.Mask2FormerForUniversalSegmentation(mask2former_config())
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
+        model.class_predictor.weight.mul_(5)
+        # The last class is none.
+        model.class_predictor.bias[-1] = -1000 if finds else 1000
+    model.save_pretrained(folder)
+    _write_segments_processor(folder)
+    return folder
+
+
+def write_mask2former_without_heads(folder: Path) -> Path:
+    """What segments are made of, and nothing that makes them."""
+    transformers.Mask2FormerModel(mask2former_config()).save_pretrained(folder)
+    _write_segments_processor(folder)
+    return folder
+
+
+def _write_segments_processor(folder: Path) -> None:
+    size = {"height": 64, "width": 64}
+    transformers.Mask2FormerImageProcessor(size=size, ignore_index=255, num_labels=3).save_pretrained(folder)

@@ -1,14 +1,13 @@
 """Holes in the shape of what is in the picture: its segments, by a checkpoint or by colour."""
 
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from prefpaint.errors import PrefPaintError
+from prefpaint.pretrained import load_pretrained
 
 # (H, W, 3) uint8 → (H, W) int, one number for each segment.
 Segmenter = Callable[[np.ndarray], np.ndarray]
@@ -39,27 +38,26 @@ def checkpoint_segments(checkpoint: str) -> Segmenter:
         checkpoint: folder or hub id.
 
     Raises:
-        PrefPaintError: the checkpoint cannot be loaded.
+        PrefPaintError: the checkpoint cannot be loaded, or is of another kind.
     """
     import torch
     from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
 
-    try:
-        local = Path(checkpoint).is_dir()
-        processor = AutoImageProcessor.from_pretrained(checkpoint, backend="pil", local_files_only=local)
-        model = AutoModelForUniversalSegmentation.from_pretrained(checkpoint, local_files_only=local).eval()
-    except (OSError, ValueError) as error:
-        raise PrefPaintError(
-            f"masks.geometry.segmentation_checkpoint: {checkpoint} is not a segmentation checkpoint of transformers "
-            f"({error})"
-        ) from error
+    model, processor = load_pretrained(
+        "masks.geometry.segmentation_checkpoint",
+        checkpoint,
+        "give a folder or hub id of a checkpoint for universal segmentation with safetensors weights (Mask2Former)",
+        AutoModelForUniversalSegmentation,
+        (partial(AutoImageProcessor.from_pretrained, backend="pil"),),
+        use_safetensors=True,
+    )
 
     def segment(image: np.ndarray) -> np.ndarray:
         inputs = processor(images=Image.fromarray(image), return_tensors="pt")
         with torch.inference_mode():
             outputs = model(**inputs)
         found = processor.post_process_panoptic_segmentation(outputs, target_sizes=[image.shape[:2]])[0]
-        # Pixels of no segment are numbered -1.
+        # Pixels of no segment are one more segment, numbered 0, or -1 where there is no other.
         return np.asarray(found["segmentation"].cpu().numpy(), dtype=np.int64)
 
     return segment
