@@ -62,7 +62,7 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def pool(given: dict[str, Any]) -> ordering.Pool:
-    names = ("candidate_images", "prompt_masks", "candidates", "scores", "noiseless")
+    names = ("candidate_images", "prompt_masks", "candidates", "prompts", "scores", "noiseless")
     candidates = ordering.RatedCandidates(*(given[name] for name in names))
     return ordering.embed(candidates, given["params:reward"], given["ablate_order_workspace"])
 
@@ -100,8 +100,8 @@ def test_the_reward_is_the_one_that_the_reward_pipeline_trains(given: dict[str, 
     made = pool(given)
     scores, folders = given["scores"], (given["candidate_images"], given["prompt_masks"])
     some = scores["prompt_id"].isin(["train_00001", "train_00004", "train_00006"])
-    validation = RatedImages.of(*folders, scores[scores["split"] == "validation"])
-    model, _ = train_reward(RatedImages.of(*folders, scores[some]), validation, given["params:reward"])
+    validation = RatedImages.of(*folders, scores[scores["split"] == "validation"], {})
+    model, _ = train_reward(RatedImages.of(*folders, scores[some], {}), validation, given["params:reward"])
     rewards = model.score(*validation.load(np.arange(12)))[0]
     fitted, _, accuracy = made.fit([1, 4, 6], 0)
     torch.testing.assert_close(fitted.heads[0].landmarks, model.heads[0].landmarks)

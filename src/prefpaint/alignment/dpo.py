@@ -227,10 +227,8 @@ def _method(job: Job, inpainter: Inpainter) -> RatedPairs:
 
 def _gammas(job: Job, rated: RatedImages) -> np.ndarray:
     """Trust weights of rated fills, (N,)."""
-    weigh, size = job.weigh(), job.reward.score_batch
-    parts = [np.arange(start, min(start + size, len(rated.scores))) for start in range(0, len(rated.scores), size)]
-    z = np.concatenate([job.reward_model.score(*rated.load(rows), size, rated.texts_of(rows))[1] for rows in parts])
-    return weigh.gamma(job.trust.widths(z))
+    _, z = rated.scored(job.reward_model, job.reward.score_batch)
+    return job.weigh().gamma(job.trust.widths(z))
 
 
 def _panels(free: Iterator[Axes], history: pd.DataFrame, config: AlignConfig, weight: str) -> None:

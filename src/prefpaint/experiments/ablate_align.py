@@ -1,5 +1,6 @@
 """Ways of aligning side by side: what they gain, what it costs, and what it does to the pictures."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +83,11 @@ class _Judge:
     def __init__(self, job: Job, config: AblateAlignConfig) -> None:
         self.job, self.config = job, config
         self.inpainter = Inpainter(job.base, job.sampling)
-        self.prompts = {
-            split: job.prompts[job.prompts["split"] == split].head(config.prompts) for split in config.splits
-        }
+        # Pictures are judged in one batch, which takes one shape: the most frequent.
+        shapes = job.prompt_images.shapes(job.prompts["prompt_id"].tolist())
+        frequent = Counter(shapes).most_common(1)[0][0]
+        alike = job.prompts[[shape == frequent for shape in shapes]]
+        self.prompts = {split: alike[alike["split"] == split].head(config.prompts) for split in config.splits}
         for split, prompts in self.prompts.items():
             if len(prompts) < 2:
                 raise PrefPaintError(f"prompts: fewer than two in split {split}; set masks.prompts.{split}")

@@ -105,6 +105,10 @@ def embed(given: RatedCandidates, reward: RewardConfig, workspace: Path) -> Pool
             "ablate_order: fits a kernel head on frozen features; set reward.head.kind: kernel and "
             "reward.backbone.frozen: 1"
         )
+    if reward.text.checkpoint:
+        raise PrefPaintError(
+            "ablate_order: compares rewards that do not read; set reward.text.checkpoint: null for this pipeline"
+        )
     splits = {name: given.rated(name) for name in ("train", "validation")}
     for name, data in splits.items():
         if not data.candidate_ids:
@@ -127,12 +131,11 @@ def embed(given: RatedCandidates, reward: RewardConfig, workspace: Path) -> Pool
     model, features = RewardModel(reward.backbone, reward.head), {}
     with Progress("ablate_order: features", len(ids)) as progress:
         for name, data in splits.items():
-            parts = []
-            for start in range(0, len(data.scores), reward.score_batch):
-                rows = np.arange(start, min(start + reward.score_batch, len(data.scores)))
+            parts, batches = [], data.batches(reward.score_batch)
+            for rows in batches:
                 parts.append(model.features(*data.load(rows), reward.score_batch))
                 progress.step(len(rows))
-            features[name] = torch.cat(parts)
+            features[name] = torch.cat(parts)[np.argsort(np.concatenate(batches))]
     save_state({"stamp": stamp, "features": features}, cache)
     return Pool(splits["train"], splits["validation"], features, truth, reward)
 

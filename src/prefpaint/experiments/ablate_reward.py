@@ -106,10 +106,7 @@ def train_and_score(
     started = time.perf_counter()
     model, _ = train_reward(train, validation, reward)
     seconds = time.perf_counter() - started
-    rewards: list[float] = []
-    for start in range(0, len(test.candidate_ids), reward.score_batch):
-        rows = np.arange(start, min(start + reward.score_batch, len(test.candidate_ids)))
-        rewards += model.score(*test.load(rows), reward.score_batch, test.texts_of(rows))[0].tolist()
+    rewards = test.scored(model, reward.score_batch)[0].tolist()
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps({"stamp": stamp, "rewards": rewards, "seconds": seconds}))
     return np.array(rewards), seconds

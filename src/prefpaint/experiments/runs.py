@@ -146,9 +146,8 @@ def trust_in(
     """
 
     def embedded(data: RatedImages) -> Embedded:
-        rows = [np.arange(start, min(start + batch, len(data.scores))) for start in range(0, len(data.scores), batch)]
-        rewards, z = zip(*(model.score(*data.load(part), texts=data.texts_of(part)) for part in rows), strict=True)
-        return Embedded(np.concatenate(z), np.concatenate(rewards), data.scores, data.prompt_ids)
+        rewards, z = data.scored(model, batch)
+        return Embedded(z, rewards, data.scores, data.prompt_ids)
 
     known, unseen = embedded(train), embedded(validation)
     members = model.member_psis().double().numpy() if len(model.heads) > 1 else None

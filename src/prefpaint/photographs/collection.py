@@ -124,7 +124,7 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
     measured = measured_disparities(config)
     shares = {str(split): share for split, share in config.split.items()}
     seed = derive_seed("photographs", config.source)
-    splits = assign_splits(len(present), shares, config.unseen, seed, whole=config.annotated)
+    splits = assign_splits(len(present), shares, config.unseen, seed, whole=config.annotated or config.shape is None)
     if None in splits:
         logger.info(
             "%d photographs are too few to divide among train, validation and test: each is cut into three regions",

@@ -196,7 +196,7 @@ def assign_splits(
         shares: of the rated photographs, per split; they add up to 1.
         unseen: share of all photographs that is set aside first, at least one.
         seed: of the shuffle.
-        whole: never cut a photograph, as holes and words of one belong to all of it.
+        whole: never cut a photograph, as holes and words of one belong to all of it, or its shape is to be kept.
 
     Returns:
         "unseen", "train", "validation" or "test"; None for photographs that are cut into regions because the rated
@@ -212,8 +212,9 @@ def assign_splits(
         )
     if whole and count < LEAST_WHOLE:
         raise PrefPaintError(
-            f"photographs.folder: {count} readable images are too few where there are masks or words: train, "
-            f"validation, test and unseen prompts need one each; give at least {LEAST_WHOLE}"
+            f"photographs.folder: {count} readable images are too few where there are masks or words, or "
+            "photographs.size is native: train, validation, test and unseen prompts need one each; give at least "
+            f"{LEAST_WHOLE}"
         )
     n_unseen = min(count - (3 if whole else 1), max(1, round(count * unseen)))
     n_rated = count - n_unseen

@@ -255,6 +255,15 @@ class RewardModel(nn.Module):
         return torch.cat(parts)
 
     @torch.no_grad()
+    def features(self, images: np.ndarray, masks: np.ndarray, batch: int = 64, texts: Sequence[str] = ()) -> Tensor:
+        """What `read` reads of uint8 images, similarity to words included; (N, features) float32 on the CPU."""
+        features = self.backbone_features(images, masks, batch)
+        if self.text is None:
+            return features
+        similar = self.text.feature(self.cosines(images, masks, texts, batch).to(self.device))
+        return torch.cat([features, similar.cpu()], 1)
+
+    @torch.no_grad()
     def score(
         self, images: np.ndarray, masks: np.ndarray, batch: int = 64, texts: Sequence[str] = ()
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -270,11 +279,7 @@ class RewardModel(nn.Module):
             rewards (N,) and embeddings (N, K · embedding), float32.
         """
         self.eval()
-        features = self.backbone_features(images, masks, batch).to(self.device)
-        if self.text is not None:
-            similar = self.text.feature(self.cosines(images, masks, texts, batch).to(self.device))
-            features = torch.cat([features, similar], 1)
-        reward, z = self.read(features)
+        reward, z = self.read(self.features(images, masks, batch, texts).to(self.device))
         return reward.cpu().numpy(), z.cpu().numpy()
 
     def save_pretrained(self, folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
-from prefpaint.images import ImageFolder
+from prefpaint.images import ImageFolder, in_order
 from prefpaint.progress import Progress
 from prefpaint.reward.config import RewardConfig
 from prefpaint.reward.linear import choose_ridge, ridge
@@ -59,6 +59,17 @@ class RatedImages:
     def texts_of(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """Words of some rows; "" for none."""
         return [self.texts.get(self.prompt_ids[row], "") for row in rows]
+
+    def batches(self, size: int) -> list[np.ndarray]:
+        """Row numbers in batches of pictures of one shape, see `ImageFolder.batches`."""
+        return self.candidates.batches(self.candidate_ids, size)
+
+    def scored(self, model: RewardModel, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards (N,) and embeddings (N, K · embedding) of all, `size` images in memory at a time."""
+        batches = self.batches(size)
+        parts = [model.score(*self.load(rows), size, self.texts_of(rows)) for rows in batches]
+        rewards, z = zip(*parts, strict=True)
+        return in_order(batches, rewards), in_order(batches, z)
 
     def groups(self) -> list[np.ndarray]:
         """Row numbers of each prompt, in order of first appearance."""
@@ -159,13 +170,12 @@ class _Objective(nn.Module):
 
 def _in_batches(data: RatedImages, batch: int, title: str, look: Callable[[np.ndarray], Tensor]) -> Tensor:
     """What `look` finds of some rows, for all of them."""
-    parts = []
+    parts, batches = [], data.batches(batch)
     with Progress(title, len(data.candidate_ids)) as progress:
-        for start in range(0, len(data.candidate_ids), batch):
-            rows = np.arange(start, min(start + batch, len(data.candidate_ids)))
+        for rows in batches:
             parts.append(look(rows))
             progress.step(len(rows))
-    return torch.cat(parts)
+    return torch.cat(parts)[np.argsort(np.concatenate(batches))]
 
 
 def _check(data: RatedImages, name: str) -> None:
@@ -302,8 +312,10 @@ class _Trainer:
         if id(split) in self.cached:
             features = self.cached[id(split)][rows].to(self.model.device)
         else:
-            images, holes = to_tensors(*split.data.load(rows), self.model.device)
-            features = self.model.backbone(images, holes).float()
+            data, model = split.data, self.model
+            alike = data.candidates.batches([data.candidate_ids[row] for row in rows], len(rows))
+            found = [model.backbone(*to_tensors(*data.load(rows[places]), model.device)) for places in alike]
+            features = torch.cat(found)[np.argsort(np.concatenate(alike))].float()
         return self._joined(split, features, rows)
 
     def _joined(self, split: _Split, features: Tensor, rows: Any) -> Tensor:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from prefpaint.config import derive_seed
 from prefpaint.images import ImageFolder
+from prefpaint.masks.words import text_prompts
 from prefpaint.progress import Progress
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def by_width(
     Args:
         reward: trained on what has been rated so far.
         trust: of that reward.
-        prompts: prompt_id, split.
+        prompts: prompt_id, split and, where there are words, text_prompt.
         candidates: candidate_id, prompt_id.
         candidate_images, prompt_masks: their pictures.
         seed: of the order in which equals come.
@@ -85,13 +86,15 @@ def by_width(
     pairs = [(candidate, name) for name in names for candidate in fills[name]]
     if not pairs:
         return []
-    parts = []
+    words, parts = text_prompts(prompts), []
+    batches = candidate_images.batches([candidate for candidate, _ in pairs], BATCH)
     with Progress("features of the candidates", len(pairs)) as progress:
-        for start in range(0, len(pairs), BATCH):
-            images, holes = zip(*pairs[start : start + BATCH], strict=True)
-            parts.append(reward.features(candidate_images.stack(images), prompt_masks.stack(holes), BATCH))
+        for places in batches:
+            images, holes = zip(*(pairs[place] for place in places), strict=True)
+            texts = [words[name] for name in holes]
+            parts.append(reward.features(candidate_images.stack(images), prompt_masks.stack(holes), BATCH, texts))
             progress.step(len(images))
-    features = torch.cat(parts)
+    features = torch.cat(parts)[np.argsort(np.concatenate(batches))]
     with torch.no_grad():
         z = reward.read(features.to(reward.device))[1].cpu().numpy()
     place = {name: number for number, name in enumerate(names)}

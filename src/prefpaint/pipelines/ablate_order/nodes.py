@@ -14,6 +14,7 @@ def ablate_order(
     candidate_images: ImageFolder,
     prompt_masks: ImageFolder,
     candidates: pd.DataFrame,
+    prompts: pd.DataFrame,
     scores: pd.DataFrame,
     noiseless: pd.DataFrame,
     workspace: Path,
@@ -24,6 +25,6 @@ def ablate_order(
     from prefpaint.experiments import ablate_order as ordering
     from prefpaint.experiments.ablate_reward import RatedCandidates
 
-    given = RatedCandidates(candidate_images, prompt_masks, candidates, scores, noiseless)
+    given = RatedCandidates(candidate_images, prompt_masks, candidates, prompts, scores, noiseless)
     table = ordering.compare(given, reward, config, workspace)
     return table, ordering.ablate_order_markdown(table), ordering.ablate_order_figure(table)

@@ -17,6 +17,7 @@ def create_pipeline() -> Pipeline:
                     "candidate_images",
                     "prompt_masks",
                     "candidates",
+                    "prompts",
                     "scores",
                     "noiseless",
                     workspace="ablate_order_workspace",

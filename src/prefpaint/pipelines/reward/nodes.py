@@ -39,15 +39,11 @@ def score_candidates(
 ) -> pd.DataFrame:
     """Reward and embedding z of every rated candidate, a batch of images in memory at a time."""
     from prefpaint.masks.words import text_prompts
+    from prefpaint.reward.training import RatedImages
 
-    words, parts = text_prompts(prompts), []
-    for start in range(0, len(scores), config.score_batch):
-        rows = scores.iloc[start : start + config.score_batch]
-        images, masks = candidate_images.stack(rows["candidate_id"]), prompt_masks.stack(rows["prompt_id"])
-        reward, z = reward_model.score(images, masks, config.score_batch, [words[name] for name in rows["prompt_id"]])
-        part = rows[["candidate_id", "prompt_id", "split"]].reset_index(drop=True)
-        parts.append(part.assign(reward=reward, z=list(z)))
-    return pd.concat(parts, ignore_index=True)
+    rated = RatedImages.of(candidate_images, prompt_masks, scores, text_prompts(prompts))
+    reward, z = rated.scored(reward_model, config.score_batch)
+    return scores[["candidate_id", "prompt_id", "split"]].reset_index(drop=True).assign(reward=reward, z=list(z))
 
 
 def report_reward(
