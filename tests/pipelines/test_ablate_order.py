@@ -42,6 +42,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "candidate_images": candidates,
         "prompt_masks": masks,
         "candidates": table[["candidate_id", "prompt_id", "sha256"]],
+        "prompts": pd.DataFrame({"prompt_id": ids}),
         "scores": table[["candidate_id", "prompt_id", "split", "score"]],
         "noiseless": table.assign(noiseless_score=table["score"])[["candidate_id", "noiseless_score"]],
         "ablate_order_workspace": tmp_path / "workspace",
