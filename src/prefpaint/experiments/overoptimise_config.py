@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from prefpaint.experiments.runs_config import VariantsConfig
-from prefpaint.reward.config import MLPHeadConfig, RewardConfig
+from prefpaint.reward.config import RewardConfig
 from prefpaint.trust.config import BoundConfig
 
 
@@ -14,13 +14,11 @@ class OveroptimiseConfig(VariantsConfig):
     """
 
     prompts: int = Field(
-        24, ge=2, description="Rated train prompts that the reward is fitted to, evenly spaced in their list."
+        96, ge=2, description="Rated train prompts that the reward is fitted to, evenly spaced in their list."
     )
     reward: RewardConfig = Field(
-        RewardConfig(head=MLPHeadConfig()),
-        description="The reward. A kernel head, the project's, is too smooth to be over-optimised in reasonable time.",
+        RewardConfig(),
+        description="The reward. Of far fewer ratings than 96 prompts' it hardly varies, and of far more it is hard to "
+        "over-optimise.",
     )
-    bound: BoundConfig = Field(
-        BoundConfig(ridge=10.0),
-        description="Trust in it. λ is fixed, because so few ratings do not tell it.",
-    )
+    bound: BoundConfig = Field(BoundConfig(), description="Trust in it.")
