@@ -233,8 +233,8 @@ change, {words} | change | {split}_{judge}_difference
 
 
 LOOKS = {
-    "seam": "step across the edge",
-    "colour": "colour change at the edge",
+    "seam_ratio": "step across the hole's edge, times the steps beside it",
+    "colour_step": "colour step at the hole's edge, grey levels",
     "palette": "colours that occur nowhere else",
     "log_energy": "texture against the surroundings, log (0: as around)",
     "log_energy_coarse": "the same at half the resolution",
@@ -274,14 +274,32 @@ def methods(metrics: Metrics, read: Read) -> str:
             *(amount(found, f"{split}_{judge}_mean_{name}") for judge in ("noiseless", "reward")),
             *(
                 plain(found, f"{split}_{what}_mean_{name}")
-                for what in (*OUTSIDE_WORDS, "hole_psnr", "seam", "log_energy")
+                for what in (*OUTSIDE_WORDS, "hole_psnr", "log_energy")
             ),
         ]
         for split in SPLITS
         for name in first + sorted(names.difference(first))
     ]
     heads = ["prompts", "method", "wins over base", "wins over aligned", "mean score (0 to 7)", "mean reward"]
-    return markdown([*heads, *OUTSIDE_WORDS.values(), "PSNR, dB", "edge step", "texture"], rows) if rows else NOTHING
+    return markdown([*heads, *OUTSIDE_WORDS.values(), "PSNR, dB", "texture"], rows) if rows else NOTHING
+
+
+def edges(metrics: Metrics, read: Read) -> str:
+    found = metrics.get("methods", {})
+    prefix = f"{SPLITS[0]}_seam_ratio_mean_"
+    names = {key.removeprefix(prefix) for key in found if key.startswith(prefix)}
+    first = ["original", "base", "aligned"]
+    others = sorted(name for name in names.difference(first) if not name.endswith(("_low", "_high")))
+    columns = [(split, what) for split in SPLITS for what in ("seam_ratio", "colour_step")]
+    heads = [f"{split}, {words}" for split in SPLITS for words in ("step across the edge", "colour step")]
+    rows = (
+        [
+            "untouched original" if name == "original" else name,
+            *(amount(found, f"{split}_{what}_mean_{name}") for split, what in columns),
+        ]
+        for name in (*first, *others)
+    )
+    return table(("method", *heads), rows)
 
 
 def learned(metrics: Metrics, read: Read) -> str:
@@ -500,6 +518,13 @@ PAGE = (
         "Same prompts, masks and seeds for all; wins and scores by the simulated raters. A smaller ST-LPIPS is closer "
         "to the original.",
         methods,
+    ),
+    (
+        "At the hole's edge",
+        "The step across the edge as a multiple of those beside it, and the step of the colours in grey levels. What "
+        "untouched originals have, where there are any, is the value to aim for. "
+        "[How they are measured](evaluation.md#at-the-holes-edge).",
+        edges,
     ),
     (
         "Scores of other people's models",
