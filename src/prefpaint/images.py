@@ -45,7 +45,7 @@ class ImageFolder(Mapping[str, np.ndarray]):
                     return np.asarray(image, dtype=np.uint16)
                 return np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError, ValueError) as error:
-            raise PrefPaintError(f"{path}: is damaged ({error}); remove it and run its pipeline again") from error
+            raise self._damaged(key, error) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(path.stem for path in self.path.glob("*.png") if not path.name.startswith(".")))
@@ -69,8 +69,14 @@ class ImageFolder(Mapping[str, np.ndarray]):
 
     def size(self, key: str) -> tuple[int, int]:
         """Width and height of an image in pixels, without decoding it."""
-        with Image.open(self.file(key)) as image:
-            return image.size
+        try:
+            with Image.open(self.file(key)) as image:
+                return image.size
+        except (OSError, SyntaxError, ValueError) as error:
+            raise self._damaged(key, error) from error
+
+    def _damaged(self, key: str, error: Exception) -> PrefPaintError:
+        return PrefPaintError(f"{self.file(key)}: is damaged ({error}); remove it and run its pipeline again")
 
     def batches(self, keys: Sequence[str], size: int) -> list[np.ndarray]:
         """Places of keys, int64, in batches of at most `size` images of one shape.

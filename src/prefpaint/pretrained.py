@@ -7,6 +7,11 @@ from typing import Any
 from prefpaint.errors import PrefPaintError
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says first, or its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def load_pretrained(
     key: str, checkpoint: str, advice: str, kind: Any, parts: tuple[Callable[..., Any], ...], **options: Any
 ) -> tuple[Any, ...]:
@@ -32,7 +37,7 @@ def load_pretrained(
         )
         others = [load(checkpoint, local_files_only=local) for load in parts]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise PrefPaintError(f"{key}: {checkpoint} cannot be loaded ({reason}); {advice}") from error
     # transformers would draw at random what a checkpoint of another kind does not have.
     lacking = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])

@@ -306,3 +306,6 @@ def test_batches_hold_pictures_of_one_shape(tmp_path: Path) -> None:
     assert in_order(batches, values).tolist() == [ord(key) for key in keys]
     with pytest.raises(PrefPaintError, match=r"f\.png: is missing; run its pipeline again"):
         folder.shapes(["f"])
+    folder.file("a").write_bytes(b"")
+    with pytest.raises(PrefPaintError, match=r"a\.png: is damaged .*; remove it and run its pipeline again"):
+        folder.batches(keys, 2)

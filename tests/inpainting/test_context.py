@@ -74,13 +74,19 @@ def test_holes_far_apart_have_crops_of_their_own_and_large_ones_come_first() -> 
     assert [int(one.hole.sum()) for one in contexts] == [10_000, 100]
 
 
-def test_a_hole_that_another_crop_has_room_for_is_painted_with_it() -> None:
-    near = plan_contexts(hole_of((300, 400), Box(100, 100, 104, 104), Box(120, 100, 124, 104)), SMALL)
-    assert places(near) == [(Box(80, 70, 144, 134), (64, 64))]
-    assert near[0].hole.sum() == 32
-    # 36 px apart: a crop twice as large as both would not be as fine.
-    apart = plan_contexts(hole_of((300, 400), Box(100, 100, 104, 104), Box(140, 100, 144, 104)), SMALL)
-    assert len(apart) == 2 and all(one.hole.sum() == 16 for one in apart)
+def test_a_hole_well_inside_the_crop_of_another_is_painted_with_it() -> None:
+    large = Box(100, 100, 200, 200)
+    # The crop reaches to column 250, an eighth of 200 beyond the second hole.
+    near = plan_contexts(hole_of((300, 400), large, Box(224, 150, 225, 151)), SMALL)
+    assert places(near) == [(Box(50, 50, 250, 250), (64, 64))] and near[0].hole.sum() == 10_001
+    apart = plan_contexts(hole_of((300, 400), large, Box(226, 150, 227, 151)), SMALL)
+    assert [int(one.hole.sum()) for one in apart] == [10_000, 1]
+
+
+def test_many_specks_take_few_crops() -> None:
+    specks = [Box(x, y, x + 2, y + 2) for x in range(10, 400, 40) for y in range(10, 300, 40)]
+    contexts = plan_contexts(hole_of((300, 400), *specks), Sized(256))
+    assert len(specks) == 80 and len(contexts) <= 8
 
 
 @st.composite
@@ -179,6 +185,27 @@ def test_pictures_and_masks_of_other_modes(pipe: Any) -> None:
 def test_what_cannot_be_filled_is_one_sentence(pipe: Any, hole: np.ndarray, message: str) -> None:
     with pytest.raises(PrefPaintError, match=message):
         fill(pipe, picture(), hole)
+
+
+def test_a_mask_must_not_be_transparent(pipe: Any) -> None:
+    strokes = np.zeros((90, 150, 4), np.uint8)
+    strokes[20:60, 20:70] = 255
+    with pytest.raises(PrefPaintError, match="the mask is partly transparent; save the mask without transparency"):
+        prefpaint.inpaint(pipe, Image.fromarray(picture()), Image.fromarray(strokes), sampling=FAST)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16, np.float32])
+def test_masks_of_other_depths(pipe: Any, dtype: type) -> None:
+    hole = hole_of((90, 150), Box(20, 20, 60, 70))
+    mask = Image.fromarray((hole * 255).astype(dtype))
+    filled = prefpaint.inpaint(pipe, Image.fromarray(picture()), mask, sampling=FAST)
+    np.testing.assert_array_equal(np.asarray(filled), fill(pipe, picture(), hole))
+
+
+@pytest.mark.parametrize("context", [0.5, -1.0, float("nan"), float("inf")])
+def test_a_crop_is_no_smaller_than_its_hole(pipe: Any, context: float) -> None:
+    with pytest.raises(PrefPaintError, match=r"context: is .*; give 1 or more"):
+        fill(pipe, picture(), hole_of((90, 150), Box(20, 20, 60, 70)), context=context)
 
 
 def test_importing_the_package_loads_nothing_else() -> None:

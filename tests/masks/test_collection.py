@@ -179,8 +179,8 @@ def test_a_plan_that_is_cut_says_so_once_with_numbers_and_keys(caplog: pytest.Lo
     assert record.levelname == "WARNING" and record.getMessage() == (
         "masks.prompts: 4 photographs (one crop of each) do not give as many different prompts as asked for: "
         "6 of 30 for train, 8 of 20 for test, 2 of 10 for seen. For more, widen photographs.crop_side (now [0, 0]), "
-        "give more photographs, or lower the share of warp in masks.patterns (a crop has 8 views); the plan is cut "
-        "to these numbers."
+        "give more photographs or masks, or lower the share of warp (a crop has 8 views) or own in masks.patterns; "
+        "the plan is cut to these numbers."
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder
@@ -106,3 +107,16 @@ def test_keys_are_safe_and_different() -> None:
     keys = [photograph_key(name) for name in names]
     assert len(set(keys)) == len(names) and keys[-1] == "astronaut"
     assert all(key and not key.startswith(".") and "/" not in key for key in keys)
+
+
+@pytest.mark.parametrize("size", ["nativ", 12, 20, [64], [64, 0], [64, 64, 64], True, 64.5, [64, "64"]])
+def test_a_size_that_is_none_is_one_sentence(size: object) -> None:
+    with pytest.raises(ValidationError) as raised:
+        PhotographsConfig.model_validate({"size": size})
+    (error,) = raised.value.errors()
+    assert error["loc"] == ("size",) and "must be a side, [height, width], or native" in error["msg"]
+
+
+def test_sizes_are_shapes() -> None:
+    shapes = [PhotographsConfig.model_validate({"size": size}).shape for size in (64, [48, 96], "native")]
+    assert shapes == [(64, 64), (48, 96), None]

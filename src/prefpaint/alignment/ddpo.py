@@ -48,11 +48,14 @@ class PolicyGradient:
         config: AlignConfig,
     ) -> None:
         self.sampler = Sampler(inpainter, scorer, prompts, config)
-        width, height = prompts.images.size(prompts.ids[0])
-        schedule = inpainter.schedule(height, width)
-        sigmas = schedule.sigma.tolist()
-        # A last step without noise (set_alpha_to_one, or η = 0) has no density and cannot be trained.
-        self.trainable_steps = [i for i in schedule.stochastic if sigmas[i] >= config.least_sigma]
+        # A last step without noise (set_alpha_to_one, or η = 0) has no density and cannot be trained. What can be is
+        # the same for all shapes, so that an iteration's steps do not depend on its shape.
+        schedules = [inpainter.schedule(*shape) for shape in sorted(set(prompts.shapes))]
+        self.trainable_steps = [
+            i
+            for i in range(config.steps)
+            if all(i in one.stochastic and float(one.sigma[i]) >= config.least_sigma for one in schedules)
+        ]
         if len(self.trainable_steps) < config.trained_steps:
             raise PrefPaintError(
                 f"align.trained_steps: {config.trained_steps} steps are to be trained but only "

@@ -196,8 +196,9 @@ def evaluation_work(
     used = prompts[prompts["prompt_id"].isin(plan["prompt_id"])]
     methods = _method_prints(loaders, images, used, sampling, config)
     sums = used.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(" ".join, axis=1)
+    shapes = dict(zip(used["prompt_id"], images.shapes(used["prompt_id"].tolist()), strict=True))
     stamps = {
-        str(image_id): fingerprint(methods[method], sums[prompt_id], text)
+        str(image_id): fingerprint(methods[method], sums[prompt_id], text, shapes[prompt_id])
         for image_id, method, prompt_id, text in plan[["method", "prompt_id", "text_prompt"]].itertuples()
     }
 

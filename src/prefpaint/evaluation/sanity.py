@@ -92,7 +92,8 @@ def trials(
     kept = prompts[prompts["split"].isin(["seen", "unseen"])].sort_values("prompt_id")
     # Holes are laid over other pictures, which must have their shape.
     shapes = images.shapes(kept["prompt_id"].tolist())
-    kept = kept[[shape == Counter(shapes).most_common(1)[0][0] for shape in shapes]]
+    frequent = Counter(shapes).most_common(1)[0][0] if shapes else None
+    kept = kept.loc[[shape == frequent for shape in shapes]]
     whole = kept.loc[kept["pattern"] != "warp", "prompt_id"].tolist()
     warped = kept.loc[kept["pattern"] == "warp", "prompt_id"].tolist()
     result = {}

@@ -107,7 +107,7 @@ def embed(given: RatedCandidates, reward: RewardConfig, workspace: Path) -> Pool
         )
     if reward.text.checkpoint:
         raise PrefPaintError(
-            "ablate_order: compares rewards that do not read; set reward.text.checkpoint: null for this pipeline"
+            'ablate_order: compares rewards that do not read; set reward.text.checkpoint: "" for this pipeline'
         )
     splits = {name: given.rated(name) for name in ("train", "validation")}
     for name, data in splits.items():

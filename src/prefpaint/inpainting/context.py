@@ -18,16 +18,20 @@ from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.inpainting.sizes import painted_shape
 from prefpaint.photographs.crops import Box
+from prefpaint.photographs.shapes import mask_grey
 from prefpaint.photographs.sources import to_rgb8
 
 # A crop is so many times as large as its hole, so that a fill has something to continue.
 CONTEXT = 2.0
-# Crops are at most so elongated: models have seen squares.
+# Where the picture is too small for a square, the short side is not made smaller than this allows: models have seen
+# squares.
 LONGEST_ASPECT = 2.0
 # Width of the blended band around a hole, as a share of the model's size: 8 px at 512.
 FEATHER = 1 / 64
 # Parts of the model's size on which holes are told apart: in neighbouring ones they see each other anyway.
 TILES = 4
+# A hole is painted in a crop of another if at least this share of the crop's side lies around it.
+MARGIN = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -88,21 +92,24 @@ def inpaint(
     """Fill the holes of a picture of any size.
 
     Args:
-        pipe: a diffusers inpainting pipeline of a supported family, such as `AutoPipelineForInpainting` loads.
+        pipe: a diffusers inpainting pipeline of a supported family, such as `AutoPipelineForInpainting` loads. It is
+            moved to the GPU where there is one and, unless `sampling.precision` is bf16, turned into float32.
         image: any mode; as upright RGB it is what the result starts from.
         mask: of the picture's size, white where to repaint; grey counts from 128.
         text: what should be there.
         seed: of the noise.
         sampling: steps, guidance, precision; None for the defaults.
-        context: how many times as large as its hole a crop is; more shows more of what surrounds the hole, and paints
-            a large hole more coarsely.
+        context: how many times as long and wide as its hole a crop is, at least 1; more shows more of what surrounds
+            the hole, and paints a large hole more coarsely.
 
     Returns:
         An RGB picture of the same size. Outside the holes and the blended band of 1/64 of the crop's side around them,
         pixels are the picture's own.
 
     Raises:
-        PrefPaintError: the mask has another size, no hole, or nothing but a hole; or the checkpoint is of no family.
+        PrefPaintError: the mask has another size, no hole, nothing but a hole, or is partly transparent; too little of
+            the picture is left around a hole; `context` is below 1; the pipeline's family is not supported; or out of
+            memory.
     """
     pixels = np.array(to_rgb8(image))
     hole = read_hole(mask, pixels.shape[:2])
@@ -122,16 +129,19 @@ def read_hole(mask: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
         shape: (H, W) of the picture, upright.
 
     Raises:
-        PrefPaintError: it has another size, no hole, or nothing but a hole.
+        PrefPaintError: it has another size, no hole, nothing but a hole, or is partly transparent.
     """
     height, width = shape
-    bright = np.asarray(to_rgb8(mask).convert("L"))
-    if bright.shape != (height, width):
+    try:
+        grey = mask_grey(mask)
+    except PrefPaintError as error:
+        raise PrefPaintError(f"the mask {error}") from error
+    if grey.shape != (height, width):
         raise PrefPaintError(
-            f"the mask has {bright.shape[1]} × {bright.shape[0]} pixels and the picture {width} × {height}; give a "
+            f"the mask has {grey.shape[1]} × {grey.shape[0]} pixels and the picture {width} × {height}; give a "
             "mask of the picture's size"
         )
-    hole = (bright >= 128).astype(np.uint8)
+    hole = (grey >= 0.5).astype(np.uint8)
     if not hole.any():
         raise PrefPaintError("the mask has no hole; make white what is to be filled in")
     if hole.all():
@@ -143,28 +153,31 @@ def plan_contexts(hole: np.ndarray, family: Any, context: float = CONTEXT) -> li
     """Crops that together fill every hole, large holes first.
 
     A crop is never smaller than what the model paints at once, so small holes are painted at the picture's own
-    resolution. A small hole is painted together with a larger one if that takes no larger crop.
+    resolution. A hole that lies well inside the crop of a larger one is painted with it.
 
     Args:
         hole: (H, W) uint8, 1 where to repaint.
         family: of the model: its size, and what sides must be multiples of.
-        context: how many times as large as its hole a crop is.
+        context: how many times as long and wide as its hole a crop is.
+
+    Raises:
+        PrefPaintError: `context` is below 1.
     """
+    if not 1 <= context < math.inf:
+        raise PrefPaintError(f"context: is {context}, and a crop must be as long and wide as its hole; give 1 or more")
     height, width = hole.shape
     side = family.native_size
     tile = max(1, side // TILES)
     labels, boxes = _separate(hole, tile)
-    groups: list[tuple[Box, Box, list[int]]] = []
+    groups: list[tuple[Box, list[int]]] = []
     for number in sorted(boxes, key=lambda one: (-boxes[one].width * boxes[one].height, one)):
-        for place, (box, crop, members) in enumerate(groups):
-            both = _union(box, boxes[number])
-            around = _around(both, height, width, side, context)
-            if around.width <= crop.width and around.height <= crop.height:
-                groups[place] = both, around, [*members, number]
+        for crop, members in groups:
+            if _well_inside(boxes[number], crop, height, width):
+                members.append(number)
                 break
         else:
-            groups.append((boxes[number], _around(boxes[number], height, width, side, context), [number]))
-    return [_context(hole, labels, tile, crop, members, family) for _, crop, members in groups]
+            groups.append((_around(boxes[number], height, width, side, context), [number]))
+    return [_context(hole, labels, tile, crop, members, family) for crop, members in groups]
 
 
 def _separate(hole: np.ndarray, tile: int) -> tuple[np.ndarray, dict[int, Box]]:
@@ -191,12 +204,14 @@ def _large(tiles: np.ndarray, tile: int) -> np.ndarray:
     return tiles.repeat(tile, 0).repeat(tile, 1)
 
 
-def _union(one: Box, other: Box) -> Box:
-    return Box(
-        min(one.left, other.left),
-        min(one.top, other.top),
-        max(one.right, other.right),
-        max(one.bottom, other.bottom),
+def _well_inside(hole: Box, crop: Box, height: int, width: int) -> bool:
+    """Whether a crop shows what surrounds a hole; beyond the picture there is nothing to show."""
+    across, down = round(MARGIN * crop.width), round(MARGIN * crop.height)
+    return (
+        crop.left <= max(0, hole.left - across)
+        and crop.top <= max(0, hole.top - down)
+        and min(width, hole.right + across) <= crop.right
+        and min(height, hole.bottom + down) <= crop.bottom
     )
 
 

@@ -365,7 +365,8 @@ class Inpainter:
         def paint(images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], texts: Sequence[str]) -> np.ndarray:
             return self.rollout(images, masks, seeds, texts=texts).images
 
-        with within_memory(f"lower sampling.batch (now {self.config.batch})"):
+        smaller = "set sampling.precision: bf16, or sampling.vae_tiling: true"
+        with within_memory(f"lower sampling.batch (now {self.config.batch})" if self.config.batch > 1 else smaller):
             return in_batches(paint, self.config.batch, images, masks, seeds, texts or [""] * len(seeds))
 
 

@@ -17,7 +17,7 @@ from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.files import files_digest, whole_file
 from prefpaint.images import ImageFolder
 from prefpaint.masks.config import CaptionsConfig
-from prefpaint.pretrained import load_pretrained
+from prefpaint.pretrained import first_line, load_pretrained
 from prefpaint.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def _report(plan: pd.DataFrame) -> None:
 
 
 def checkpoint_captions(checkpoint: str, tokens: int) -> Captioner:
-    """Captions by any `transformers` checkpoint that describes a picture without being asked (BLIP, GIT, ViT-GPT2, …).
+    """Captions by any `transformers` checkpoint that captions a picture without a prompt (BLIP, GIT, ViT-GPT2, …).
 
     Decoding is greedy: the same picture has the same caption.
 
@@ -147,13 +147,12 @@ def checkpoint_captions(checkpoint: str, tokens: int) -> Captioner:
 
     @torch.inference_mode()
     def caption(pictures: Sequence[Image.Image]) -> list[str]:
-        pixels = processor(images=list(pictures), return_tensors="pt")["pixel_values"].to(model.device)
         try:
+            pixels = processor(images=list(pictures), return_tensors="pt")["pixel_values"].to(model.device)
             found = model.generate(pixel_values=pixels, max_new_tokens=tokens, do_sample=False, num_beams=1)
-        except (ValueError, TypeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             raise PrefPaintError(
-                f"{KEY}: {checkpoint} cannot describe a picture without a question ({reason}); {advice}"
+                f"{KEY}: {checkpoint} cannot caption a picture without a prompt ({first_line(error)}); {advice}"
             ) from error
         return [_plain(text) for text in tokenizer.batch_decode(found, skip_special_tokens=True)]
 

@@ -191,10 +191,12 @@ class _Draw:
             place = (region["key"], whole, pattern, region.get("hole_annotation"))
             if place in self.used_up:
                 continue
-            for attempt in itertools.islice(attempts, DRAWS):
+            own = pattern == "own"
+            # A whole photograph with a hole that is given is the same however often it is drawn.
+            draws = 1 if own and self.source.shape is None else DRAWS
+            for attempt in itertools.islice(attempts, draws):
                 seed = derive_seed("prompt", self.config.seed, split, index, *([attempt] if attempt else []))
                 rng = np.random.default_rng(derive_seed("crop", seed))
-                own = pattern == "own"
                 box = self._crop_around(region, whole, rng) if own else self._crop(whole, rng)
                 if box is None:
                     continue
@@ -218,6 +220,11 @@ class _Draw:
         shape = self.source.shape
         box = sample_crop_around(whole, around, (column, row), shape, self.source.crop_side, rng)
         cut_out = cut_hole(mask, box, _shape(box, shape))
+        if not cut_out.any():
+            logger.warning(
+                "%s: the hole lies in the rim that photographs.size: native leaves out; it is skipped",
+                region["hole_annotation"],
+            )
         return box if cut_out.any() and not cut_out.all() else None
 
 
@@ -234,11 +241,15 @@ def _report_cuts(
     if not short:
         return
     counts = ", ".join(f"{number} of {config.prompts[split]} for {split}" for split, number in short.items())
-    crops = " (one crop of each)" if source.crop_side == (0, 0) else ""
+    if source.shape is None:
+        crops, widen = " (whole, with photographs.size: native)", ""
+    else:
+        crops = " (one crop of each)" if source.crop_side == (0, 0) else ""
+        widen = f"widen photographs.crop_side (now {list(source.crop_side)}), "
     message = (
         f"masks.prompts: {regions['key'].nunique()} photographs{crops} do not give as many different prompts as asked "
-        f"for: {counts}. For more, widen photographs.crop_side (now {list(source.crop_side)}), give more "
-        "photographs, or lower the share of warp in masks.patterns (a crop has 8 views)"
+        f"for: {counts}. For more, {widen}give more photographs or masks, or lower the share of warp (a crop has 8 "
+        "views) or own in masks.patterns"
     )
     if not all(short.values()):
         raise PrefPaintError(message)

@@ -1,7 +1,7 @@
 """Where photographs come from and how they are divided."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -84,12 +84,13 @@ class PhotographsConfig(Config):
         """Whether the user brings holes or words."""
         return self.masks is not None or self.annotations is not None
 
-    @field_validator("size")
+    @field_validator("size", mode="before")
     @classmethod
-    def _check_size(cls, size: int | tuple[int, int] | Literal["native"]) -> int | tuple[int, int] | Literal["native"]:
-        sides = size if isinstance(size, tuple) else (size,)
-        if size != "native" and any(side < 16 or side % 8 for side in sides if isinstance(side, int)):
-            raise ValueError("sides must be multiples of 8 from 16 on")
+    def _check_size(cls, size: Any) -> Any:
+        sides = list(size) if isinstance(size, list | tuple) else [size]
+        whole = all(isinstance(side, int) and side >= 16 and side % 8 == 0 for side in sides)
+        if size != "native" and not (whole and len(sides) in (1, 2) and isinstance(size, int) == (len(sides) == 1)):
+            raise ValueError("must be a side, [height, width], or native; sides are multiples of 8, at least 16")
         return size
 
     @model_validator(mode="after")

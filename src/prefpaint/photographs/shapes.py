@@ -49,7 +49,7 @@ def read_mask(path: Path, width: int, height: int, invert: bool) -> np.ndarray:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise PrefPaintError(f"is too large; at most {MAX_PIXELS:,} pixels are allowed")
                 opened.load()
-                grey = _grey(ImageOps.exif_transpose(opened))
+                grey = mask_grey(opened)
     except PrefPaintError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -69,8 +69,13 @@ def _check_shape(own: tuple[int, int], width: int, height: int) -> None:
         )
 
 
-def _grey(opened: Image.Image) -> np.ndarray:
-    """(H, W) float in [0, 1]."""
+def mask_grey(opened: Image.Image) -> np.ndarray:
+    """A mask of any mode, upright, as (H, W) float in [0, 1].
+
+    Raises:
+        PrefPaintError: it is partly transparent. The sentence says what is wrong, not of which mask.
+    """
+    opened = ImageOps.exif_transpose(opened)
     if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
         rgba = np.asarray(opened.convert("RGBA"))
         # Some tools keep the hole there, others what is to be kept.

@@ -171,6 +171,13 @@ def _pair(wide: pd.DataFrame, prompt_id: str) -> tuple[float, float]:
     return float(wide.loc[prompt_id, "base"]), float(wide.loc[prompt_id, "aligned"])
 
 
+def _within(x: float, y: float, cell: np.ndarray) -> tuple[float, float, float, float]:
+    """Where imshow puts a picture in the middle of the unit square at x and y: left, right, bottom, top."""
+    height, width = (side / max(cell.shape[:2]) for side in cell.shape[:2])
+    left, top = x + (1 - width) / 2, y + (1 - height) / 2
+    return left, left + width, top + height, top
+
+
 def draw_gallery(rows: Sequence[GalleryRow]) -> "Figure":
     """All rows on one labelled sheet: a band per split, a column block per kind of choice.
 
@@ -203,7 +210,7 @@ def draw_gallery(rows: Sequence[GalleryRow]) -> "Figure":
                     if cell is None:
                         axes.text(x + 0.5, y + 0.5, "–", fontsize=14, color="0.35", ha="center", va="center")
                     else:
-                        axes.imshow(cell, extent=(x, x + 1, y + 1, y), interpolation="nearest")
+                        axes.imshow(cell, extent=_within(x, y, cell), interpolation="nearest")
                 label = f"{row.prompt_id}  {row.pattern}  score {row.scores[0]:.2f} → {row.scores[1]:.2f}"
                 axes.text(left, y + 1.15, label, fontsize=7.5)
                 y += ROW_STEP

@@ -196,17 +196,17 @@ class ClipBackbone(nn.Module):
 
 
 def clip_pixels(images: Tensor, size: int) -> Tensor:
-    """Pictures as CLIP takes them: (N, 3, H, W) in [0, 1] → (N, 3, size, size), the middle, normalised."""
-    short = min(images.shape[-2:])
-    height, width = (side * size // short for side in images.shape[-2:])
+    """Pictures as CLIP takes them: (N, 3, H, W) in [0, 1] → (N, 3, size, size), normalised.
+
+    Those that are not square are squeezed: of the middle alone, as CLIP's own processor takes, holes near the ends
+    would be cut off.
+    """
     # PIL, which CLIP was trained with, resizes along the rows first, and rounds to grey levels after each pass.
     resized = images
-    for shape in ((images.shape[-2], width), (height, width)):
+    for shape in ((images.shape[-2], size), (size, size)):
         resized = F.interpolate(resized, shape, mode="bicubic", align_corners=False, antialias=True)
         resized = _as_grey_levels(resized.clamp(0, 1))
-    # torchvision's centre, as in the published code; transformers' processor rounds a half margin down instead.
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    return _normalise(resized[..., top : top + size, left : left + size], CLIP_MEAN, CLIP_STD)
+    return _normalise(resized, CLIP_MEAN, CLIP_STD)
 
 
 def _as_grey_levels(values: Tensor) -> Tensor:

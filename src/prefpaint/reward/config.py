@@ -89,8 +89,8 @@ class TextConfig(Config):
         "",
         description="A transformers CLIP checkpoint with safetensors weights, folder or hub id. Its cosine similarity "
         "of the filled picture and the text prompt becomes a feature; prompts without words get its mean. CLIP is "
-        "saved with the reward (600 MB at ViT-B/32 size), and scoring takes one more pass of it. Empty: words do not "
-        "matter.",
+        "saved with the reward (600 MB at ViT-B/32 size), and scoring takes one more pass of it. Empty: the reward "
+        "ignores words.",
     )
     weight: float = Field(
         0.5, gt=0, lt=1, description="Share of the similarity in the squared distance of two candidates' features."
@@ -138,4 +138,9 @@ class RewardConfig(Config):
             raise ValueError(f"objective {self.objective} needs head.kind mlp; a kernel head is always a regression")
         if self.head.kind == "kernel" and self.backbone.frozen < 1:
             raise ValueError("a kernel head needs a frozen backbone: set backbone.frozen to 1, or head.kind to mlp")
+        if self.text.checkpoint and self.backbone.kind == "clip" and self.backbone.frozen < 1:
+            raise ValueError(
+                "text goes with features that are standardised, and those of a clip backbone that is trained are not: "
+                'set backbone.frozen to 1, or text.checkpoint to ""'
+            )
         return self

@@ -96,7 +96,7 @@ class TextSimilarity(nn.Module):
         if len(known) < 2 or float(known.std()) < LEAST_DEVIATION:
             logger.warning(
                 "reward.text.checkpoint: %d of %d rated candidates have words, and their similarities do not differ; "
-                "a reward fitted to these does not heed words",
+                "a reward fitted to these ignores words",
                 len(known),
                 len(cosines),
             )

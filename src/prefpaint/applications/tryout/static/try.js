@@ -15,15 +15,15 @@ async function call(method, path, body) {
 
 function status(text, bad = false) { $("status").textContent = text; $("status").classList.toggle("bad", bad); }
 
-function lay(pen) {
+function lay(pen, picture) {
   pen.fillStyle = "#808080";
-  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.fillRect(0, 0, picture.naturalWidth, picture.naturalHeight);
   pen.drawImage(picture, 0, 0);
 }
 
 function draw() {
   if (!picture) return;
-  lay(context);
+  lay(context, picture);
   context.globalAlpha = 0.65;
   context.drawImage(hole, 0, 0);
   context.globalAlpha = 1;
@@ -103,12 +103,12 @@ function maskBytes() {
   return mask.toDataURL("image/png").split(",")[1];
 }
 
-async function figure(fill) {
+async function figure(fill, picture) {
   const made = document.createElement("figure"), filled = document.createElement("canvas"), pen = filled.getContext("2d");
   const caption = document.createElement("figcaption"), save = document.createElement("button");
-  filled.width = canvas.width;
-  filled.height = canvas.height;
-  lay(pen);
+  filled.width = picture.naturalWidth;
+  filled.height = picture.naturalHeight;
+  lay(pen, picture);
   // A patch is transparent where the picture stays as it is.
   for (const patch of fill.patches) pen.drawImage(await decoded(patch.image), patch.left, patch.top);
   filled.setAttribute("role", "img");
@@ -132,11 +132,13 @@ $("fill").addEventListener("click", async () => {
   if (!picture) { status("choose a picture first", true); return; }
   $("fill").disabled = true;
   status("painting …");
+  // Another one may be loaded meanwhile.
+  const given = picture;
   try {
     const seed = Math.max(0, Math.trunc(Number($("seed").value)) || 0);
     const found = await call("POST", "/api/fill", { picture: base64(sent), mask: maskBytes(), seed, text: $("text").value.trim() });
-    $("results").replaceChildren(...await Promise.all(found.fills.map(figure)));
-    status("");
+    const figures = await Promise.all(found.fills.map((fill) => figure(fill, given)));
+    if (picture === given) { $("results").replaceChildren(...figures); status(""); }
   } catch (error) { if (error.status === 401) ask(); else status(error.message, true); } finally { $("fill").disabled = false; }
 });
 
