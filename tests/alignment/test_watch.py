@@ -11,7 +11,7 @@ import torch
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.scorers import Prompts
-from prefpaint.alignment.watch import LOOKS, Watch, appearance_of_holes, best, hacked, stop
+from prefpaint.alignment.watch import LOOKS, Watch, appearance_of_holes, best, hacked, stop, undecided
 from prefpaint.alignment.watch_config import WatchConfig
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
@@ -53,8 +53,9 @@ def looks(referee: list[float], reward: list[float], error: float = 0.1) -> list
 
 def test_rules_by_hand() -> None:
     seen = looks([0.1, 0.5, 0.5, 0.4, 0.2], [0.1, 0.5, 0.6, 0.8, 0.9])
-    assert best(seen) == 1
-    assert [stop(seen[:count], WatchConfig(patience=2)) for count in range(6)] == [False] * 4 + [True] * 2
+    # The last of two that are equal, or nearly so.
+    assert best(seen) == 2 and best(looks([0.5, 0.495, 0.48], [0.1, 0.2, 0.3])) == 1
+    assert [stop(seen[:count], WatchConfig(patience=2)) for count in range(6)] == [False] * 5 + [True]
     assert not stop(seen, WatchConfig(patience=None))
     # 0.2 is more than two standard errors below 0.5, while the reward went on to rise; 0.4 is not.
     assert hacked(seen) and not hacked(seen[:4])
@@ -62,6 +63,14 @@ def test_rules_by_hand() -> None:
     other = [{**look, "noiseless": 1.0, "noiseless_gain": 0.2, "noiseless_gain_error": 0.1} for look in seen]
     assert not hacked(other, "noiseless"), "another judge may see it otherwise"
     assert hacked(looks([-0.3], [0.3])), "raised against the referee from the beginning"
+
+
+def test_a_referee_without_an_opinion_neither_chooses_nor_accuses() -> None:
+    blind = looks([-0.00001, -0.00003, -0.00004], [0.5, 1.0, 1.4])
+    for look in blind:
+        look["referee_gain_error"] = 1e-6
+    assert undecided(blind) and best(blind) == 2 and not hacked(blind)
+    assert not undecided(looks([0.0, 0.02], [0.5, 1.0]))
 
 
 @pytest.fixture

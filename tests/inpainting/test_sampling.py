@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.checkpoint import save_pipeline
+from prefpaint.inpainting.checkpoint import load_pipeline, save_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter, paste_known
 from prefpaint.small_model.build import build_small_pipeline
+from tests.conftest import REPOSITORY
 from tests.tiny import SIZE, TINY_MODEL, tiny_prompts
 
 STEPS = 4
@@ -161,3 +162,24 @@ def test_the_digest_of_a_checkpoint_is_the_same_in_every_process(pipe: Any, tmp_
         for seed in ("1", "2", "3")
     }
     assert len(digests) == 1
+
+
+def test_a_checkpoint_that_cannot_read_ignores_words(
+    pipe: Any, prompts: tuple[np.ndarray, np.ndarray], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, masks = prompts
+    pipe.tokenizer.init_kwargs["trained_texts"] = ["", "unknown"]
+    save_pipeline(pipe, tmp_path / "saved")
+    loaded = load_pipeline(tmp_path / "saved")
+    inpainter = Inpainter(loaded, SamplingConfig(steps=STEPS, batch=5))
+    seeds = list(range(5))
+    plain = inpainter.sample(images, masks, seeds)
+    np.testing.assert_array_equal(inpainter.sample(images, masks, seeds, ["a cat", "a dog", "", "a cat", "x"]), plain)
+    (said,) = [record.getMessage() for record in caplog.records if "cannot read" in record.getMessage()]
+    assert "'a cat'" in said
+    assert (inpainter.sample(images, masks, seeds, ["unknown"] * 5) != plain).any()
+
+
+def test_the_embedded_base_says_that_it_cannot_read() -> None:
+    config = json.loads((REPOSITORY / "data/06_models/base/tokenizer/tokenizer_config.json").read_text())
+    assert config["trained_texts"] == ["", "unknown"]

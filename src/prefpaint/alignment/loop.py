@@ -3,6 +3,7 @@
 `Aligner.run` is the loop. What one round of it does is a `Method`, which the mode makes (`modes`).
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from prefpaint.alignment.checkpoints import Checkpoints
 from prefpaint.alignment.config import AlignConfig
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.tracking import Tracking
-from prefpaint.alignment.watch import Watch, best, stop
+from prefpaint.alignment.watch import Watch, best, stop, undecided
+from prefpaint.alignment.watch_config import LEAST_CHANGE
 from prefpaint.errors import within_memory
 from prefpaint.inpainting.checkpoint import module_digest
 from prefpaint.inpainting.config import SPEED_ONLY
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 # Figures of an iteration that depend on the machine and the hour: shown and tracked, never part of a result.
 TIMES = ("images_per_second",)
@@ -123,6 +127,12 @@ class Aligner:
                     checkpoints.save(done, self._state())
                 tracking.log(row, done)
                 progress.step(1, **{name: row[name] for name in ("reward", "loss", "gamma", *TIMES) if name in row})
+        if self.watched and undecided(self.watched):
+            logger.warning(
+                "the referee cannot tell the fills of any iteration from the base's (gains below %g of a score's "
+                "deviation): the weights of the last are kept; give it more rated test prompts (masks.prompts.test)",
+                LEAST_CHANGE,
+            )
         tracking.close()
         checkpoints.finish()
         made = policy.finish(checkpoints.load_best() if self.watched else policy.averages_by_name())

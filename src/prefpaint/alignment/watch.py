@@ -19,7 +19,7 @@ from prefpaint.alignment.objectives import gaussian_kl
 from prefpaint.alignment.policy import Policy
 from prefpaint.alignment.rewards import weighted_sum
 from prefpaint.alignment.scorers import Prompts
-from prefpaint.alignment.watch_config import WatchConfig
+from prefpaint.alignment.watch_config import LEAST_CHANGE, WatchConfig
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.images import in_order
@@ -237,8 +237,14 @@ def appearance_of_holes(images: np.ndarray, masks: np.ndarray) -> dict[str, np.n
 
 
 def best(looks: Sequence[Mapping[str, float]]) -> int:
-    """Number of the look that the referee likes most; the first in a tie."""
-    return int(np.argmax([look[REFEREE] for look in looks]))
+    """Number of the look that the referee likes most: the last of those within `LEAST_CHANGE` of the greatest."""
+    liked = np.array([look[REFEREE] for look in looks])
+    return int(np.flatnonzero(liked >= liked.max() - LEAST_CHANGE)[-1])
+
+
+def undecided(looks: Sequence[Mapping[str, float]]) -> bool:
+    """Whether the referee cannot tell any look's fills from the base's."""
+    return all(abs(look[f"{REFEREE}_gain"]) < LEAST_CHANGE for look in looks)
 
 
 def stop(looks: Sequence[Mapping[str, float]], config: WatchConfig) -> bool:
@@ -251,10 +257,11 @@ def hacked(looks: Sequence[Mapping[str, float]], judge: str = REFEREE) -> bool:
 
     True when, from that judge's best look to the last, the mean reward rose while the judge's gain fell by more than
     twice the standard error of the last look's gain; or when at the end the reward's gain exceeds twice its standard
-    error and the judge's lies below minus twice its own.
+    error and the judge's lies below minus twice its own. Changes below `LEAST_CHANGE` never count.
     """
     top, last = looks[int(np.argmax([look[judge] for look in looks]))], looks[-1]
-    fell = last[f"{judge}_gain"] < top[f"{judge}_gain"] - 2 * last[f"{judge}_gain_error"]
+    enough = max(2 * last[f"{judge}_gain_error"], LEAST_CHANGE)
+    fell = last[f"{judge}_gain"] < top[f"{judge}_gain"] - enough
     up = last["reward_gain"] > 2 * last["reward_gain_error"]
-    down = last[f"{judge}_gain"] < -2 * last[f"{judge}_gain_error"]
+    down = last[f"{judge}_gain"] < -enough
     return (fell and last["reward"] > top["reward"]) or (up and down)

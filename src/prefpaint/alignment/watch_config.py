@@ -4,6 +4,10 @@ from pydantic import Field
 
 from prefpaint.config import Config
 
+# Of normalised scores, whose standard deviation is 1: a referee of few ratings may hardly distinguish fills, and what
+# is smaller than this is no opinion.
+LEAST_CHANGE = 0.01
+
 
 class WatchConfig(Config):
     """Looks at validation prompts, on which nothing is trained."""

@@ -17,6 +17,9 @@ from prefpaint.inpainting.families.registry import family_named, family_of
 
 # The file that tells diffusers or transformers what a component is.
 CONFIG_FILES = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
+# In a tokenizer's configuration: the texts that a checkpoint was trained with, where they are few. Others it cannot
+# read.
+TRAINED_TEXTS = "trained_texts"
 WEIGHT_ENDINGS = ("*.safetensors", "*.bin")
 
 # A bar per component and file; downloads have bars of their own.

@@ -1,6 +1,7 @@
 """Sampling an inpainting checkpoint: batched, seeded per image, known pixels pasted back."""
 
 import copy
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +14,12 @@ from prefpaint import distributed
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.inpainting.chain import Levels, Schedule, log_probability, per_image, step_mean
-from prefpaint.inpainting.checkpoint import weights_digest
+from prefpaint.inpainting.checkpoint import TRAINED_TEXTS, weights_digest
 from prefpaint.inpainting.config import SPEED_ONLY, SamplingConfig
 from prefpaint.inpainting.families.family import Condition, Text
 from prefpaint.inpainting.families.registry import family_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ class Inpainter:
         self.device = distributed.device() if device == "auto" else torch.device(device)
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self._guides = self.family.classifier_free and config.guidance != 1
-        self._negative: Text = self._encode([config.negative_text_prompt], negative=True)
+        tokenizer = pipe.components.get("tokenizer")
+        self._trained_texts = tokenizer.init_kwargs.get(TRAINED_TEXTS) if tokenizer is not None else None
+        self._said = False
+        self._negative: Text = self._encode([self._readable(config.negative_text_prompt)], negative=True)
         self._known: dict[str, int] = {}
         self._texts: dict[str, Tensor] = {}
         # Whether each known text is another than the one that guidance steers away from.
@@ -116,12 +122,23 @@ class Inpainter:
             encoder.to("cpu")
         return {name: torch.cat([text[name] for text in found]).to(self.dtype) for name in found[0]}
 
+    def _readable(self, text: str) -> str:
+        """A text that the checkpoint can read: any, unless it says which it was trained with. Others are left out."""
+        if self._trained_texts is None or text in self._trained_texts:
+            return text
+        if not self._said:
+            logger.warning(
+                "the model cannot read: it was trained without text prompts, and yours, such as %r, are ignored", text
+            )
+            self._said = True
+        return ""
+
     def _read(self, words: Sequence[str]) -> list[int]:
         """Numbers of texts among the known ones, after the new ones were encoded; empty texts are the configured one.
 
         A text is known for as long as the inpainter is: encoders may not fit beside the network.
         """
-        words = [text or self.config.text_prompt for text in words]
+        words = [self._readable(text or self.config.text_prompt) for text in words]
         new = [text for text in dict.fromkeys(words) if text not in self._known]
         if new:
             encoded = self._encode(new)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from prefpaint.alignment.watch_config import LEAST_CHANGE
 from prefpaint.evaluation.measures import ALL, truest_judge
 from prefpaint.reporting.wording import OUTSIDE_WORDS, number, percent, percent_range, signed
 from prefpaint.trust.fit import WIDTHS
@@ -210,9 +211,15 @@ def watch_sentences(metrics: Mapping[str, Any]) -> list[str]:
     divergence = (
         f"; KL to the base {number(metrics['watch_kl'])} nats per step and latent" if "watch_kl" in metrics else ""
     )
+    blind = abs(metrics["watch_referee_gain"]) < LEAST_CHANGE
+    reason = (
+        "the last, because the referee, a reward model of few ratings, cannot tell their fills from the base's"
+        if blind and metrics["watch_best_iteration"] == metrics["iterations"]
+        else "those that the referee likes most"
+    )
     return [
-        f"The weights after iteration {metrics['watch_best_iteration']} of {metrics['iterations']} were kept: those "
-        f"that the referee likes most on held-out prompts.{stopped} Their gain over the base from the same noise, with "
+        f"The weights after iteration {metrics['watch_best_iteration']} of {metrics['iterations']} were kept: "
+        f"{reason} on held-out prompts.{stopped} Their gain over the base from the same noise, with "
         f"one standard error, is {'; '.join(gains)}.",
         f"{suspicion} The fills' drift from the base's: {drift} (of 1){divergence}.",
     ]

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.checkpoint import load_pipeline, weights_digest
+from prefpaint.inpainting.checkpoint import TRAINED_TEXTS, load_pipeline, weights_digest
 from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.small_model.codec import CodecLoss
 from prefpaint.small_model.config import PretrainConfig, UNetConfig
@@ -161,6 +161,7 @@ def pretrain(
     """
     torch.set_num_threads(config.threads)
     pipe: Any = build_small_pipeline(config.model, config.size, config.seed)
+    pipe.tokenizer.init_kwargs[TRAINED_TEXTS] = ["", UNKNOWN]
     if config.start_from is not None:
         _take_weights(pipe, config.start_from)
     data = [sha256(image.tobytes()).hexdigest() for image in photographs]
