@@ -235,7 +235,7 @@ def test_paces_of_scores_and_choices_are_judged_apart(tmp_path: Path) -> None:
         for number in range(pages):
             page = studio.page(ann)["page"]
             said = {"scores": [[number % 8] * 3] * 3} if question == "scores" else {"scores": [], "choice": 1}
-            studio.answer(ann, Answer(page["id"], f"{question}-{number:012d}", "rated", seconds=seconds, **said))
+            studio.answer(ann, Answer(page["id"], f"{question}-{page['id']:012d}", "rated", seconds=seconds, **said))
         found = overview(studio.store, studio.candidates, studio.work, studio.config)["raters"][0]
         studio.store.close()
         return found

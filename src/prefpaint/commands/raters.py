@@ -76,7 +76,7 @@ def _uncertain_first(catalog: Any, seed: int, inputs: dict[str, Any]) -> list[st
     """The order of `studio.order: uncertain`."""
     from prefpaint.studio.order import by_width
 
-    for name in ("reward_model", "trust"):
+    for name in ("reward_model", "trust", "scores"):
         if not catalog.exists(name):
             raise PrefPaintError(
                 f"studio.order: uncertain asks by the trained reward, and {name} does not exist yet; run `kedro run "
@@ -89,7 +89,10 @@ def _uncertain_first(catalog: Any, seed: int, inputs: dict[str, Any]) -> list[st
             "studio.order: seeded."
         )
     used = ("prompts", "candidates", "candidate_images", "prompt_masks")
-    return by_width(catalog.load("reward_model"), trust, seed=seed, **{name: inputs[name] for name in used})
+    rated = set(catalog.load("scores")["prompt_id"])
+    return by_width(
+        catalog.load("reward_model"), trust, rated=rated, seed=seed, **{name: inputs[name] for name in used}
+    )
 
 
 def _place(store: Any) -> str:

@@ -209,8 +209,9 @@ def _places(work: pd.DataFrame) -> pd.Series:
 def _same_choice(found: pd.DataFrame) -> tuple[float, float, int]:
     """Share of second showings with the same choice, the same corrected for chance, and how many there were.
 
-    Corrected: (k p − 1) / (k − 1) for a choice of k, which is 0 for somebody who guesses and 1 for who never changes
-    (E. M. Bennett, R. Alpert and A. C. Goldstein, Public Opinion Quarterly 18, 1954); a tie is not counted among the k.
+    Corrected: (k p − 1) / (k − 1) for a choice of k, which is 0 for somebody who guesses and 1 for somebody who never
+    changes (E. M. Bennett, R. Alpert and A. C. Goldstein, Public Opinion Quarterly 18, 1954); a tie is not counted
+    among the k.
     """
     made = found[found["chosen"].notna()]
     work, again = (made[made["kind"] == kind] for kind in ("work", "repeat"))
