@@ -272,10 +272,7 @@ def methods(metrics: Metrics, read: Read) -> str:
             name,
             *(wins(split, name, other) for other in ("base", "aligned")),
             *(amount(found, f"{split}_{judge}_mean_{name}") for judge in ("noiseless", "reward")),
-            *(
-                plain(found, f"{split}_{what}_mean_{name}")
-                for what in (*OUTSIDE_WORDS, "hole_psnr", "log_energy")
-            ),
+            *(plain(found, f"{split}_{what}_mean_{name}") for what in (*OUTSIDE_WORDS, "hole_psnr", "log_energy")),
         ]
         for split in SPLITS
         for name in first + sorted(names.difference(first))
