@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from prefpaint.reporting.wording import OUTSIDE_WORDS, number, percent, percent_range, signed
+from prefpaint.reporting.wording import MINUS, OUTSIDE_WORDS, number, percent, percent_range, signed
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS, TABLES = "data/08_reporting", "docs/tables.json"
@@ -457,11 +457,18 @@ def ablate_reward(metrics: Metrics, read: Read) -> str:
     return markdown(heads, rows) if rows else NOTHING
 
 
+def _tenths(value: float) -> str:
+    """Percentage points with their sign, to one decimal."""
+    return f"{value:+.1f}".replace("-", MINUS)
+
+
 def ablate_order(metrics: Metrics, read: Read) -> str:
     rows = []
     for row in copied(read, "ablate_order") or []:
         points = {key: 100 * value for key, value in row.items() if key.startswith("difference")}
-        rows.append([str(row["prompts"]), share(row, "random"), share(row, "width"), change(points, "difference")])
+        # The first prompts are the same in both orders.
+        apart = _with_interval(points, "difference", _tenths) if rows else "–"
+        rows.append([str(row["prompts"]), share(row, "random"), share(row, "width"), apart])
     heads = ("rated prompts", "pairs ordered correctly, at random", "by width", "difference, % points")
     return markdown(heads, rows) if rows else NOTHING
 

@@ -113,8 +113,8 @@ def test_by_width_means_the_design_and_never_what_is_rated(given: dict[str, Any]
     made = pool(given)
     model, trust, _ = made.fit([0, 1], 0)
     unrated = [2, 3, 4, 5, 6, 7]
-    widest = made.widest(model, trust, unrated, 6)
-    assert sorted(widest) == unrated and made.widest(model, trust, unrated, 2) == widest[:2]
+    widest = made.widest(model, trust, [0, 1], unrated, 6)
+    assert sorted(widest) == unrated and made.widest(model, trust, [0, 1], unrated, 2) == widest[:2]
     gains = []
     for prompt in unrated:
         features = made.features["train"][made.rows([prompt])]
@@ -128,7 +128,7 @@ def test_what_it_cannot_compare(given: dict[str, Any]) -> None:
         run({**given, "noiseless": given["noiseless"].assign(noiseless_score=float("nan"))})
     with pytest.raises(PrefPaintError, match="no candidate of split validation is rated"):
         run({**given, "scores": given["scores"][given["scores"]["split"] == "train"]})
-    with pytest.raises(PrefPaintError, match="= 10 prompts are asked for and 8 are rated"):
+    with pytest.raises(PrefPaintError, match=r"start 2 \+ batches 4 · batch 2 = 10 prompts .* and 8 are rated"):
         run({**given, "params:ablate_order": AblateOrderConfig(start=2, batch=2, batches=4)})
     head = MLPHeadConfig(width=16, heads=2, feedforward=16, hidden=16, embedding=4)
     with pytest.raises(PrefPaintError, match=r"set reward\.head\.kind: kernel"):

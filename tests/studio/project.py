@@ -95,8 +95,10 @@ class Server:
         """Where browsers find it."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def start(self, **config: Any) -> None:
+        """Start it, with another configuration where one is given, and wait until it answers."""
+        if config:
+            self._call[-1] = json.dumps(config)
         path = os.pathsep.join((str(REPOSITORY / "src"), str(REPOSITORY)))
         self._process = subprocess.Popen(self._call, env={**os.environ, "PYTHONPATH": path})
         until = time.monotonic() + 60

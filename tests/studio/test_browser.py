@@ -209,6 +209,11 @@ def after(page: Any, before: str) -> None:
     )
 
 
+def settled(page: Any) -> None:
+    """Wait until a choice is taken: the pictures are there, and there was time for a glance."""
+    page.wait_for_function("() => !unseen()")
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("question", ["best", "pairs"])
 def test_choosing_by_keyboard_and_by_touch(chromium: Any, tmp_path: Path, size: str, question: str) -> None:
@@ -222,6 +227,7 @@ def test_choosing_by_keyboard_and_by_touch(chromium: Any, tmp_path: Path, size: 
         assert page.inner_text("#question") == f"Which fill is {'best' if question == 'best' else 'better'}?"
         assert not page.is_visible(".scores") and not page.is_visible("#send") and not page.is_visible(".scale")
         assert page.is_visible("#tie") == (question == "pairs")
+        settled(page)
         # Enter alone chooses nothing, and neither does a key without a fill.
         for key in ("Enter", "0", "9", "s"):
             page.keyboard.press(key)
@@ -234,8 +240,14 @@ def test_choosing_by_keyboard_and_by_touch(chromium: Any, tmp_path: Path, size: 
         pages = 3 if question == "best" else 9
         for number in range(pages):
             before = placed(page)
+            settled(page)
             if number == 0:
+                # Pressed twice: the second time hits a page that nobody has seen.
                 page.keyboard.press("2")
+                after(page, before)
+                page.keyboard.press("2")
+                page.wait_for_timeout(100)
+                assert page.inner_text("#progress").startswith("1 done")
             elif number == 1:
                 button = page.query_selector_all(".choose")[0]
                 word = "best" if question == "best" else "better"
@@ -259,6 +271,7 @@ def test_choosing_by_keyboard_and_by_touch(chromium: Any, tmp_path: Path, size: 
                     "false",
                     "true",
                 ]
+                settled(page)
                 page.keyboard.press("1")
                 after(page, before)
             fits = "document.documentElement.scrollWidth <= window.innerWidth"
@@ -270,4 +283,28 @@ def test_choosing_by_keyboard_and_by_touch(chromium: Any, tmp_path: Path, size: 
     found = store.comparisons()
     assert len(found) == (6 if question == "best" else 9) and store.ratings().empty
     assert (found["preferred"] == "tie").sum() == (0 if question == "best" else 1)
+    store.close()
+
+
+def test_a_tab_left_open_over_a_restart_is_drawn_as_its_page_asks(chromium: Any, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures", prompts=2)
+    plain = {"calibration": 0, "repeat_every": 0}
+    with Server(tmp_path / "pictures", tmp_path / "store", question="pairs", **plain) as running:
+        page = new_page(chromium, "desktop", [])
+        page.goto(running.address)
+        sign_in(page, "ann")
+        page.wait_for_selector("#tie:visible")
+        settled(page)
+        running.kill()
+        running.start(question="scores", **plain)
+        before = placed(page)
+        page.keyboard.press("t")
+        after(page, before)
+        assert page.is_visible(".scores") and not page.is_visible("#tie") and not page.is_visible("#question")
+        give(page)
+        go_on(page)
+        assert "saved" in page.inner_text("#saved")
+        page.context.close()
+    store = RatingStore(tmp_path / "store")
+    assert store.comparisons()["preferred"].tolist() == ["tie"] and len(store.ratings()) == 3
     store.close()

@@ -1,5 +1,6 @@
 """The order in which prompts are handed out: drawn from the seed, or by the trust width."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.studio.project import make_pictures, open_studio
 from tests.studio.test_studio import PLAIN, enter, prompt, rate, undo
 
 RATED = 4
+KNOWN = {f"train_{number:05d}" for number in range(RATED)}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RewardModel
     make_pictures(folder, prompts=12)
     candidates = pd.read_parquet(folder / "candidates.parquet")
     scores = candidates.assign(score=np.random.default_rng(0).normal(size=len(candidates))).head(3 * RATED)
-    rated = RatedImages.of(ImageFolder(folder / "fills"), ImageFolder(folder / "masks", masks=True), scores)
+    rated = RatedImages.of(ImageFolder(folder / "fills"), ImageFolder(folder / "masks", masks=True), scores, {})
     backbone, head = ContrastBackboneConfig(input_size=64, taps=(0, 1)), KernelHeadConfig(embedding=12, components=8)
     model, _ = train_reward(rated, rated, RewardConfig(backbone=backbone, head=head))
     reward, z = model.score(*rated.load(np.arange(len(scores))))
@@ -40,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RewardModel
 def ordered(folder: Path, model: RewardModel, trust: Trust, seed: int = 0, **changed: int) -> list[str]:
     tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("prompts", "candidates"))
     pictures = (ImageFolder(folder / "fills"), ImageFolder(folder / "masks", masks=True))
-    return by_width(model, trust, *tables, *pictures, seed, **changed)
+    return by_width(model, trust, *tables, *pictures, KNOWN, seed, **changed)
 
 
 def answered(studio: Studio, name: str) -> list[str]:
@@ -58,16 +60,38 @@ def test_what_is_rated_already_comes_last_and_the_order_is_the_same_again(
 ) -> None:
     order = ordered(*trained)
     assert sorted(order) == [f"train_{number:05d}" for number in range(12)]
-    assert set(order[-RATED:]) == {f"train_{number:05d}" for number in range(RATED)}
+    assert order[-RATED:] == seeded(KNOWN, 0)
     assert ordered(*trained) == order
+
+
+def test_with_more_rated_candidates_than_landmarks_a_twin_of_a_rated_prompt_comes_last_but_for_it(
+    tmp_path: Path,
+) -> None:
+    make_pictures(tmp_path, prompts=12)
+    prompts, candidates = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("prompts", "candidates"))
+    fills, masks = ImageFolder(tmp_path / "fills"), ImageFolder(tmp_path / "masks", masks=True)
+    for index in range(3):
+        shutil.copy(fills.file(f"train_00001_{index}"), fills.file(f"train_00011_{index}"))
+    scores = candidates.assign(score=np.random.default_rng(0).normal(size=len(candidates))).head(3 * RATED)
+    rated = RatedImages.of(fills, masks, scores, {})
+    backbone, head = ContrastBackboneConfig(input_size=64, taps=(0, 1)), KernelHeadConfig(embedding=2, components=8)
+    model, _ = train_reward(rated, rated, RewardConfig(backbone=backbone, head=head))
+    reward, z = model.score(*rated.load(np.arange(len(scores))))
+    data = Embedded(z, reward, rated.scores, rated.prompt_ids)
+    trust = fit_trust(data, data, BoundConfig(ridge=0.1), whole_norm=model.whole_norm)
+    order = by_width(model, trust, prompts, candidates, fills, masks, KNOWN, 0)
+    assert order[-RATED - 1 :] == ["train_00011", *seeded(KNOWN, 0)]
+    blind = by_width(model, trust, prompts, candidates, fills, masks, set(), 0)
+    assert set(blind[-RATED:]) != KNOWN, "their widths alone do not say that they are rated"
 
 
 def test_of_many_candidates_the_first_in_the_seeded_order_are_compared(
     trained: tuple[Path, RewardModel, Trust],
 ) -> None:
     first = seeded([f"train_{number:05d}" for number in range(12)], 3)[:5]
-    assert sorted(ordered(*trained, seed=3, most=17)) == sorted(first)
-    assert ordered(*trained, most=2) == []
+    order = ordered(*trained, seed=3, most=17)
+    assert len(order) == len(set(order)) and set(order) == set(first) | KNOWN
+    assert set(order[-RATED:]) == set(ordered(*trained, most=2)) == KNOWN
 
 
 def test_validation_and_test_prompts_are_not_chosen_by_width(trained: tuple[Path, RewardModel, Trust]) -> None:
@@ -75,7 +99,7 @@ def test_validation_and_test_prompts_are_not_chosen_by_width(trained: tuple[Path
     prompts = pd.read_parquet(folder / "prompts.parquet")
     prompts.loc[prompts["prompt_id"] == "train_00011", "split"] = "validation"
     pictures = (ImageFolder(folder / "fills"), ImageFolder(folder / "masks", masks=True))
-    order = by_width(model, trust, prompts, pd.read_parquet(folder / "candidates.parquet"), *pictures, 0)
+    order = by_width(model, trust, prompts, pd.read_parquet(folder / "candidates.parquet"), *pictures, KNOWN, 0)
     assert len(order) == 11 and "train_00011" not in order
 
 

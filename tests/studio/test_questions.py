@@ -16,7 +16,7 @@ from prefpaint.preferences import store as tables
 from prefpaint.preferences.comparisons import strengths
 from prefpaint.preferences.exchange import read_preferences, write_table
 from prefpaint.preferences.store import RatingStore
-from prefpaint.studio.overview import overview
+from prefpaint.studio.overview import at_odds, overview
 from prefpaint.studio.questions import TIE, Answer, ring
 from prefpaint.studio.studio import Rater, Studio
 from tests.studio.project import make_pictures, open_studio
@@ -171,10 +171,81 @@ def test_another_question_is_other_work(pictures: Path, tmp_path: Path) -> None:
     rate(best, ann, old)
     choose(best, ann, page, 1)
     assert len(best.store.ratings()) == 6 and len(best.store.comparisons()) == 2
-    found = overview(best.store, best.candidates, best.prompts, best.config)
+    found = overview(best.store, best.candidates, best.work, best.config)
     assert found["ratings"] == 6 and found["comparisons"] == 2 and found["prompts"]["begun"] == 1
     scored.store.close()
     best.store.close()
+
+
+@pytest.mark.parametrize(("before", "now"), [("pairs", "best"), ("best", "pairs"), ("pairs", "scores")])
+def test_an_open_page_is_answered_as_it_was_asked(pictures: Path, location: Path | str, before: str, now: str) -> None:
+    old = open_studio(pictures, location, question=before, **PLAIN)
+    ann = enter(old, "ann")
+    page = old.page(ann)
+    assert page["page"]["question"] == before
+    old.store.close()
+    studio = open_studio(pictures, location, question=now, **PLAIN)
+    assert studio.page(ann)["page"]["question"] == now
+    if before == "best":
+        with pytest.raises(ValueError, match="asks for a choice from 1 to 3"):
+            choose(studio, ann, page, TIE)
+        assert studio.store.comparisons().empty
+    else:
+        choose(studio, ann, page, TIE)
+        assert studio.store.comparisons()["preferred"].tolist() == ["tie"]
+    with pytest.raises(ValueError, match="asks for a choice"):
+        rate(studio, ann, page)
+    studio.store.close()
+
+
+def test_the_progress_counts_what_the_studio_asks(pictures: Path, tmp_path: Path) -> None:
+    pairs = open_studio(pictures, tmp_path, question="pairs", overlap=1, **PLAIN)
+    ann = enter(pairs, "ann")
+    choose(pairs, ann, pairs.page(ann), 1)
+    best = open_studio(pictures, tmp_path, question="best", overlap=1, **PLAIN)
+    found = overview(best.store, best.candidates, best.work, best.config)
+    assert found["prompts"] == {"total": 6, "begun": 0, "complete": 0, "overlap": 1} and found["comparisons"] == 1
+    assert best.page(ann)["progress"]["left"] == 6
+    pairs.store.close()
+    best.store.close()
+
+
+def test_what_does_not_count_beside_scores_is_counted(pictures: Path, tmp_path: Path) -> None:
+    scored = open_studio(pictures, tmp_path, **PLAIN)
+    ann = enter(scored, "ann")
+    page = rate(scored, ann, scored.page(ann))
+    rate(scored, ann, page)
+    for question, count in (("scores", 0), ("best", 2), ("pairs", 2)):
+        assert at_odds(scored.store, scored.candidates, question) == count
+    best = open_studio(pictures, tmp_path, question="best", **PLAIN)
+    while (page := best.page(ann))["page"]:
+        choose(best, ann, page, 1)
+    assert at_odds(best.store, best.candidates, "scores") == 4, "two of the six have scores already"
+    assert at_odds(best.store, best.candidates.assign(sha256="anew"), "best") == 0
+    scored.store.close()
+    best.store.close()
+
+
+def test_paces_of_scores_and_choices_are_judged_apart(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "many", prompts=40)
+
+    def work(question: str, pages: int, seconds: float) -> dict[str, Any]:
+        studio = open_studio(tmp_path / "many", tmp_path, question=question, **PLAIN)
+        ann = enter(studio, "ann")
+        for number in range(pages):
+            page = studio.page(ann)["page"]
+            said = {"scores": [[number % 8] * 3] * 3} if question == "scores" else {"scores": [], "choice": 1}
+            studio.answer(ann, Answer(page["id"], f"{question}-{page['id']:012d}", "rated", seconds=seconds, **said))
+        found = overview(studio.store, studio.candidates, studio.work, studio.config)["raters"][0]
+        studio.store.close()
+        return found
+
+    assert work("scores", 12, 15.0)["flags"] == []
+    # 29 pages of the best of three are 58 comparisons, but not yet 30 answers.
+    assert work("best", 29, 2.0)["flags"] == []
+    found = work("best", 1, 2.0)
+    assert found["seconds"] == 2.0 and found["flags"] == ["gives the same answer on every page"]
+    assert work("pairs", 60, 0.5)["flags"] == ["gives the same answer on every page", "too fast to have looked"]
 
 
 # ---------------------------------------------------------------- overlap, calibration, repeats
@@ -183,7 +254,7 @@ def test_another_question_is_other_work(pictures: Path, tmp_path: Path) -> None:
 def test_no_pair_goes_to_more_raters_than_asked(pictures: Path, tmp_path: Path) -> None:
     studio = open_studio(pictures, tmp_path, question="pairs", overlap=2, **PLAIN)
     assert [everything(studio, name) for name in ("ann", "bob", "cyd")] == [18, 18, 0]
-    found = overview(studio.store, studio.candidates, studio.prompts, studio.config)
+    found = overview(studio.store, studio.candidates, studio.work, studio.config)
     assert found["prompts"] == {"total": 6, "begun": 6, "complete": 6, "overlap": 2}
     assert found["comparisons"] == 36 and found["choices_alike"] == 1.0 and found["ratings"] == 0
     assert found["agreement"]["overall"] is None
@@ -199,7 +270,7 @@ def test_a_prompt_is_complete_when_all_its_pairs_are(pictures: Path, tmp_path: P
     page, seen = studio.page(ann), []
     for _ in range(4):
         page = choose(studio, ann, page, 1)
-        progress = overview(studio.store, studio.candidates, studio.prompts, studio.config)["prompts"]
+        progress = overview(studio.store, studio.candidates, studio.work, studio.config)["prompts"]
         seen.append((progress["begun"], progress["complete"]))
     assert seen == [(1, 0), (1, 0), (1, 1), (2, 1)]
     studio.store.close()
@@ -222,7 +293,7 @@ def test_on_calibration_pages_the_original_must_win(pictures: Path, location: Pa
         assert not page["page"]["calibration"]
     assert bad == {"noise", "flat"}, "pairs show each of them in turn"
     assert studio.store.comparisons().empty, "known fills are not among the comparisons"
-    found = overview(studio.store, studio.candidates, studio.prompts, studio.config)
+    found = overview(studio.store, studio.candidates, studio.work, studio.config)
     assert {row["name"]: row["calibration"] for row in found["raters"]} == {"ann": 1.0, "bob": 0.0}
     studio.store.close()
 
@@ -243,7 +314,7 @@ def test_second_showings_tell_who_chooses_alike(tmp_path: Path, question: str) -
     work = 90 if question == "best" else 270
     assert pages == work + work // 3
     assert len(studio.store.comparisons()) == 3 * (180 if question == "best" else 270)
-    found = overview(studio.store, studio.candidates, studio.prompts, studio.config)
+    found = overview(studio.store, studio.candidates, studio.work, studio.config)
     rows = {row["name"]: row for row in found["raters"]}
     assert rows["steady"]["self_same"] == 1.0 and rows["steady"]["flags"] == []
     # Of k fills who guesses makes the same choice 1 / k of the time.
@@ -284,16 +355,20 @@ def test_a_store_from_before_choices_is_read_as_it_is_and_brought_up_to_date(pic
         names = [column.name for column in tables.comparisons.columns if column.name != "answer_id"]
         connection.execute(sa.DDL(f"CREATE TABLE comparisons AS SELECT {', '.join(names)} FROM newer"))
         connection.execute(sa.DDL("DROP TABLE newer"))
+        connection.execute(sa.DDL("ALTER TABLE pages DROP COLUMN question"))
     studio.store.close()
     before = (tmp_path / "ratings.sqlite").read_bytes()
     old = RatingStore(tmp_path)
     pd.testing.assert_frame_equal(old.comparisons(), found)
+    seen = overview(old, studio.candidates, studio.work, studio.config)
+    assert seen["comparisons"] == len(found) and seen["raters"][0]["self_same"] is None
     old.close()
     assert (tmp_path / "ratings.sqlite").read_bytes() == before, "looking changes nothing"
     for _ in range(2):
         old.prepare()
         pd.testing.assert_frame_equal(old.comparisons(), found)
     assert len(old.rows(sa.select(tables.comparisons.c.answer_id)).dropna()) == 0
+    assert set(old.rows(sa.select(tables.pages.c.question))["question"]) == {"scores"}
     old.close()
 
 

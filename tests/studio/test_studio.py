@@ -258,7 +258,7 @@ def test_calibration_comes_first_and_tells_what_was_what(pictures: Path, locatio
     assert not after["feedback"]["passed"]
     rate(studio, bob, after)
     assert studio.store.ratings().empty, "known fills are not among the ratings"
-    found = overview(studio.store, studio.candidates, 6, studio.config)
+    found = overview(studio.store, studio.candidates, studio.work, studio.config)
     assert {row["name"]: row["calibration"] for row in found["raters"]} == {"ann": 1.0, "bob": 0.0}
     assert found["raters"][1]["flags"] == ["missed known good or bad fills"]
     studio.store.close()
@@ -297,7 +297,9 @@ def test_earlier_pages_come_again_and_show_who_contradicts_themselves(tmp_path: 
         repeats = (kinds["kind"] == "repeat").sum()
         assert repeats == 10 and kinds[kinds["kind"] == "repeat"]["content"].is_unique
     assert len(studio.store.ratings()) == 2 * 120, "second showings are not among the ratings"
-    found = {row["name"]: row for row in overview(studio.store, studio.candidates, 40, studio.config)["raters"]}
+    found = {
+        row["name"]: row for row in overview(studio.store, studio.candidates, studio.work, studio.config)["raters"]
+    }
     assert found["steady"]["self_alpha"] == 1.0 and found["steady"]["self_difference"] == 0.0
     assert found["moody"]["self_alpha"] < 0.4 and "contradicts themselves" in found["moody"]["flags"]
     assert "contradicts themselves" not in found["steady"]["flags"]
@@ -307,7 +309,7 @@ def test_earlier_pages_come_again_and_show_who_contradicts_themselves(tmp_path: 
 
 def test_the_overview_of_nobody_and_of_two_who_agree(pictures: Path, tmp_path: Path) -> None:
     studio = open_studio(pictures, tmp_path, overlap=2, **PLAIN)
-    found = overview(studio.store, studio.candidates, 6, studio.config)
+    found = overview(studio.store, studio.candidates, studio.work, studio.config)
     assert found["prompts"] == {"total": 6, "begun": 0, "complete": 0, "overlap": 2}
     assert found["agreement"]["overall"] is None and found["raters"] == []
     for name in ("ann", "bob"):
@@ -315,7 +317,7 @@ def test_the_overview_of_nobody_and_of_two_who_agree(pictures: Path, tmp_path: P
         page = studio.page(rater)
         while page["page"]:
             page = rate(studio, rater, page, [[int(c[-1]) + 2] * 3 for c in shown(studio, page["page"]["id"])])
-    found = overview(studio.store, studio.candidates, 6, studio.config)
+    found = overview(studio.store, studio.candidates, studio.work, studio.config)
     assert found["prompts"]["complete"] == 6 and found["ratings"] == 36
     assert found["agreement"]["overall"] == 1.0 and found["agreement"]["order_alike"] == 1.0
     assert [row["with_others"] for row in found["raters"]] == [1.0, 1.0]
@@ -436,7 +438,7 @@ def test_calibration_is_answered_once(pictures: Path, tmp_path: Path) -> None:
     rate(studio, ann, page)
     fills = [name.rpartition("/")[2] for name in shown(studio, page["page"]["id"])]
     rate(studio, ann, page, [[7, 7, 7] if fill == "original" else [0, 0, 0] for fill in fills])
-    assert overview(studio.store, studio.candidates, 6, studio.config)["raters"][0]["calibration"] == 0.0
+    assert overview(studio.store, studio.candidates, studio.work, studio.config)["raters"][0]["calibration"] == 0.0
     studio.store.close()
 
 

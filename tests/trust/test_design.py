@@ -117,6 +117,18 @@ def test_what_the_head_cannot_express_is_shared_by_near_duplicates() -> None:
     assert order[-1] in (6, 8), "one of the twins comes last"
 
 
+def test_a_twin_of_a_rated_candidate_without_a_landmark_is_narrow() -> None:
+    """By hand in two directions: V knows the first alone, and what was rated has 0.6 of the first and 0.8 beside it."""
+    rated, other = np.array([0.6]), np.array([1.0])
+    z, whole = np.stack([rated, rated, other]), np.array([[1.0, 1.0, 0.6], [1.0, 1.0, 0.6], [0.6, 0.6, 1.0]])
+    known = trust(z[:2], 1.0, ridge=0.5)
+    before, after = joint_widths(known, z, whole), joint_widths(known, z, whole, np.array([True, False, False]))
+    # What is left of a rated one and of its twin is 0.64 / 0.5 = 1.28, and 1.28 − 1.28² / 2.28 once it was seen.
+    taken = (1.28**2 / 2.28) * np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(before - after, taken, atol=1e-12)
+    np.testing.assert_array_equal(joint_widths(known, z, whole, np.zeros(3, bool)), before)
+
+
 def test_an_mlp_head_expresses_everything() -> None:
     head = MLPHeadConfig(width=16, heads=2, feedforward=16, hidden=16, embedding=4)
     model = RewardModel(ContrastBackboneConfig(taps=(0,)), head)

@@ -20,6 +20,7 @@ def rate(host: str, port: int, env: str | None) -> None:
     """Serve the rating studio for the candidates that exist."""
     from prefpaint.studio.accounts import has_token_holders
     from prefpaint.studio.config import StudioConfig
+    from prefpaint.studio.overview import at_odds
     from prefpaint.studio.studio import Studio
 
     with needs_extra("studio", "`kedro rate`"):
@@ -43,6 +44,19 @@ def rate(host: str, port: int, env: str | None) -> None:
     click.echo(f"The studio is at {address}  (Ctrl+C stops it; nothing that was saved is lost)")
     pages = "" if config.question != "pairs" else f", {len(studio.work)} pairs of fills"
     click.echo(f"{studio.prompts} prompts{pages}, {config.overlap} raters each; ratings go to {_place(studio.store)}")
+    asked = {one.prompt_id for one in studio.work.values()}
+    candidates = inputs["candidates"]
+    count = at_odds(studio.store, candidates[candidates["prompt_id"].isin(asked)], config.question)
+    if count and config.question != "scores":
+        click.echo(
+            f"{count} of these prompts have scores already: choices among their fills are stored, but do not count "
+            "beside scores (studio.question)."
+        )
+    elif count:
+        click.echo(
+            f"{count} of these prompts have choices and no scores yet: once somebody scores such a prompt, its choices "
+            "no longer count (studio.question)."
+        )
     if config.calibration and not studio.calibration:
         click.echo(
             "Calibration pages are skipped: no prompt with a known original and without words is kept for evaluation."
@@ -62,7 +76,7 @@ def _uncertain_first(catalog: Any, seed: int, inputs: dict[str, Any]) -> list[st
     """The order of `studio.order: uncertain`."""
     from prefpaint.studio.order import by_width
 
-    for name in ("reward_model", "trust"):
+    for name in ("reward_model", "trust", "scores"):
         if not catalog.exists(name):
             raise PrefPaintError(
                 f"studio.order: uncertain asks by the trained reward, and {name} does not exist yet; run `kedro run "
@@ -75,7 +89,10 @@ def _uncertain_first(catalog: Any, seed: int, inputs: dict[str, Any]) -> list[st
             "studio.order: seeded."
         )
     used = ("prompts", "candidates", "candidate_images", "prompt_masks")
-    return by_width(catalog.load("reward_model"), trust, seed=seed, **{name: inputs[name] for name in used})
+    rated = set(catalog.load("scores")["prompt_id"])
+    return by_width(
+        catalog.load("reward_model"), trust, rated=rated, seed=seed, **{name: inputs[name] for name in used}
+    )
 
 
 def _place(store: Any) -> str:
@@ -133,6 +150,7 @@ def list_raters(env: str | None) -> None:
     from prefpaint.masks.config import RATED_SPLITS
     from prefpaint.studio.config import StudioConfig
     from prefpaint.studio.overview import overview
+    from prefpaint.studio.questions import all_works
 
     with project(env) as context:
         catalog = context.catalog
@@ -142,9 +160,7 @@ def list_raters(env: str | None) -> None:
     rated = set(prompts.loc[prompts["split"].isin(RATED_SPLITS), "prompt_id"])
     shown_to_raters = candidates[candidates["prompt_id"].isin(rated)]
     scored = config.question == "scores"
-    fills = shown_to_raters.groupby("prompt_id").size()
-    known = (fills >= (1 if scored else 2)).sum()
-    found = overview(store, shown_to_raters, int(known), config)
+    found = overview(store, shown_to_raters, all_works(prompts, candidates, config), config)
     console, table = Console(), Table()
     # α is of scores; of choices the share that stayed the same.
     of_question = ("self_alpha", "with_others") if scored else ("self_same", "choices_with_others")

@@ -40,6 +40,7 @@ class Pool:
         features: backbone features by split, (N, features) float32.
         truth: (M,) noiseless scores of the validation candidates.
         reward: configuration of the reward.
+        stamp: fingerprint of what the features were made of.
     """
 
     train: RatedImages
@@ -47,6 +48,7 @@ class Pool:
     features: dict[str, Tensor]
     truth: np.ndarray
     reward: RewardConfig
+    stamp: str
 
     @cached_property
     def groups(self) -> list[np.ndarray]:
@@ -79,12 +81,24 @@ class Pool:
         trust = fit_trust(known, other, BoundConfig(ridge=lam), whole_norm=model.whole_norm, members=np.stack([psi]))
         return model, trust, pair_accuracy(other.reward, self.truth, self.validation.prompt_ids)
 
-    def widest(self, model: RewardModel, trust: Trust, unrated: Sequence[int], count: int) -> list[int]:
-        """The prompts that the design of `studio.order: uncertain` asks about next."""
-        features = self.features["train"][self.rows(unrated)]
+    def widest(
+        self, model: RewardModel, trust: Trust, rated: Sequence[int], unrated: Sequence[int], count: int
+    ) -> list[int]:
+        """The prompts that the design of `studio.order: uncertain` asks about next.
+
+        Args:
+            model, trust: of `fit`.
+            rated: numbers of the prompts they were fitted to.
+            unrated: numbers of those to choose from.
+            count: how many are wanted.
+        """
+        rows = self.rows([*unrated, *rated])
+        features = self.features["train"][rows]
         with torch.no_grad():
             z = model.read(features)[1].numpy()
-        joint = joint_widths(trust, z, model.gram(features))
+        waiting = sum(len(self.groups[prompt]) for prompt in unrated)
+        known = np.arange(len(rows)) >= waiting
+        joint = joint_widths(trust, z, model.gram(features), known)[:waiting, :waiting]
         numbers = np.repeat(np.arange(len(unrated)), [len(self.groups[prompt]) for prompt in unrated])
         return [unrated[number] for number in greedy_order(joint, numbers, count)]
 
@@ -123,21 +137,19 @@ def embed(given: RatedCandidates, reward: RewardConfig, workspace: Path) -> Pool
         )
     ids = [name for data in splits.values() for name in data.candidate_ids]
     sums = given.checksums.set_index("candidate_id")["sha256"]
-    stamp = fingerprint(ids, sums[ids].tolist(), reward.backbone)
+    holes = {name: given.prompt_masks.checksum(name) for data in splits.values() for name in data.prompt_ids}
+    stamp = fingerprint(ids, sums[ids].tolist(), holes, reward.backbone)
     cache = workspace / "features.pt"
     saved = load_state(cache)
     if saved is not None and saved["stamp"] == stamp:
-        return Pool(splits["train"], splits["validation"], saved["features"], truth, reward)
-    model, features = RewardModel(reward.backbone, reward.head), {}
-    with Progress("ablate_order: features", len(ids)) as progress:
-        for name, data in splits.items():
-            parts, batches = [], data.batches(reward.score_batch)
-            for rows in batches:
-                parts.append(model.features(*data.load(rows), reward.score_batch))
-                progress.step(len(rows))
-            features[name] = torch.cat(parts)[np.argsort(np.concatenate(batches))]
+        return Pool(splits["train"], splits["validation"], saved["features"], truth, reward, stamp)
+    model = RewardModel(reward.backbone, reward.head)
+    features = {
+        name: data.features(model, reward.score_batch, f"ablate_order: features of {name}")
+        for name, data in splits.items()
+    }
     save_state({"stamp": stamp, "features": features}, cache)
-    return Pool(splits["train"], splits["validation"], features, truth, reward)
+    return Pool(splits["train"], splits["validation"], features, truth, reward, stamp)
 
 
 def play(pool: Pool, config: AblateOrderConfig, order: str, seed: int) -> list[float]:
@@ -154,26 +166,28 @@ def play(pool: Pool, config: AblateOrderConfig, order: str, seed: int) -> list[f
     model, trust, accuracy = pool.fit(rated, seed)
     curve = [accuracy]
     for _ in range(config.batches):
-        unrated = [prompt for prompt in drawn if prompt not in set(rated)]
-        chosen = unrated[: config.batch] if order == "random" else pool.widest(model, trust, unrated, config.batch)
+        known = set(rated)
+        unrated = [prompt for prompt in drawn if prompt not in known]
+        at_random = order == "random"
+        chosen = unrated[: config.batch] if at_random else pool.widest(model, trust, rated, unrated, config.batch)
         rated = rated + chosen
         model, trust, accuracy = pool.fit(rated, seed)
         curve.append(accuracy)
     return curve
 
 
-def _game(pool: Pool, config: AblateOrderConfig, order: str, seed: int) -> dict[str, Any]:
+def _run(pool: Pool, config: AblateOrderConfig, order: str, seed: int) -> dict[str, Any]:
     return {"curve": play(pool, config, order, seed)}
 
 
 def compare(given: RatedCandidates, reward: RewardConfig, config: AblateOrderConfig, workspace: Path) -> pd.DataFrame:
-    """Rate prompts in both orders from every seed; a killed call resumes with the first game it did not finish.
+    """Rate prompts in both orders from every seed; a killed call resumes with the first run it did not finish.
 
     Args:
         given: images and scores.
         reward: the project's configuration, of which one head is fitted.
         config: how many prompts and seeds.
-        workspace: folder for features and finished games.
+        workspace: folder for features and finished runs.
 
     Returns:
         One row per number of rated prompts: prompts, seeds, validation_prompts, and for random, width and
@@ -183,21 +197,20 @@ def compare(given: RatedCandidates, reward: RewardConfig, config: AblateOrderCon
     Raises:
         PrefPaintError: as for `embed`, or there are too few prompts.
     """
-    pool = embed(given, reward, workspace)
-    wanted = config.start + config.batches * config.batch
-    if wanted > len(pool.groups):
+    wanted, rated = config.start + config.batches * config.batch, len(given.rated("train").groups())
+    if wanted > rated:
         raise PrefPaintError(
-            f"ablate_order: {config.start} + {config.batches} · {config.batch} = {wanted} prompts are asked for and "
-            f"{len(pool.groups)} are rated; lower ablate_order.batches"
+            f"ablate_order: start {config.start} + batches {config.batches} · batch {config.batch} = {wanted} prompts "
+            f"are asked for and {rated} are rated in the train split; lower ablate_order.start, batch or batches"
         )
+    pool = embed(given, reward, workspace)
     scores = [[data.candidate_ids, data.scores.tolist()] for data in (pool.train, pool.validation)]
-    pictures = given.checksums[["candidate_id", "sha256"]].to_dict("records")
-    stamp = fingerprint(pictures, scores, pool.truth.tolist(), reward, config.start, config.batch, config.batches)
+    stamp = fingerprint(pool.stamp, scores, pool.truth.tolist(), reward, config.start, config.batch, config.batches)
     made: dict[str, list[list[float]]] = {order: [] for order in ORDERS}
     with Progress("ablate_order", len(ORDERS) * len(config.seeds)) as progress:
         for seed in config.seeds:
             for order in ORDERS:
-                make = partial(_game, pool, config, order, seed)
+                make = partial(_run, pool, config, order, seed)
                 made[order].append(once(workspace / f"{order}_{seed}.json", stamp, make)["curve"])
                 progress.step()
     curves = {order: np.array(values) for order, values in made.items()}

@@ -1,4 +1,4 @@
-"""How the `ablate_order` pipeline plays at rating prompts in two orders."""
+"""How the `ablate_order` pipeline simulates rating prompts in two orders."""
 
 from pydantic import Field
 

@@ -69,6 +69,10 @@ pages = sa.Table(
     sa.Column("prompt_id", sa.String(255), nullable=False),
     # Fingerprint of the pictures: the same prompt with other pictures is other work.
     sa.Column("content", sa.String(16), nullable=False),
+    # What was asked, whatever the studio asks by now. Stores of earlier versions asked for scores alone.
+    sa.Column(
+        "question", sa.Enum("scores", "best", "pairs", native_enum=False), nullable=False, server_default="scores"
+    ),
     # What is shown from left to right: ids, and the SHA-256 of each image's file.
     sa.Column("shown", sa.JSON, nullable=False),
     sa.Column("state", sa.Enum("open", "rated", "cannot judge", native_enum=False), nullable=False),
@@ -118,6 +122,8 @@ comparisons = sa.Table(
 )
 
 
+# Columns that a store of an earlier version lacks until something is written to it.
+ADDED = (comparisons.c.answer_id, pages.c.question)
 # Column of a candidate → column of the SHA-256 it was compared under; see `fitting`.
 COMPARED = {"candidate_a": "sha256_a", "candidate_b": "sha256_b"}
 
@@ -205,7 +211,7 @@ class RatingStore:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
             _tables.create_all(connection)
-            _add_answer_ids(connection)
+            _add_columns(connection)
         self._made = True
 
     @contextmanager
@@ -225,6 +231,15 @@ class RatingStore:
             return self.file.exists()
         with self._translated(), self.engine.connect() as connection:
             return sa.inspect(connection).has_table(ratings.name)
+
+    def has(self, column: "sa.Column[Any]") -> bool:
+        """Whether it has one of ADDED; looking at a store of an earlier version does not change it.
+
+        Raises:
+            PrefPaintError: as for `read`.
+        """
+        with self.read() as connection:
+            return _has(connection, column)
 
     def close(self) -> None:
         """Close the database; SQLite then folds its log into the file."""
@@ -271,10 +286,8 @@ class RatingStore:
             raters.c.name.label("rater"),
             *(comparisons.c[name] for name in ("rated_at", "sha256_a", "sha256_b")),
         ).join_from(comparisons, raters)
-        with self.read() as connection:
-            answered = _has_answer_ids(connection)
-        # A store of an earlier version holds only imported ones, and is not changed by looking.
-        chosen = _that_count(chosen, comparisons) if answered else chosen
+        # A store of an earlier version holds only imported ones.
+        chosen = _that_count(chosen, comparisons) if self.has(comparisons.c.answer_id) else chosen
         found = self.rows(chosen.order_by(comparisons.c.rated_at, comparisons.c.id))
         key = ["candidate_a", "candidate_b", "rater", "sha256_a", "sha256_b"]
         found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
@@ -341,20 +354,21 @@ def _that_count(chosen: "sa.Select[Any]", said: sa.Table) -> "sa.Select[Any]":
     )
 
 
-def _has_answer_ids(connection: sa.Connection) -> bool:
-    return "answer_id" in {column["name"] for column in sa.inspect(connection).get_columns(comparisons.name)}
+def _has(connection: sa.Connection, column: "sa.Column[Any]") -> bool:
+    return column.name in {found["name"] for found in sa.inspect(connection).get_columns(column.table.name)}
 
 
-def _add_answer_ids(connection: sa.Connection) -> None:
-    """Bring a store of an earlier version up to date, in which comparisons could only be imported."""
-    if _has_answer_ids(connection):
-        return
-    column = comparisons.c.answer_id
-    kind = column.type.compile(connection.dialect)
-    connection.execute(sa.DDL(f"ALTER TABLE comparisons ADD COLUMN answer_id {kind} REFERENCES answers (id)"))
-    for index in comparisons.indexes:
-        if column.name in index.columns:
-            index.create(connection)
+def _add_columns(connection: sa.Connection) -> None:
+    """Bring a store of an earlier version up to date."""
+    for column in ADDED:
+        if _has(connection, column):
+            continue
+        defined = str(sa.schema.CreateColumn(column).compile(dialect=connection.dialect))
+        keys = (f" REFERENCES {key.column.table.name} ({key.column.name})" for key in column.foreign_keys)
+        connection.execute(sa.DDL(f"ALTER TABLE {column.table.name} ADD COLUMN {defined}{''.join(keys)}"))
+        for index in column.table.indexes:
+            if column.name in index.columns:
+                index.create(connection)
 
 
 class StoreError(PrefPaintError):

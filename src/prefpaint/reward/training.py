@@ -71,6 +71,16 @@ class RatedImages:
         rewards, z = zip(*parts, strict=True)
         return in_order(batches, rewards), in_order(batches, z)
 
+    def features(self, model: RewardModel, size: int, title: str) -> Tensor:
+        """What `RewardModel.read` reads of all, (N, features), `size` images in memory at a time.
+
+        Args:
+            model: whose backbone looks.
+            size: images at a time.
+            title: of the progress bar.
+        """
+        return _in_batches(self, size, title, lambda rows: model.features(*self.load(rows), size, self.texts_of(rows)))
+
     def groups(self) -> list[np.ndarray]:
         """Row numbers of each prompt, in order of first appearance."""
         rows: dict[str, list[int]] = {}

@@ -23,10 +23,11 @@ class StudioConfig(Config):
     )
     order: Literal["seeded", "uncertain"] = Field(
         "seeded",
-        description="seeded: prompts in an order drawn from the seed. uncertain: training prompts first about whose "
-        "candidates the trained reward knows least by its trust width; validation and test prompts keep their "
-        "places. It needs `kedro run --pipelines=preferences,reward,bound` first, and embeds all candidates when the "
-        "studio starts (a minute for 2,000 on one core).",
+        description="seeded: prompts in an order drawn from the seed. uncertain: first the training prompts whose "
+        "candidates the reward knows least about, judged by its trust width; validation and test prompts keep their "
+        "places. With best and pairs a prompt is still treated as if its fills were scored. It needs "
+        "`kedro run --pipelines=preferences,reward,bound` first, and embeds all candidates when the studio starts (a "
+        "minute for 2,000 on one core).",
     )
     overlap: int = Field(
         3, ge=1, description="How many raters rate each prompt. Agreement and the noise ceiling need at least 2."

@@ -1,6 +1,6 @@
 """In which order prompts are handed out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +9,6 @@ import pandas as pd
 from prefpaint.config import derive_seed
 from prefpaint.images import ImageFolder
 from prefpaint.masks.words import text_prompts
-from prefpaint.progress import Progress
 
 if TYPE_CHECKING:
     from prefpaint.reward.model import RewardModel
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 # The reward and V are fitted to this split alone.
 FITTED_ON = "train"
-# Time grows with the cube of it and memory with its square: 4,096 candidates take about a minute and 300 MB.
+# Time grows with the cube of it and memory with its square: 4,096 candidates take about a minute and 600 MB.
 MOST = 4096
 BATCH = 64
 
@@ -47,6 +46,7 @@ def by_width(
     candidates: pd.DataFrame,
     candidate_images: ImageFolder,
     prompt_masks: ImageFolder,
+    rated: Collection[str],
     seed: int,
     most: int = MOST,
 ) -> list[str]:
@@ -57,46 +57,52 @@ def by_width(
 
     Args:
         reward: trained on what has been rated so far.
-        trust: of that reward.
+        trust: of that reward, which nothing here can tell from another of its size.
         prompts: prompt_id, split and, where there are words, text_prompt.
         candidates: candidate_id, prompt_id.
         candidate_images, prompt_masks: their pictures.
+        rated: ids of the prompts that reward and trust were fitted to; they come last, in the seeded order.
         seed: of the order in which equals come.
         most: candidates that are embedded and compared, from the beginning of the seeded order.
 
     Returns:
-        prompt_ids; with more candidates than `most`, those of the first of them in the seeded order.
+        prompt_ids; with more candidates than `most`, of unrated prompts the first in the seeded order alone.
 
     Raises:
-        PrefPaintError: the trust belongs to another reward model.
+        PrefPaintError: the trust is for embeddings of another size.
     """
     import torch
 
+    from prefpaint.reward.training import RatedImages
     from prefpaint.trust.design import greedy_order, joint_widths
 
     fitted = set(prompts.loc[prompts["split"] == FITTED_ON, "prompt_id"])
     groups = candidates[candidates["prompt_id"].isin(fitted)].sort_values("candidate_id").groupby("prompt_id")
     fills = {str(name): group["candidate_id"].tolist() for name, group in groups}
-    names, count = [], 0
-    for name in seeded(list(fills), seed):
+    drawn, names, count = seeded(list(fills), seed), [], 0
+    for name in drawn:
         count += len(fills[name])
         if count > most:
             break
         names.append(name)
-    pairs = [(candidate, name) for name in names for candidate in fills[name]]
-    if not pairs:
-        return []
-    words, parts = text_prompts(prompts), []
-    batches = candidate_images.batches([candidate for candidate, _ in pairs], BATCH)
-    with Progress("features of the candidates", len(pairs)) as progress:
-        for places in batches:
-            images, holes = zip(*(pairs[place] for place in places), strict=True)
-            texts = [words[name] for name in holes]
-            parts.append(reward.features(candidate_images.stack(images), prompt_masks.stack(holes), BATCH, texts))
-            progress.step(len(images))
-    features = torch.cat(parts)[np.argsort(np.concatenate(batches))]
+    compared, last = set(names), [name for name in drawn if name in rated]
+    waiting = [name for name in names if name not in rated]
+    if not waiting:
+        return last
+    # What is rated comes behind what is ranked.
+    rows = [
+        (candidate, name)
+        for name in (*waiting, *(name for name in last if name in compared))
+        for candidate in fills[name]
+    ]
+    ids, holes = zip(*rows, strict=True)
+    # Nobody has scored most of these, and features do not depend on scores.
+    images = RatedImages(candidate_images, prompt_masks, ids, holes, np.full(len(ids), np.nan), text_prompts(prompts))
+    features = images.features(reward, BATCH, "features of the candidates")
     with torch.no_grad():
         z = reward.read(features.to(reward.device))[1].cpu().numpy()
-    place = {name: number for number, name in enumerate(names)}
-    order = greedy_order(joint_widths(trust, z, reward.gram(features)), np.array([place[name] for _, name in pairs]))
-    return [names[number] for number in order]
+    ranked = sum(len(fills[name]) for name in waiting)
+    known = np.arange(len(ids)) >= ranked
+    joint = joint_widths(trust, z, reward.gram(features), known)[:ranked, :ranked]
+    groups = np.repeat(np.arange(len(waiting)), [len(fills[name]) for name in waiting])
+    return [waiting[number] for number in greedy_order(joint, groups)] + last

@@ -1,6 +1,7 @@
 """What the organiser needs to know: how far the work is, whether raters agree, and who contradicts themselves."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from prefpaint.preferences.scoring import weighted_score
 from prefpaint.preferences.store import COMPARED, RatingStore, answers, comparisons, fitting, pages, raters, ratings
 from prefpaint.stats.agreement import krippendorff_alpha, rank_agreement, spearman, vote_agreement
 from prefpaint.studio.calibration import GOOD, KnownFill, passed
-from prefpaint.studio.config import StudioConfig
-from prefpaint.studio.questions import ring
+from prefpaint.studio.config import Question, StudioConfig
+from prefpaint.studio.questions import Work
 
 # Below these a rater is pointed out. An α of 0.4 between a rater's first and second opinion leaves little to learn;
 # nine scores of three pictures cannot be given in three seconds.
@@ -27,13 +28,16 @@ LEAST_ALIKE = 0.4
 LEAST_SECONDS_CHOICE = 1.0
 # Fewer ratings than this say nothing yet about a rater.
 LEAST_RATINGS, LEAST_REPEATS = 30, 6
+PAGE = ("kind", "content", "shown")
 
 
 def _answers(store: RatingStore) -> pd.DataFrame:
-    """Last answers of pages: page_id, rater, kind, content, shown, verdict, seconds, answered_at, answer_id."""
+    """Last answers of pages: page_id, rater, PAGE, question, verdict, seconds, answered_at, answer_id."""
+    # A store of an earlier version asked for scores alone.
+    question = pages.c.question if store.has(pages.c.question) else sa.literal("scores").label("question")
     last = sa.select(sa.func.max(answers.c.id)).group_by(answers.c.page_id)
-    of_page = (pages.c[name] for name in ("kind", "content", "shown"))
-    columns = (*of_page, answers.c.verdict, answers.c.seconds, answers.c.answered_at)
+    of_page = (pages.c[name] for name in PAGE)
+    columns = (*of_page, question, answers.c.verdict, answers.c.seconds, answers.c.answered_at)
     return store.rows(
         sa.select(pages.c.id.label("page_id"), raters.c.name.label("rater"), *columns, answers.c.id.label("answer_id"))
         .join_from(answers, pages)
@@ -52,6 +56,8 @@ def _given(store: RatingStore) -> pd.DataFrame:
 
 def _choices(store: RatingStore) -> pd.DataFrame:
     """Choices that were made on pages: answer_id, chosen (a candidate's id, "" for a tie)."""
+    if not store.has(comparisons.c.answer_id):
+        return pd.DataFrame({"answer_id": pd.Series(dtype="int64"), "chosen": pd.Series(dtype="str")})
     columns = (comparisons.c[name] for name in ("answer_id", "candidate_a", "candidate_b", "preferred"))
     made = store.rows(sa.select(*columns).where(comparisons.c.answer_id.is_not(None)))
     wins = {end: made[f"candidate_{end}"].where(made["preferred"] == end, "") for end in ("a", "b")}
@@ -59,15 +65,18 @@ def _choices(store: RatingStore) -> pd.DataFrame:
     return made.assign(chosen=wins["a"] + wins["b"])[["answer_id", "chosen"]].drop_duplicates("answer_id")
 
 
-def overview(store: RatingStore, candidates: pd.DataFrame, prompts: int, config: StudioConfig) -> dict[str, Any]:
+def overview(
+    store: RatingStore, candidates: pd.DataFrame, work: Mapping[str, Work], config: StudioConfig
+) -> dict[str, Any]:
     """Progress, agreement and raters, ready for JSON.
 
-    What was said under another question than the studio's present one counts as much, but not for the progress.
+    For the progress only answers to the pages of the studio's present question count, by which it hands out work. What
+    was said under another question, or imported, counts for everything else.
 
     Args:
         store: of ratings.
         candidates: candidate_id, prompt_id, sha256; ratings of other pictures do not count.
-        prompts: how many there are to rate.
+        work: what there is to rate, of `all_works`.
         config: the studio's question, and how many raters are wanted per prompt.
 
     Returns:
@@ -97,11 +106,11 @@ def overview(store: RatingStore, candidates: pd.DataFrame, prompts: int, config:
         for name, blocked, organiser in sorted(known)
         if not organiser or (found["rater"] == name).any()
     ]
-    begun, complete = _progress(labels, votes, candidates, config)
+    total, begun, complete = _progress(found, work, config.overlap)
     return _json(
         {
             "question": config.question,
-            "prompts": {"total": prompts, "begun": begun, "complete": complete, "overlap": config.overlap},
+            "prompts": {"total": total, "begun": begun, "complete": complete, "overlap": config.overlap},
             "ratings": len(labels),
             "agreement": agreement,
             "comparisons": len(votes),
@@ -111,24 +120,32 @@ def overview(store: RatingStore, candidates: pd.DataFrame, prompts: int, config:
     )
 
 
-def _progress(
-    labels: pd.DataFrame, votes: pd.DataFrame, candidates: pd.DataFrame, config: StudioConfig
-) -> tuple[int, int]:
-    """Prompts that are begun and prompts that have enough raters; with pairs, enough for every pair that is shown."""
-    if config.question == "scores":
-        raters_of = labels.groupby("prompt_id")["rater"].nunique()
-        return int((raters_of > 0).sum()), int((raters_of >= config.overlap).sum())
-    prompt_of = candidates.set_index("candidate_id")["prompt_id"]
-    if config.question == "best":
-        raters_of = votes.groupby(votes["a"].map(prompt_of))["rater"].nunique()
-        return int((raters_of > 0).sum()), int((raters_of >= config.overlap).sum())
-    said: dict[tuple[str, str], int] = votes.groupby(["a", "b"])["rater"].nunique().to_dict()
-    least, most = [], []
-    for prompt, group in candidates.groupby("prompt_id"):
-        counts = [said.get(pair, 0) for pair in ring(group["candidate_id"].tolist(), config.seed, str(prompt))]
-        least.append(min(counts, default=0))
-        most.append(max(counts, default=0))
-    return sum(count > 0 for count in most), sum(count >= config.overlap for count in least)
+def _progress(found: pd.DataFrame, work: Mapping[str, Work], overlap: int) -> tuple[int, int, int]:
+    """How many prompts there are, are begun, and have enough raters on every one of their pages."""
+    rated = found[(found["kind"] == "work") & (found["verdict"] == "rated")]
+    counts = rated.groupby("content")["rater"].nunique().reindex(list(work), fill_value=0)
+    of_prompt = counts.groupby([one.prompt_id for one in work.values()])
+    most, least = of_prompt.max(), of_prompt.min()
+    return len(most), int((most > 0).sum()), int((least >= overlap).sum())
+
+
+def at_odds(store: RatingStore, candidates: pd.DataFrame, question: Question) -> int:
+    """Of how many prompts one sort of answers does not count if people go on answering a question.
+
+    Scores and choices are never mixed within a prompt, and scores go first (`preferences.scoring.score_candidates`).
+    Asking for choices, those are the prompts that have scores; asking for scores, those with comparisons alone.
+
+    Args:
+        store: of ratings.
+        candidates: candidate_id, prompt_id, sha256, of the prompts that are asked about.
+        question: what is asked.
+    """
+    about = candidates.set_index("candidate_id")
+    rated, compared = store.ratings(), store.comparisons()
+    rated = rated[fitting(rated, about["sha256"], {"candidate_id": "sha256"})]
+    compared = compared[fitting(compared, about["sha256"], COMPARED)]
+    scored = set(rated["candidate_id"].map(about["prompt_id"]))
+    return len(scored if question != "scores" else set(compared["candidate_a"].map(about["prompt_id"])) - scored)
 
 
 def _rater(
@@ -162,20 +179,23 @@ def _rater(
         repeated >= LEAST_REPEATS and corrected < LEAST_SELF_CHOICE
     ):
         flags.append("contradicts themselves")
+    # Pages, for one choice of the best is several comparisons, and some comparisons were imported.
+    places = _places(work)
+    hasty = False
     if len(mine) >= LEAST_RATINGS:
         if row["with_others"] < LEAST_OTHERS:
             flags.append("orders pictures unlike everybody else")
         if mine["overall"].nunique() == 1:
             flags.append("gives every picture the same score")
-        if row["seconds"] < LEAST_SECONDS:
-            flags.append("too fast to have looked")
-    elif len(my_votes) >= LEAST_RATINGS:
-        if row["choices_with_others"] < LEAST_ALIKE:
-            flags.append("chooses unlike everybody else")
-        if _places(work).nunique() == 1:
+        hasty |= work.loc[work["question"] == "scores", "seconds"].median() < LEAST_SECONDS
+    if len(my_votes) >= LEAST_RATINGS and row["choices_with_others"] < LEAST_ALIKE:
+        flags.append("chooses unlike everybody else")
+    if len(places) >= LEAST_RATINGS:
+        if places.nunique() == 1:
             flags.append("gives the same answer on every page")
-        if row["seconds"] < LEAST_SECONDS_CHOICE:
-            flags.append("too fast to have looked")
+        hasty |= work.loc[work["question"] != "scores", "seconds"].median() < LEAST_SECONDS_CHOICE
+    if hasty:
+        flags.append("too fast to have looked")
     return row | {"flags": flags}
 
 
@@ -189,8 +209,9 @@ def _places(work: pd.DataFrame) -> pd.Series:
 def _same_choice(found: pd.DataFrame) -> tuple[float, float, int]:
     """Share of second showings with the same choice, the same corrected for chance, and how many there were.
 
-    Corrected: (k p − 1) / (k − 1) for a choice of k, which is 0 for somebody who guesses and 1 for who never changes
-    (E. M. Bennett, R. Alpert and A. C. Goldstein, Public Opinion Quarterly 18, 1954); a tie is not counted among the k.
+    Corrected: (k p − 1) / (k − 1) for a choice of k, which is 0 for somebody who guesses and 1 for somebody who never
+    changes (E. M. Bennett, R. Alpert and A. C. Goldstein, Public Opinion Quarterly 18, 1954); a tie is not counted
+    among the k.
     """
     made = found[found["chosen"].notna()]
     work, again = (made[made["kind"] == kind] for kind in ("work", "repeat"))

@@ -10,13 +10,17 @@ from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import sqlalchemy as sa
 
 from prefpaint.config import derive_seed, fingerprint
+from prefpaint.masks.config import RATED_SPLITS
+from prefpaint.masks.words import text_prompts
 from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.store import comparisons, ratings
 from prefpaint.studio.calibration import FILLS, GOOD, KnownFill, passed
-from prefpaint.studio.config import Question
+from prefpaint.studio.config import Question, StudioConfig
+from prefpaint.studio.order import rearranged, seeded
 
 Verdict = Literal["rated", "cannot judge"]
 # The choice that means "neither is better".
@@ -129,11 +133,32 @@ def known_fills(question: Question, number: int) -> Sequence[str]:
     return FILLS if question != "pairs" else (GOOD, FILLS[1 + number % (len(FILLS) - 1)])
 
 
-def asked(question: Question, answer: Answer, count: int) -> Question:
-    """The question that an answer to a page of earlier pictures belongs to, for the page may have been another's."""
-    if answer.choice is None:
-        return "scores"
-    return question if question != "scores" else ("pairs" if count == 2 else "best")
+def all_works(
+    prompts: pd.DataFrame, candidates: pd.DataFrame, config: StudioConfig, order: Sequence[str] = ()
+) -> dict[str, Work]:
+    """All pages of work by their content, in the order in which they are handed out.
+
+    Args:
+        prompts: prompt_id, split, image_sha256, mask_sha256 and, where there are words, text_prompt.
+        candidates: candidate_id, prompt_id, sha256.
+        config: the question and the seed.
+        order: prompts that change places among themselves, see `studio.order.rearranged`.
+    """
+    rated = set(prompts.loc[prompts["split"].isin(RATED_SPLITS), "prompt_id"])
+    shown = candidates[candidates["prompt_id"].isin(rated)].sort_values("candidate_id")
+    fills = {
+        str(prompt): [Shown(*row) for row in group[["candidate_id", "sha256"]].itertuples(index=False, name=None)]
+        for prompt, group in shown.groupby("prompt_id")
+    }
+    words, looks = text_prompts(prompts), looks_of(prompts)
+    names = rearranged(seeded(fills, config.seed), order)
+    made = (works(config.question, name, fills[name], looks[name], words[name], config.seed) for name in names)
+    return {one.content: one for of_prompt in made for one in of_prompt}
+
+
+def looks_of(prompts: pd.DataFrame) -> "pd.Series[Any]":
+    """Checksums of a prompt's picture and its hole, a list of two, by prompt id."""
+    return prompts.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(list, axis=1)
 
 
 def check(question: Question, answer: Answer, count: int) -> None:

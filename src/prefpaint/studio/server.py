@@ -173,7 +173,7 @@ def create_app(studio: Studio, host: str = "127.0.0.1") -> FastAPI:
 
     @app.get("/api/overview")
     def progress(rater: Organiser) -> dict[str, Any]:
-        return overview(studio.store, studio.candidates, studio.prompts, studio.config)
+        return overview(studio.store, studio.candidates, studio.work, studio.config)
 
     def attached(found: pd.DataFrame, pairs: dict[str, str], name: str) -> Response:
         """Those rows that are about pictures as they are now, as a file."""

@@ -26,15 +26,15 @@ from prefpaint.preferences.store import RatingStore, answers, enrol, now, pages,
 from prefpaint.studio.accounts import hashed
 from prefpaint.studio.calibration import KnownFill, calibration_prompts, paint
 from prefpaint.studio.config import StudioConfig
-from prefpaint.studio.order import rearranged, seeded
 from prefpaint.studio.questions import (
     Answer,
     Shown,
     Work,
-    asked,
+    all_works,
     check,
     feedback,
     known_fills,
+    looks_of,
     put_down,
     said_before,
     works,
@@ -88,33 +88,20 @@ class Studio:
         self.store, self.config, self.candidates = store, config, candidates
         self._images, self._masks, self._fills = prompt_images, prompt_masks, candidate_images
         rated = set(prompts.loc[prompts["split"].isin(RATED_SPLITS), "prompt_id"])
-        shown = candidates[candidates["prompt_id"].isin(rated)].sort_values("candidate_id")
-        if shown.empty:
+        if not candidates["prompt_id"].isin(rated).any():
             raise PrefPaintError("candidates: nothing to rate yet; run `kedro run --pipelines=masks,candidates`")
         self._words = text_prompts(prompts)
-        looks = prompts.set_index("prompt_id")[["image_sha256", "mask_sha256"]].agg(list, axis=1)
-
-        def pages_of(name: str, items: list[Shown]) -> list[Work]:
-            return works(config.question, name, items, looks[name], self._words[name], config.seed)
-
-        fills = {
-            str(prompt): [Shown(*row) for row in group[["candidate_id", "sha256"]].itertuples(index=False, name=None)]
-            for prompt, group in shown.groupby("prompt_id")
-        }
-        names = rearranged(seeded(fills, config.seed), order)
-        # In the order in which they are handed out.
-        self.work = {one.content: one for name in names for one in pages_of(name, fills[name])}
+        self.work = all_works(prompts, candidates, config, order)
         if not self.work:
             raise PrefPaintError(
                 f"candidates: no prompt has two to choose from, as studio.question: {config.question} needs; raise "
                 "candidates.per_prompt, or set studio.question: scores"
             )
-        chosen = calibration_prompts(prompts, config.calibration, config.seed)
-        self.calibration = [
-            one
-            for number, name in enumerate(chosen)
-            for one in pages_of(name, [Shown(KnownFill(name, f).id, "") for f in known_fills(config.question, number)])
-        ]
+        chosen, looks = calibration_prompts(prompts, config.calibration, config.seed), looks_of(prompts)
+        self.calibration = []
+        for number, name in enumerate(chosen):
+            known = [Shown(KnownFill(name, fill).id, "") for fill in known_fills(config.question, number)]
+            self.calibration += works(config.question, name, known, looks[name], self._words[name], config.seed)
         self._current = {*self.work, *(one.content for one in self.calibration)}
         store.prepare()
         self._picture = lru_cache(SERVED_IMAGES)(self._draw)
@@ -182,7 +169,7 @@ class Studio:
         """The rater's open page, or a new one.
 
         Returns:
-            page: None when nothing is left, else id, calibration (whether it is one), candidates (how many),
+            page: None when nothing is left, else id, question, calibration (whether it is one), candidates (how many),
             text_prompt (what should be in the hole; "" for none), given and chosen (scores and choice of an answer
             that was taken back); progress: done, left (pages), seconds (median of a page).
         """
@@ -201,11 +188,8 @@ class Studio:
         """
         with self.store.write() as connection:
             page = self._own(connection, rater, answer.page_id)
-            # A page from before the studio's question or pictures were changed is taken as it was asked.
-            question = self.config.question
-            if page.content not in self._current:
-                question = asked(question, answer, len(page.shown))
-            check(question, answer, len(page.shown))
+            # A page from before the studio's question was changed is taken as it was asked.
+            check(page.question, answer, len(page.shown))
             known = connection.execute(sa.select(answers.c.page_id).where(answers.c.key == answer.key)).scalar()
             if known is not None and known != page.id:
                 raise ValueError("the key belongs to another answer")
@@ -324,6 +308,7 @@ class Studio:
             connection.execute(sa.update(pages).where(pages.c.id == page.id).values(opened_at=now()))
         shown = {
             "id": page.id,
+            "question": page.question,
             "calibration": page.kind == "calibration",
             "candidates": len(page.shown),
             "text_prompt": self._words[page.prompt_id],
@@ -387,6 +372,7 @@ class Studio:
             "kind": kind,
             "prompt_id": work.prompt_id,
             "content": work.content,
+            "question": self.config.question,
             "shown": [[work.items[index].id, work.items[index].sha256] for index in rng.permutation(len(work.items))],
             "state": "open",
             "opened_at": now(),

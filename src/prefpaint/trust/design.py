@@ -8,17 +8,24 @@ from scipy.linalg import solve_triangular
 from prefpaint.trust.fit import Trust
 
 
-def joint_widths(trust: Trust, z: np.ndarray, whole: np.ndarray | None = None) -> np.ndarray:
+def joint_widths(
+    trust: Trust, z: np.ndarray, whole: np.ndarray | None = None, rated: np.ndarray | None = None
+) -> np.ndarray:
     """Squared elliptical widths of N candidates, and what any two of them share.
 
     Entry (i, j) is z_iᵀ V⁻¹ z_j, and on top of it (⟨φ_i, φ_j⟩ − ⟨z_i, z_j⟩) / λ where z is only part of a feature φ:
-    what the head cannot express was never seen, but two candidates may share it. The diagonal holds the squares of
+    what the head cannot express is not in V, but two candidates may share it. The diagonal holds the squares of
     `Trust.widths(z, "elliptical")`.
+
+    V has been updated by what the head expresses of the rated candidates alone. Once there are more of them than
+    landmarks, the rest R of a rated candidate is not 0, and its near-duplicates have been seen although V does not
+    tell: where `rated` says which rows those are, R becomes R − R_·r (I + R_rr)⁻¹ R_r·, as `greedy_order` does.
 
     Args:
         trust: of the reward model that gave the embeddings.
         z: (N, d) embeddings.
         whole: (N, N), ⟨φ_i, φ_j⟩ of `RewardModel.gram`; None where z is everything.
+        rated: (N,) bool, the candidates among them that V was fitted to; None for none.
 
     Returns:
         (N, N) float64, symmetric, positive semi-definite up to rounding.
@@ -31,7 +38,15 @@ def joint_widths(trust: Trust, z: np.ndarray, whole: np.ndarray | None = None) -
     solved = solve_triangular(trust.factor, wide.T, lower=True, check_finite=False)
     joint = solved.T @ solved
     if whole is not None:
-        joint += (whole - wide @ wide.T) / trust.ridge
+        # In place: with thousands of candidates each of these is 100 MB.
+        rest = wide @ wide.T
+        np.subtract(whole, rest, out=rest)
+        rest /= trust.ridge
+        if rated is not None and rated.any():
+            root = np.linalg.cholesky(np.eye(int(rated.sum())) + rest[np.ix_(rated, rated)])
+            taken = solve_triangular(root, rest[rated], lower=True, check_finite=False)
+            rest -= taken.T @ taken
+        joint += rest
     return np.asarray(joint, np.float64)
 
 

@@ -5,6 +5,8 @@ const RETRY_MS = 1500;
 const FILLS = { original: "the photograph itself: good", noise: "noise: bad", flat: "one colour: bad" };
 const QUESTIONS = { best: "Which fill is best?", pairs: "Which fill is better?" };
 const TIE = 0;
+// Nobody chooses sooner than this after a page has opened: it is the second half of a double click.
+const GLANCE_MS = 400;
 let about = null, page = null, scores = [], choice = null, at = [0, 0], opened = 0, flipped = false, sending = false, after = null;
 
 class Refused extends Error { constructor(status, detail) { super(detail); this.status = status; } }
@@ -61,12 +63,12 @@ function candidate(index) {
   before.className = "before";
   const caption = document.createElement("figcaption");
   caption.textContent = `Candidate ${index + 1}`;
-  figure.append(image, before, caption, about.question === "scores" ? scoring(index) : choosing(index));
+  figure.append(image, before, caption, page.question === "scores" ? scoring(index) : choosing(index));
   return figure;
 }
 
 function choosing(index) {
-  const button = document.createElement("button"), key = document.createElement("kbd"), word = about.question === "pairs" ? "better" : "best";
+  const button = document.createElement("button"), key = document.createElement("kbd"), word = page.question === "pairs" ? "better" : "best";
   button.type = "button";
   button.className = "choose";
   key.textContent = String(index + 1);
@@ -100,10 +102,18 @@ function scoring(index) {
   return criteria;
 }
 
+function ask(question) {
+  document.body.dataset.question = question;
+  $("question").hidden = question === "scores";
+  $("question").textContent = QUESTIONS[question] || "";
+}
+
 function open(found) {
   progress(found.progress);
   page = found.page;
   if (!page) { show("finished"); return; }
+  // Not the studio's: it may have been restarted with another question since this tab was opened.
+  ask(page.question);
   scores = page.given || Array.from({ length: page.candidates }, () => about.criteria.map(() => null));
   choice = page.chosen;
   at = [Math.max(choice - 1, 0), 0];
@@ -144,9 +154,14 @@ function give(value) {
   mark();
 }
 
+// Whether nobody can have looked at the page yet.
+function unseen() {
+  return performance.now() - opened < GLANCE_MS || [...$("pictures").querySelectorAll("img")].some((image) => !image.complete);
+}
+
 // A choice is the whole answer, so it is sent at once; undo takes it back.
 function choose(place) {
-  if (sending || !page || place > page.candidates) return;
+  if (sending || !page || place > page.candidates || unseen()) return;
   if ($("zoom").open) $("zoom").close();
   choice = place;
   if (place !== TIE) at = [place - 1, 0];
@@ -174,7 +189,8 @@ async function exchange(path, body) {
   } catch (error) {
     if (error.status === 401) { await begin(); return null; }
     status(error.message, true);
-    if (error.status === 404) open(await persist("/api/page"));
+    // Another page by now, or one that asks for something else: show it as it is.
+    if (error.status === 404 || error.status === 422) open(await persist("/api/page"));
     return null;
   } finally {
     sending = false;
@@ -185,8 +201,9 @@ async function exchange(path, body) {
 function newKey() { return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(""); }
 
 async function answer(verdict) {
-  const scored = about.question === "scores";
-  if (!page || (verdict === "rated" && scored && $("send").disabled)) return;
+  if (!page) return;
+  const scored = page.question === "scores";
+  if (verdict === "rated" && scored && $("send").disabled) return;
   const key = newKey();
   const seconds = Math.min((performance.now() - opened) / 1000, 86400);
   const shown = page;
@@ -202,7 +219,7 @@ function tell(shown, found) {
     const figure = document.createElement("figure"), image = document.createElement("img"), caption = document.createElement("figcaption");
     image.src = `/image/${shown.id}/${index + 1}`;
     image.alt = fill;
-    const said = about.question === "scores" ? `; you said ${scores[index][about.criteria.indexOf("overall")]}` : choice === index + 1 ? "; your choice" : "";
+    const said = shown.question === "scores" ? `; you said ${scores[index][about.criteria.indexOf("overall")]}` : choice === index + 1 ? "; your choice" : "";
     caption.textContent = FILLS[fill] + said;
     figure.append(image, caption);
     return figure;
@@ -222,9 +239,7 @@ async function begin() {
   about = await call("GET", "/api/studio");
   if (about.rater && link.get("token")) { await call("POST", "/api/sign-out"); about = await call("GET", "/api/studio"); }
   const rater = about.rater;
-  document.body.dataset.question = about.question;
-  $("question").hidden = about.question === "scores";
-  $("question").textContent = QUESTIONS[about.question] || "";
+  ask(about.question);
   $("who").textContent = rater ? rater.name : "";
   $("sign-out").hidden = $("help-button").hidden = !rater;
   $("organiser").hidden = !(rater && rater.organiser);
@@ -272,9 +287,9 @@ document.addEventListener("keydown", (event) => {
   if (key === "u" && (!$("work").hidden || !$("finished").hidden)) { undo(); return; }
   if ($("work").hidden || sending) return;
   const arrows = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
-  const value = /^[0-9]$/.test(key) ? Number(key) : -1, choosing = about.question !== "scores";
+  const value = /^[0-9]$/.test(key) ? Number(key) : -1, choosing = page.question !== "scores";
   if (choosing && value > 0) choose(value);
-  else if (key === "t" && about.question === "pairs") choose(TIE);
+  else if (key === "t" && page.question === "pairs") choose(TIE);
   // Enter presses the button that has the focus, and nothing else.
   else if (choosing && (value === 0 || key === "enter")) return;
   else if (value >= about.lowest && value <= about.highest) give(value);
