@@ -15,6 +15,8 @@ from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.shapes import Hole
 
 # What people call the columns of such tables; the first is ours, the second Hugging Face's.
+# Columns that a message names.
+SHOWN_COLUMNS = 8
 IMAGE_COLUMNS = ("image", "file_name", "image_path", "filename")
 MASK_COLUMNS = ("mask", "mask_file_name", "mask_path", "conditioning_image")
 TEXT_COLUMNS = ("text_prompt", "text", "caption", "prompt")
@@ -76,7 +78,10 @@ def table_rows(path: Path, config: PhotographsConfig) -> tuple[list[Row], list[d
                 raise PrefPaintError(cells if isinstance(cells, str) else "it is not a set of columns and values")
             image, mask = text_cell(cells, IMAGE_COLUMNS), text_cell(cells, MASK_COLUMNS)
             if not image:
-                raise PrefPaintError(f"no image is named (column {' or '.join(IMAGE_COLUMNS[:2])})")
+                found = ", ".join(str(name) for name in list(cells)[:SHOWN_COLUMNS])
+                raise PrefPaintError(
+                    f"no image is named (column {' or '.join(IMAGE_COLUMNS[:2])}); its columns are {found}"
+                )
             rows.append(Row(origin, image, text_cell(cells, TEXT_COLUMNS), _mask_path(path, mask, config)))
         except PrefPaintError as error:
             skipped.append({"name": origin, "reason": f"{origin}: {error}"})
