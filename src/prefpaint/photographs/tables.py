@@ -14,9 +14,9 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.shapes import Hole
 
-# What people call the columns of such tables; the first is ours, the second Hugging Face's.
 # Columns that a message names.
 SHOWN_COLUMNS = 8
+# What people call the columns of such tables; the first is ours, the second Hugging Face's.
 IMAGE_COLUMNS = ("image", "file_name", "image_path", "filename")
 MASK_COLUMNS = ("mask", "mask_file_name", "mask_path", "conditioning_image")
 TEXT_COLUMNS = ("text_prompt", "text", "caption", "prompt")
