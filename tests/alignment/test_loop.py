@@ -389,7 +389,8 @@ def test_the_best_look_is_the_result(tmp_path: Path) -> None:
     config = with_(iterations=6, lr=1e-2, clip=0.1, watch={"every": 1, "prompts": 4, "patience": 2})
     made = make(tmp_path, config, watched=True)
     assert made.aligner.watch is not None
-    made.aligner.watch.judges["referee"] = Brightness(-1.0).reward  # type: ignore[index]
+    # In units in which a step of this small model is no small change.
+    made.aligner.watch.judges["referee"] = lambda *given: 1000 * Brightness(-1.0).reward(*given)  # type: ignore[index]
     result = made.aligner.run(tmp_path / "workspace")
     assert len(result.watched) == len(result.history) < 6, "stopped early"
     chosen = int(np.argmax([row["referee"] for row in result.watched]))

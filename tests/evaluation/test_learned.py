@@ -99,7 +99,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_named(
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("classifier", "clip", "clip is not an AutoModelForImageClassification: it lacks "),
+        ("classifier", "clip", "clip is not a CLIPForImageClassification: it lacks "),
         ("clip", "classifier", "classifier is not a CLIPModel: it lacks "),
         ("blip", "clip", "clip is not a BlipForImageTextRetrieval: it lacks "),
     ],

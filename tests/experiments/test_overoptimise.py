@@ -63,7 +63,7 @@ def test_what_is_written_and_drawn() -> None:
 
 
 def test_variants_must_be_alignments() -> None:
-    assert CONFIG.config("held", 1).trust == "gate" and CONFIG.reward.head.kind == "mlp" and CONFIG.bound.ridge == 10
+    assert CONFIG.config("held", 1).trust == "gate" and CONFIG.reward.head.kind == "kernel"
     with pytest.raises(ValueError, match="trust"):
         OveroptimiseConfig.model_validate({"baseline": "a", "variants": {"a": {"trust": "gates"}}})
     assert isinstance(curve_table(RUNS, (0, 1)), pd.DataFrame)
