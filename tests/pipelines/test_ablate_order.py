@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.runner import SequentialRunner
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.experiments import ablate_order as ordering
@@ -18,7 +16,7 @@ from prefpaint.pipelines.ablate_order import pipeline as ablate_order
 from prefpaint.reward.config import ContrastBackboneConfig, KernelHeadConfig, MLPHeadConfig, RewardConfig
 from prefpaint.reward.training import RatedImages, train_reward
 from prefpaint.stats.agreement import pair_accuracy
-from tests.pipelines.test_ablate_reward import Kept
+from tests.running import run_pipeline
 from tests.tiny import tiny_prompts
 
 OUTPUTS = ("ablate_order_table", "ablate_order_markdown", "ablate_order_figure")
@@ -53,13 +51,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
 
 def run(given: dict[str, Any]) -> dict[str, Any]:
     """All outputs of the pipeline."""
-    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in given.items()})
-    for name in OUTPUTS:
-        catalog[name] = Kept(copy_mode="assign")
-    pipeline = ablate_order.create_pipeline()
-    assert pipeline.inputs() == set(given)
-    SequentialRunner().run(pipeline, catalog)
-    return {name: catalog.load(name) for name in OUTPUTS}
+    return run_pipeline(ablate_order.create_pipeline(), given, OUTPUTS)
 
 
 def pool(given: dict[str, Any]) -> ordering.Pool:

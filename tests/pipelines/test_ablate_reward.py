@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.runner import SequentialRunner
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.experiments import ablate_reward as ablation
@@ -19,6 +17,7 @@ from prefpaint.reward.config import ContrastBackboneConfig, KernelHeadConfig, ML
 from prefpaint.reward.metrics import rank_correlation
 from prefpaint.stats.agreement import pair_accuracy
 from tests.judges.outside_models import write_clip
+from tests.running import run_pipeline
 from tests.tiny import tiny_prompts
 
 OUTPUTS = ("ablate_reward_table", "ablate_reward_markdown", "ablate_reward_figure")
@@ -63,22 +62,9 @@ def given(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-class Kept(MemoryDataset):
-    """Stays after the runner has used it, so that the test can look at it."""
-
-    def _release(self) -> None:
-        pass
-
-
 def run(given: dict[str, Any]) -> dict[str, Any]:
     """All outputs of the pipeline."""
-    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in given.items()})
-    for name in OUTPUTS:
-        catalog[name] = Kept(copy_mode="assign")
-    pipeline = ablate_reward.create_pipeline()
-    assert pipeline.inputs() == set(given)
-    SequentialRunner().run(pipeline, catalog)
-    return {name: catalog.load(name) for name in OUTPUTS}
+    return run_pipeline(ablate_reward.create_pipeline(), given, OUTPUTS)
 
 
 def test_compares_and_resumes(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from tests.families import random_model
 from tests.judges.outside_models import write_clip
 from tests.reporting.test_model_card import facts
 from tests.reporting.test_page import report
+from tests.running import Kept
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 
@@ -122,13 +123,6 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "reward_metrics": dict(measured.metrics["reward"]),
         "bound_metrics": dict(measured.metrics["bound"]),
     }
-
-
-class Kept(MemoryDataset):
-    """Stays after the runner has used it, so that the test can look at it."""
-
-    def _release(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 
 from prefpaint.commands.base import user_message
@@ -18,6 +18,7 @@ from prefpaint.preferences.schema import RATING_COLUMNS
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.preferences.store import RatingStore
 from prefpaint.preferences.taste import Taste
+from tests.running import Kept
 from tests.tiny import tiny_judge
 
 ROOT = Path(__file__).parents[2]
@@ -34,13 +35,6 @@ OUTPUTS = (
     "preferences_metrics",
     "preferences_figure",
 )
-
-
-class Kept(MemoryDataset):
-    """An input that a runner does not throw away after its last use."""
-
-    def _release(self) -> None:
-        pass
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.trust import worlds
 from prefpaint.trust.config import BoundConfig, GammaConfig
 from prefpaint.trust.fit import Embedded, Trust, fit_trust
+from tests.running import Kept
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 WATCH = WatchConfig(every=1, prompts=4)
@@ -96,13 +97,6 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "taste": Taste().model_dump(),
         "judge": tiny_judge(),
     }
-
-
-class Kept(MemoryDataset):
-    """Stays after the runner has used it, so that the test can look at it."""
-
-    def _release(self) -> None:
-        pass
 
 
 def run(given: dict[str, Any], stages: Pipeline, wanted: list[str]) -> dict[str, Any]:
