@@ -16,7 +16,7 @@ from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.inpainting.sizes import painted_shape
+from prefpaint.inpainting.sizes import painted_shape, resized_hole, resized_image
 from prefpaint.photographs.crops import Box
 from prefpaint.photographs.shapes import mask_grey
 from prefpaint.photographs.sources import to_rgb8
@@ -56,9 +56,7 @@ class Context:
     @property
     def feather(self) -> int:
         """Width of the blended band in pixels of the picture."""
-        area = self.height * self.width
-        scale = math.sqrt(self.box.width * self.box.height / area)
-        return max(1, round(FEATHER * math.sqrt(area) * scale))
+        return max(1, round(FEATHER * math.sqrt(self.box.width * self.box.height)))
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,7 @@ def paint_patches(
         context: see `plan_contexts`.
 
     Raises:
-        PrefPaintError: out of memory.
+        PrefPaintError: too little of the picture is left around a hole; `context` is below 1; or out of memory.
     """
     canvas, missing = image.copy(), hole.copy()
     for number, one in enumerate(plan_contexts(hole, inpainter.family, context)):
@@ -283,21 +281,14 @@ def _paint(inpainter: Any, context: Context, image: np.ndarray, missing: np.ndar
     if not ((changed == 0) & (missing == 0)).any():
         changed = context.hole > 0
     opened = changed | (missing > 0)
-    size = (context.width, context.height)
-    shown = Image.fromarray(np.dstack([image, 255 * (1 - missing)]))
-    opening = Image.fromarray(opened.astype(np.uint8) * np.uint8(255))
-    if shown.size != size:
-        # Weighted by alpha, so that nothing in the hole bleeds into what is known.
-        shown = shown.resize(size, Image.Resampling.LANCZOS)
-        opening = opening.resize(size, Image.Resampling.BOX)
-    # Any missing pixel makes what it is resized to missing.
-    unseen = (np.asarray(opening) > 0).astype(np.uint8)
+    shape = context.height, context.width
+    shown, unseen = resized_image(image, missing, shape), resized_hole(opened, shape)
     if unseen.all():
         raise PrefPaintError(
             "the hole leaves too little of the picture to continue from; make the hole smaller, or give more of the "
             "picture around it"
         )
-    painted = inpainter.sample(np.asarray(shown.convert("RGB"))[None], unseen[None], [seed], [text])[0]
+    painted = inpainter.sample(shown[None], unseen[None], [seed], [text])[0]
     box = context.box
     back = np.asarray(Image.fromarray(painted).resize((box.width, box.height), Image.Resampling.LANCZOS))
     share = 1 - distance[changed] / (context.feather + 1)

@@ -1,13 +1,12 @@
 """Models of one size and pictures of another."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from prefpaint.inpainting.classical import classical_fill
 from prefpaint.inpainting.sampling import Inpainter, paste_known
 
 
@@ -48,17 +47,38 @@ def paint_at_native_size(
     rows, columns = painted_shape(height, width, inpainter.family)
     if (height, width) == (rows, columns):
         return np.asarray(inpainter.sample(images, masks, seeds, texts))
-    # What lies in the hole must not bleed into what is known when it is resized.
-    blind = [classical_fill("telea", *one) for one in zip(images, masks, strict=True)]
-    large = np.stack(
-        [np.asarray(Image.fromarray(one).resize((columns, rows), Image.Resampling.LANCZOS)) for one in blind]
-    )
-    # Any missing pixel makes what it is resized to missing, so that no grey of a hole is taken for known.
-    holes = _resized([255 * mask for mask in masks], columns, rows, Image.Resampling.BOX)
-    painted = inpainter.sample(large, (holes > 0).astype(np.uint8), seeds, texts)
-    small = _resized(painted, width, height, Image.Resampling.LANCZOS)
-    return paste_known(small, images, masks)
+    shape = rows, columns
+    large = np.stack([resized_image(*one, shape) for one in zip(images, masks, strict=True)])
+    holes = np.stack([resized_hole(mask, shape) for mask in masks])
+    painted = inpainter.sample(large, holes, seeds, texts)
+    small = [Image.fromarray(one).resize((width, height), Image.Resampling.LANCZOS) for one in painted]
+    return paste_known(np.stack([np.asarray(one) for one in small]), images, masks)
 
 
-def _resized(images: Iterable[np.ndarray], width: int, height: int, how: Image.Resampling) -> np.ndarray:
-    return np.stack([np.asarray(Image.fromarray(image).resize((width, height), how)) for image in images])
+def resized_image(image: np.ndarray, hole: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A picture at another size, nothing of its hole in what is known: pixels count by their alpha.
+
+    Args:
+        image: (H, W, 3) uint8.
+        hole: (H, W) uint8, 1 in the hole.
+        shape: height and width wanted.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    seen = Image.fromarray(np.dstack([image, 255 * (1 - hole)]))
+    return np.asarray(seen.resize(shape[::-1], Image.Resampling.LANCZOS).convert("RGB"))
+
+
+def resized_hole(hole: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A hole at another size: any missing pixel makes what it is resized to missing.
+
+    Args:
+        hole: (H, W), above 0 in the hole.
+        shape: height and width wanted.
+
+    Returns:
+        (height, width) uint8, 1 in the hole.
+    """
+    white = Image.fromarray((hole > 0) * np.uint8(255))
+    return (np.asarray(white.resize(shape[::-1], Image.Resampling.BOX)) > 0).astype(np.uint8)
