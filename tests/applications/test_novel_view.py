@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
@@ -176,6 +177,8 @@ def test_the_pipeline(project: Project) -> None:
     assert done.returncode == 0, done.stderr
     with Image.open(project.path / "data/08_reporting/novel_view.gif") as animation:
         assert animation.n_frames == 5 and animation.size == (256, 256)
+    frames_written, _ = imageio_ffmpeg.count_frames_and_secs(str(project.path / "data/08_reporting/novel_view.mp4"))
+    assert frames_written == 5
     frames = ImageFolder(project.path / "data/07_model_output/novel_view_frames")
     assert len(frames) == 5 and {frames.size(name) for name in frames} == {(32, 32)}
     assert (project.path / "data/08_reporting/novel_view.png").read_bytes().startswith(b"\x89PNG")

@@ -15,7 +15,6 @@ from kedro.io import DatasetError
 from matplotlib.figure import Figure
 
 from prefpaint.datasets import (
-    AnimationDataset,
     DiffusersPipelineDataset,
     FigureDataset,
     ImageFolderDataset,
@@ -281,16 +280,6 @@ def test_checkpoint_index_is_plain_diffusers(tiny_base: Path) -> None:
     assert all(
         origin[0] in (None, "diffusers", "transformers") for origin in index.values() if isinstance(origin, list)
     )
-
-
-def test_an_animation_is_written_whole_and_the_same_twice(tmp_path: Path) -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
-    dataset = AnimationDataset(str(tmp_path / "a.gif"))
-    dataset.save(frames)
-    first = dataset.load()
-    dataset.save(frames)
-    assert dataset.load() == first and first.startswith(b"GIF89a")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
 
 
 def test_batches_hold_pictures_of_one_shape(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables, JSON, text, figures and animations as whole files; the same content gives the same bytes."""
+"""Tables, JSON, text and figures as whole files; the same content gives the same bytes."""
 
 import base64
 import json
@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any, NewType
 
 import pandas as pd
-from PIL import Image
 
 from prefpaint.datasets.base import FileDataset
 
 FIGURE_DPI = 110
-ANIMATION_SIDE, FRAME_MS = 256, 90
 # Kedro-Viz chooses how to show a preview by the name of its type; no package offers these types publicly.
 TablePreview = NewType("TablePreview", dict[str, Any])
 JSONPreview = NewType("JSONPreview", str)
@@ -59,21 +57,6 @@ class TextDataset(FileDataset):
 
     def _write(self, data: str, path: Path) -> None:
         path.write_text(data, encoding="utf-8")
-
-
-class AnimationDataset(FileDataset):
-    """Frames (N, H, W, 3) uint8 as a GIF that loops forever; loads as the file's bytes.
-
-    Small frames are enlarged by a whole factor, so that they can be looked at.
-    """
-
-    def _read(self, path: Path) -> bytes:
-        return path.read_bytes()
-
-    def _write(self, data: Any, path: Path) -> None:
-        factor = max(1, ANIMATION_SIDE // data.shape[2])
-        frames = [Image.fromarray(frame).resize((factor * data.shape[2], factor * data.shape[1])) for frame in data]
-        frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
 
 
 class FigureDataset(FileDataset):

@@ -1,5 +1,6 @@
 """Nodes of the `novel_view` pipeline; the work is done in `applications.novel_view`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ def view_photograph(
     return views_work(aligned, photographs[key], decode_depth(depth_maps[key]), sampling, config)
 
 
-def animate(frames: ImageFolder) -> np.ndarray:
-    """The frames in their order, (N, S, S, 3) uint8."""
-    return frames.stack(frames)
+def animate(frames: ImageFolder) -> tuple[Iterable[np.ndarray], Iterable[np.ndarray]]:
+    """The frames in their order, read one by one, for each kind of file."""
+    return frames.values(), frames.values()
 
 
 def compare_stereo(

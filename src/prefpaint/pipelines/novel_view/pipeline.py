@@ -23,7 +23,12 @@ def create_pipeline() -> Pipeline:
                 ),
                 outputs="novel_view_frames",
             ),
-            Node(name="animate_views", func=nodes.animate, inputs="novel_view_frames", outputs="novel_view_animation"),
+            Node(
+                name="animate_views",
+                func=nodes.animate,
+                inputs="novel_view_frames",
+                outputs=["novel_view_animation", "novel_view_video"],
+            ),
             Node(
                 name="compare_with_second_view",
                 func=nodes.compare_stereo,
