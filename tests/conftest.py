@@ -119,7 +119,9 @@ def make_project(path: Path, base: Path) -> Project:
     shutil.copytree(REPOSITORY / "conf", path / "conf", ignore=shutil.ignore_patterns("local"))
     for file in ("pyproject.toml", ".telemetry"):
         shutil.copy(REPOSITORY / file, path)
-    shutil.copytree(REPOSITORY / "src", path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(
+        REPOSITORY / "src", path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
+    )
     (path / "conf/local").mkdir()
     (path / "conf/local/parameters.yml").write_text(yaml.safe_dump(MINIATURE))
     shutil.copytree(base, path / "data/06_models/base")

@@ -3,7 +3,8 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,11 @@ METRICS_WORDS = {
     "align_metrics": "Alignment",
     "extend_metrics": "Wider pictures",
     "novel_view_metrics": "Other views",
+    "reconstruct_metrics": "A scene in three dimensions",
 }
+MESH_WORDS = {"base": "base", "aligned": "aligned model"}
+# Larger meshes stay out of the page: it would take long to open, and more memory than a phone gives.
+LARGEST_MESH = 3 * 2**20
 OFFLINE_WORDS = {
     "hole_psnr": "PSNR, dB",
     "hole_ssim": "SSIM",
@@ -124,6 +129,7 @@ class Report:
         figures: PNG bytes by dataset name.
         worlds: of `trust.worlds.worlds_table`.
         sanity: of `sanity.sanity_table`.
+        meshes: GLB bytes of the reconstructed scene for base and aligned; empty if there is none.
     """
 
     simulated: bool
@@ -135,6 +141,7 @@ class Report:
     figures: Mapping[str, bytes]
     worlds: pd.DataFrame
     sanity: pd.DataFrame
+    meshes: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def _description_rows(table: pd.DataFrame, split: str) -> list[dict[str, Any]]:
@@ -260,8 +267,30 @@ def _offline_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _scene(report: Report) -> dict[str, Any] | None:
+    """What the section about the scene shows; None without a scene."""
+    metrics = report.metrics.get("reconstruct_metrics", {})
+    if not report.meshes or not {"field_of_view", "aspect"} <= set(metrics):
+        return None
+    small = max(map(len, report.meshes.values())) <= LARGEST_MESH
+    said = [*sentences.scene_sentences(metrics)]
+    if not small:
+        said.append(
+            f"The meshes are larger than {number(LARGEST_MESH // 2**20)} MB and left out of this page: "
+            "open data/07_model_output/reconstruct/base.glb and aligned.glb in a viewer of 3D files."
+        )
+    return {
+        "sentences": said,
+        "field_of_view": metrics["field_of_view"],
+        "aspect": metrics["aspect"],
+        "words": MESH_WORDS,
+        "meshes": {name: base64.b64encode(report.meshes[name]).decode() for name in MESH_WORDS} if small else {},
+        "viewer": files("prefpaint.reporting").joinpath("static/viewer.js").read_text(encoding="utf-8"),
+    }
+
+
 def render_report(report: Report) -> str:
-    """The whole page as one HTML string: no script, nothing loaded from elsewhere.
+    """The whole page as one HTML string: nothing loaded from elsewhere, and no script but the scene's viewer.
 
     Every metric appears, in the sections where it matters or in the appendix; metrics and figures this
     module does not know are shown under their own names.
@@ -309,6 +338,7 @@ def render_report(report: Report) -> str:
         second_view_sentence=sentences.second_view_sentence(report.metrics.get("novel_view_metrics", {})),
         second_view=report.metrics.get("novel_view_metrics", {}),
         second_view_rows=_second_view_rows(report.metrics.get("novel_view_metrics", {})),
+        scene=_scene(report),
         worlds=report.worlds.to_dict("records"),
         splits=splits,
         split_words=SPLIT_WORDS,

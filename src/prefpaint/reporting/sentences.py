@@ -365,6 +365,50 @@ def second_view_sentence(metrics: Mapping[str, Any]) -> str:
     )
 
 
+DEPTH_WORDS = {
+    "measured": "The photograph's depth was measured.",
+    "estimated": "The photograph's depth was estimated by a network, so shapes are likely rather than true.",
+    "guessed": "The photograph's depth was guessed, so its shapes say nothing about the scene.",
+}
+
+
+def scene_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """What the reconstructed scene is, and how far to believe it, from the metrics that there are."""
+    depth = DEPTH_WORDS.get(str(metrics.get("depth")), "")
+    said = [
+        "One photograph, seen from several places: what each new view uncovered was painted, by the base and by the "
+        f"aligned model, and all views were joined into one coloured surface. {depth}".strip()
+    ]
+    if {"psnr_base", "psnr_aligned"} <= set(metrics):
+        sentence = (
+            "Seen from a second camera of a stereo pair, the painted pixels are like what that camera saw to "
+            f"{number(metrics['psnr_base'])} dB (PSNR) for the base and {number(metrics['psnr_aligned'])} dB for the "
+            "aligned model"
+        )
+        if {"psnr_gain", "psnr_gain_low", "psnr_gain_high"} <= set(metrics):
+            low, high = metrics["psnr_gain_low"], metrics["psnr_gain_high"]
+            clear = (
+                "the aligned model is nearer"
+                if low > 0
+                else "the base is nearer"
+                if high < 0
+                else "neither is shown to be nearer"
+            )
+            sentence += f", a change of {signed(metrics['psnr_gain'])} ({signed(low)} to {signed(high)}): {clear}"
+        said.append(f"{sentence}.")
+    if {"consistency_base", "consistency_aligned"} <= set(metrics):
+        said.append(
+            "How far two views agree on the same painted surface, in dB (PSNR): "
+            f"{number(metrics['consistency_base'])} for the base, {number(metrics['consistency_aligned'])} for the "
+            "aligned model."
+        )
+    said.append(
+        "Only what the photograph shows is known. The rest is invention on a guessed surface, which fits from near the "
+        "photograph's place and falls apart farther away; sides and backs were never seen."
+    )
+    return said
+
+
 def beaten_sentences(methods: pd.DataFrame) -> list[str]:
     """Methods that are shown to beat the aligned model; in the headline, because the base alone is a low bar."""
     judge = truest_judge(methods)
