@@ -4,7 +4,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefpaint.inpainting.context import inpaint as inpaint
+    from prefpaint.applications.best import Chooser as Chooser
+    from prefpaint.applications.best import inpaint as inpaint
 
 # Nothing phones home, whatever the libraries' own defaults are. diffusers and transformers keep their advice (such as
 # to install torchvision) to themselves. A variable that is already set keeps its value.
@@ -22,8 +23,8 @@ for _name, _value in {
 
 def __getattr__(name: str) -> Any:
     # Loaded when it is used: every command imports this package, and few paint.
-    if name == "inpaint":
-        from prefpaint.inpainting.context import inpaint
+    if name in ("Chooser", "inpaint"):
+        from prefpaint.applications import best
 
-        return inpaint
+        return getattr(best, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,8 @@ from PIL import Image
 import prefpaint
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.context import Context, plan_contexts
+from prefpaint.inpainting.context import Context, paint_patches, plan_contexts
+from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.photographs.crops import Box
 from prefpaint.small_model.build import build_small_pipeline
 from tests.tiny import SIZE, TINY_MODEL
@@ -213,3 +214,32 @@ def test_importing_the_package_loads_nothing_else() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="has no attribute 'outpaint'"):
         prefpaint.outpaint  # noqa: B018
+
+
+def test_one_of_several_fills_is_kept_before_the_next_crop_is_painted(pipe: Any) -> None:
+    image = picture()
+    hole = hole_of(image.shape[:2], Box(20, 20, 60, 70), Box(130, 5, 140, 12))
+    inpainter = Inpainter(pipe, FAST, "cpu")
+    seen: list[np.ndarray] = []
+
+    def choose(fills: np.ndarray, filled: np.ndarray, text: str) -> int:
+        assert fills.shape == (3, *filled.shape, 3) and text == "a cat"
+        assert (fills[0][filled == 0] == fills[2][filled == 0]).all() and (fills[0] != fills[2]).any()
+        seen.append(fills)
+        return 2
+
+    patches = list(paint_patches(inpainter, image, hole, 5, "a cat", samples=3, choose=choose))
+    assert len(patches) == len(seen) == 2
+    for patch, fills in zip(patches, seen, strict=True):
+        np.testing.assert_array_equal(patch.painted, fills[2])
+    # The first fill does not depend on how many there are; FAST's batch holds all three, so its last bits may.
+    alone = next(paint_patches(inpainter, image, hole, 5, "a cat"))
+    assert np.abs(alone.painted.astype(int) - seen[0][0]).max() <= 1
+
+
+@pytest.mark.parametrize("samples", [0, -1, 2])
+def test_several_fills_need_something_that_chooses(pipe: Any, samples: int) -> None:
+    message = "nothing chooses among that many fills" if samples > 1 else "a hole needs a fill; give 1 or more"
+    hole = hole_of((90, 150), Box(20, 20, 60, 70))
+    with pytest.raises(PrefPaintError, match=f"samples: is {samples}, and {message}"):
+        next(paint_patches(Inpainter(pipe, FAST, "cpu"), picture(), hole, 0, samples=samples))

@@ -5,7 +5,7 @@ picture's resolution and blended in over a narrow band. The rest of the picture 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,9 @@ from PIL import Image
 
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.config import SamplingConfig
-from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.inpainting.sizes import painted_shape, resized_hole, resized_image
 from prefpaint.photographs.crops import Box
 from prefpaint.photographs.shapes import mask_grey
-from prefpaint.photographs.sources import to_rgb8
 
 # A crop is so many times as large as its hole, so that a fill has something to continue.
 CONTEXT = 2.0
@@ -32,6 +29,10 @@ FEATHER = 1 / 64
 TILES = 4
 # A hole is painted in a crop of another if at least this share of the crop's side lies around it.
 MARGIN = 1 / 8
+
+# Of S fills of one crop, the number of the one to keep: given (S, H, W, 3) uint8 with holes filled, their (H, W) uint8
+# hole, 1 where the fill is, and the words.
+Choose = Callable[[np.ndarray, np.ndarray, str], int]
 
 
 @dataclass(frozen=True)
@@ -75,48 +76,6 @@ class Patch:
     painted: np.ndarray
     hole: np.ndarray
     pixels: np.ndarray
-
-
-def inpaint(
-    pipe: Any,
-    image: Image.Image,
-    mask: Image.Image,
-    text: str = "",
-    *,
-    seed: int = 0,
-    sampling: SamplingConfig | None = None,
-    context: float = CONTEXT,
-) -> Image.Image:
-    """Fill the holes of a picture of any size.
-
-    Args:
-        pipe: a diffusers inpainting pipeline of a supported family, such as `AutoPipelineForInpainting` loads. It is
-            moved to the GPU where there is one and, unless `sampling.precision` is bf16, turned into float32.
-        image: any mode; as upright RGB it is what the result starts from.
-        mask: of the picture's size, white where to repaint; grey counts from 128.
-        text: what should be there.
-        seed: of the noise.
-        sampling: steps, guidance, precision; None for the defaults.
-        context: how many times as long and wide as its hole a crop is, at least 1; more shows more of what surrounds
-            the hole, and paints a large hole more coarsely.
-
-    Returns:
-        An RGB picture of the same size. Outside the holes and the blended band of 1/64 of the crop's side around them,
-        pixels are the picture's own.
-
-    Raises:
-        PrefPaintError: the mask has another size, no hole, nothing but a hole, or is partly transparent; too little of
-            the picture is left around a hole; `context` is below 1; the pipeline's family is not supported; or out of
-            memory.
-    """
-    pixels = np.array(to_rgb8(image))
-    hole = read_hole(mask, pixels.shape[:2])
-    # One crop at a time: filling up a batch would only waste time.
-    alone = (sampling or SamplingConfig()).model_copy(update={"batch": 1})
-    inpainter = Inpainter(pipe, alone)
-    for patch in paint_patches(inpainter, pixels, hole, seed, text, context):
-        paste(pixels, patch)
-    return Image.fromarray(pixels)
 
 
 def read_hole(mask: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
@@ -240,30 +199,58 @@ def _around(hole: Box, height: int, width: int, side: int, context: float) -> Bo
 
 
 def paint_patches(
-    inpainter: Any, image: np.ndarray, hole: np.ndarray, seed: int, text: str = "", context: float = CONTEXT
+    inpainter: Any,
+    image: np.ndarray,
+    hole: np.ndarray,
+    seed: int,
+    text: str = "",
+    context: float = CONTEXT,
+    samples: int = 1,
+    choose: Choose | None = None,
 ) -> Iterator[Patch]:
     """Fill the holes of a picture, crop by crop.
 
     Args:
-        inpainter: an `inpainting.sampling.Inpainter`.
+        inpainter: an `inpainting.sampling.Inpainter`; the fills of a crop are one batch, unless its own is smaller.
         image: (H, W, 3) uint8; what lies in holes is not seen.
         hole: (H, W) uint8, 1 where to repaint.
-        seed: of the noise.
+        seed: of the noise. The first fill of a crop is the same for any number of samples.
         text: what should be there.
         context: see `plan_contexts`.
+        samples: fills of each crop. One is kept before the next crop is painted, which may show it; time is
+            proportional.
+        choose: which; it is asked at the size at which the crop is painted. None keeps the only one.
 
     Raises:
-        PrefPaintError: too little of the picture is left around a hole; `context` is below 1; or out of memory.
+        PrefPaintError: too little of the picture is left around a hole; `context` or `samples` is below 1; nothing
+            chooses among several samples; or out of memory.
     """
+    if samples < 1:
+        raise PrefPaintError(f"samples: is {samples}, and a hole needs a fill; give 1 or more")
+    if samples > 1 and choose is None:
+        raise PrefPaintError(
+            f"samples: is {samples}, and nothing chooses among that many fills; give a prefpaint.Chooser, or leave "
+            "samples out"
+        )
     canvas, missing = image.copy(), hole.copy()
     for number, one in enumerate(plan_contexts(hole, inpainter.family, context)):
-        patch = _paint(inpainter, one, one.of(canvas), one.of(missing), derive_seed("context", seed, number), text)
+        first = derive_seed("context", seed, number)
+        seeds = [first, *(derive_seed("context", seed, number, sample) for sample in range(1, samples))]
+        patch = _paint(inpainter, one, one.of(canvas), one.of(missing), seeds, text, choose)
         yield patch
         paste(canvas, patch)
         one.of(missing)[one.hole > 0] = 0
 
 
-def _paint(inpainter: Any, context: Context, image: np.ndarray, missing: np.ndarray, seed: int, text: str) -> Patch:
+def _paint(
+    inpainter: Any,
+    context: Context,
+    image: np.ndarray,
+    missing: np.ndarray,
+    seeds: Sequence[int],
+    text: str,
+    choose: Choose | None,
+) -> Patch:
     """One crop.
 
     Args:
@@ -271,7 +258,8 @@ def _paint(inpainter: Any, context: Context, image: np.ndarray, missing: np.ndar
         context: where.
         image: (H, W, 3) uint8, of the crop.
         missing: (H, W) uint8, 1 in all holes that are not filled yet.
-        seed, text: as in `paint_patches`.
+        seeds: one for each fill.
+        text, choose: as in `paint_patches`.
     """
     import cv2
 
@@ -288,7 +276,16 @@ def _paint(inpainter: Any, context: Context, image: np.ndarray, missing: np.ndar
             "the hole leaves too little of the picture to continue from; make the hole smaller, or give more of the "
             "picture around it"
         )
-    painted = inpainter.sample(shown[None], unseen[None], [seed], [text])[0]
+    count = len(seeds)
+    fills = inpainter.sample(
+        shown[None].repeat(count, 0),
+        unseen[None].repeat(count, 0),
+        seeds,
+        [text] * count,
+        # Filling up a larger batch would only waste time.
+        batch=min(count, inpainter.config.batch),
+    )
+    painted = fills[0 if choose is None else choose(fills, unseen, text)]
     box = context.box
     back = np.asarray(Image.fromarray(painted).resize((box.width, box.height), Image.Resampling.LANCZOS))
     share = 1 - distance[changed] / (context.feather + 1)

@@ -362,15 +362,21 @@ class Inpainter:
         return paste_known(self.decode(latents), images, masks)
 
     def sample(
-        self, images: np.ndarray, masks: np.ndarray, seeds: Sequence[int], texts: Sequence[str] | None = None
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        seeds: Sequence[int],
+        texts: Sequence[str] | None = None,
+        batch: int | None = None,
     ) -> np.ndarray:
-        """Inpaint N prompts in batches of `config.batch`.
+        """Inpaint N prompts in batches.
 
         Args:
             images: (N, H, W, 3) uint8.
             masks: (N, H, W) uint8, 1 where missing.
             seeds: N integers; an image depends on its own seed and text alone.
             texts: N words, see `condition`.
+            batch: prompts at a time; None for `config.batch`.
 
         Returns:
             (N, H, W, 3) uint8, known pixels pasted back.
@@ -383,8 +389,9 @@ class Inpainter:
             return self.rollout(images, masks, seeds, texts=texts).images
 
         smaller = "set sampling.precision: bf16, or sampling.vae_tiling: true"
-        with within_memory(f"lower sampling.batch (now {self.config.batch})" if self.config.batch > 1 else smaller):
-            return in_batches(paint, self.config.batch, images, masks, seeds, texts or [""] * len(seeds))
+        size = batch or self.config.batch
+        with within_memory(f"lower sampling.batch (now {self.config.batch})" if size > 1 else smaller):
+            return in_batches(paint, size, images, masks, seeds, texts or [""] * len(seeds))
 
 
 def in_batches(
