@@ -15,12 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from prefpaint.applications.best import Chooser
 from prefpaint.applications.tryout.painter import LARGEST_PIXELS, Painter, Tried, read_picture
 from prefpaint.applications.tryout.server import COOKIE, SESSION_SECONDS, create_app
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.context import Patch, paste
 from prefpaint.inpainting.sampling import Inpainter
+from prefpaint.trust.choice import ChoiceErrors
 from tests.conftest import Project
 from tests.pipelines.test_evaluate import make_inputs
 from tests.studio.project import free_port
@@ -32,9 +34,11 @@ HERE = "http://127.0.0.1"
 @pytest.fixture(scope="module")
 def painter(tmp_path_factory: pytest.TempPathFactory) -> Painter:
     given = make_inputs(tmp_path_factory.mktemp("tryout"))
-    alone = SamplingConfig(steps=2, batch=1)
-    inpainters = {name: Inpainter(given[f"{name}_model"], alone, "cpu") for name in ("base", "aligned")}
-    return Painter(inpainters, given["reward_model"], given["trust"])
+    sampling = SamplingConfig(steps=2)
+    inpainters = {name: Inpainter(given[f"{name}_model"], sampling, "cpu") for name in ("base", "aligned")}
+    # Nine prompts suffice for the 90 % interval of one hole, and not for two holes at once.
+    errors = ChoiceErrors(level=0.9, reward=((0.5,) * 9,) * 3, gain=((0.0,) * 9, (9.0,) * 9, (9.0,) * 9))
+    return Painter(inpainters, Chooser(given["reward_model"], errors))
 
 
 def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
@@ -67,27 +71,27 @@ def filled(image: np.ndarray, patches: list[Patch]) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_both_models_fill_the_hole_and_keep_the_rest(painter: Painter, kind: str) -> None:
-    def paint(seed: int, text: str = "") -> Tried:
+    def paint(seed: int, text: str = "") -> dict[str, Tried]:
         return painter.paint(encoded(picture(), kind), encoded(right_half()), seed, text)
 
     tried = paint(1)
-    assert set(tried.patches) == set(tried.rewards) == set(tried.widths) == {"base", "aligned"}
-    assert all(np.isfinite([*tried.rewards.values(), *tried.widths.values()]))
+    assert set(tried) == {"base", "aligned"}
+    assert all(np.isfinite(one.verdict.reward.value) for one in tried.values())
     grey = np.full((60, 90, 3), 128, np.uint8)
-    for patches in tried.patches.values():
+    for patches in (one.patches for one in tried.values()):
         # The band where the fill is blended in is 1 px wide at this size.
         assert (filled(grey, patches)[:, :44] == 128).all() and (filled(grey, patches)[:, 45:] != 128).any()
-    np.testing.assert_array_equal(paint(1).patches["aligned"][0].pixels, tried.patches["aligned"][0].pixels)
+    np.testing.assert_array_equal(paint(1)["aligned"].patches[0].pixels, tried["aligned"].patches[0].pixels)
     for other in (paint(2), paint(1, "a cat")):
-        assert (other.patches["aligned"][0].pixels != tried.patches["aligned"][0].pixels).any()
+        assert (other["aligned"].patches[0].pixels != tried["aligned"].patches[0].pixels).any()
 
 
 def test_a_large_picture_is_filled_at_its_own_size(painter: Painter) -> None:
     mask = np.zeros((500, 700), np.uint8)
     mask[10:20, 10:20] = mask[400:430, 600:640] = 255
     tried = painter.paint(encoded(picture(500, 700)), encoded(mask), 0)
-    image = filled(picture(500, 700), tried.patches["aligned"])
-    assert len(tried.patches["aligned"]) == 2
+    image = filled(picture(500, 700), tried["aligned"].patches)
+    assert len(tried["aligned"].patches) == 2
     changed = (image != picture(500, 700)).any(2)
     assert changed[mask > 0].mean() > 0.9 and changed.mean() < 0.01
 
@@ -114,7 +118,7 @@ def test_what_cannot_be_filled_is_one_sentence(
 def test_what_is_transparent_is_grey(painter: Painter) -> None:
     clear, grey = np.zeros((40, 40, 4), np.uint8), np.full((40, 40, 3), 128, np.uint8)
     tried, same = (painter.paint(encoded(one), encoded(right_half(40, 40)), 0) for one in (clear, grey))
-    np.testing.assert_array_equal(tried.patches["base"][0].pixels, same.patches["base"][0].pixels)
+    np.testing.assert_array_equal(tried["base"].patches[0].pixels, same["base"].patches[0].pixels)
 
 
 def test_a_picture_too_large_is_refused_before_it_is_decoded() -> None:
@@ -131,9 +135,16 @@ def test_a_session(painter: Painter) -> None:
     assert client.get("/example/0").content.startswith(b"\x89PNG") and client.get("/example/1").status_code == 404
     found = client.post("/api/fill", json=body()).json()
     assert [one["name"] for one in found["fills"]] == ["base", "aligned"]
+    for one in found["fills"]:
+        assert one["interval"] == pytest.approx([one["reward"] - 0.5, one["reward"] + 0.5]) and one["level"] == 0.9
+        assert one["sentence"] == "", "one fill is no choice"
     (patch,) = found["fills"][0]["patches"]
     with Image.open(io.BytesIO(base64.b64decode(patch["image"].removeprefix("data:image/png;base64,")))) as sent:
         assert sent.mode == "RGBA" and patch["left"] + sent.width <= 90 and patch["top"] + sent.height <= 60
+    for one, best in zip(found["fills"], client.post("/api/fill", json=body(samples=4)).json()["fills"], strict=True):
+        assert best["reward"] >= one["reward"] and not best["sure"] and "Too close to choose" in best["sentence"]
+    for samples in (0, 9, "4", 2.5):
+        assert client.post("/api/fill", json=body(samples=samples)).status_code == 422
     answer = client.post("/api/fill", json=body(picture="AAAA"))
     assert answer.status_code == 422 and "is not a PNG" in answer.json()["detail"]
 
@@ -186,7 +197,7 @@ anything = st.recursive(
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.fixed_dictionaries(
-        {}, optional={"picture": anything, "mask": anything, "seed": anything, "text": anything, "more": anything}
+        {}, optional=dict.fromkeys(("picture", "mask", "seed", "text", "samples", "more"), anything)
     )
     | anything,
     path=st.sampled_from(["/api/fill", "/api/sign-in", "/example/../../etc/passwd", "/static/..%2f..%2fserver.py"]),
@@ -195,7 +206,7 @@ def test_a_hostile_session(painter: Painter, changes: Any, path: str) -> None:
     client = TestClient(create_app(painter, [picture()]), base_url=HERE, raise_server_exceptions=False)
     sent = (
         body(**changes)
-        if isinstance(changes, dict) and set(changes) <= {"picture", "mask", "seed", "text", "more"}
+        if isinstance(changes, dict) and set(changes) <= {"picture", "mask", "seed", "text", "samples", "more"}
         else changes
     )
     content = json.dumps(sent).encode("utf-8", "surrogatepass")

@@ -19,10 +19,13 @@ EXAMPLES = 12
 @environment
 def tryout(host: str, port: int, env: str | None) -> None:
     """Serve a page on which pictures are filled by base and aligned model."""
+    from prefpaint.applications.best import Chooser
     from prefpaint.applications.extend_collection import choose_pictures
     from prefpaint.applications.tryout.painter import Painter
+    from prefpaint.distributed import device
     from prefpaint.inpainting.config import SamplingConfig
     from prefpaint.inpainting.sampling import Inpainter
+    from prefpaint.trust.choice import read_choice_errors
 
     with needs_extra("studio", "`kedro try`"):
         from prefpaint.applications.tryout.server import create_app
@@ -31,13 +34,11 @@ def tryout(host: str, port: int, env: str | None) -> None:
     check_free(host, port)
     with project(env) as context:
         catalog = context.catalog
-        names = ("base_model", "aligned_model", "reward_model", "trust", "prompts", "prompt_images")
-        base, aligned, reward, trust, prompts, images = (load(catalog, name) for name in names)
+        names = ("base_model", "aligned_model", "reward_model", "choice_errors", "prompts", "prompt_images")
+        base, aligned, reward, errors, prompts, images = (load(catalog, name) for name in names)
         sampling = SamplingConfig.model_validate(context.config_loader["parameters"]["sampling"])
-    # One picture at a time: filling up a batch would only waste time.
-    alone = sampling.model_copy(update={"batch": 1})
-    inpainters = {"base": Inpainter(base, alone), "aligned": Inpainter(aligned, alone)}
-    painter = Painter(inpainters, reward, trust)
+    inpainters = {"base": Inpainter(base, sampling), "aligned": Inpainter(aligned, sampling)}
+    painter = Painter(inpainters, Chooser(reward.to(device()), read_choice_errors(errors)))
     examples = [images[name] for name in choose_pictures(prompts, EXAMPLES)]
     token = None if is_loopback(host) else secrets.token_urlsafe(32)
     click.echo(f"Try it at {address_of(host, port)}  (Ctrl+C stops it)")

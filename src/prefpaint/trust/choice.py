@@ -138,7 +138,7 @@ def read_choice_errors(given: Any) -> ChoiceErrors:
     return found
 
 
-def choice_metrics(table: pd.DataFrame, errors: ChoiceErrors, seed: int) -> dict[str, float]:
+def choice_metrics(table: pd.DataFrame, errors: ChoiceErrors, seed: int) -> dict[str, Any]:
     """Whether choosing by the reward helps on test prompts, and whether its intervals keep their promise.
 
     Args:
@@ -147,7 +147,8 @@ def choice_metrics(table: pd.DataFrame, errors: ChoiceErrors, seed: int) -> dict
         seed: of the bootstrap draws.
 
     Returns:
-        Flat; empty without test prompts that have two fills.
+        Flat; empty without test prompts that have two fills. `test_gain_*`: by how much the chosen fill's score exceeds
+        the mean of its prompt's; `test_gain_share_better_*`: how often it does.
     """
     test, fills = table[table["split"] == "test"], errors.fills
     half_reward, half_gain = errors.half_widths(fills)
@@ -167,7 +168,11 @@ def choice_metrics(table: pd.DataFrame, errors: ChoiceErrors, seed: int) -> dict
             inside = np.abs(chosen.reward_gain - chosen.score_gain) <= half_gain
             metrics[f"test_gain_coverage_{name}"] = float(inside.mean())
             metrics["test_gain_sure"] = float((chosen.reward_gain > half_gain).mean())
-    return metrics
+    return {
+        name: value if isinstance(value, int) else round(value, DECIMALS)
+        for name, value in metrics.items()
+        if math.isfinite(value)
+    }
 
 
 def _estimate(name: str, found: Estimate) -> dict[str, float]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from prefpaint.applications.best import Chooser, Verdict, paint_best
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError
-from prefpaint.inpainting.context import Patch, paint_patches, read_hole
+from prefpaint.inpainting.context import Patch, read_hole
 from prefpaint.photographs.sources import to_rgb8
 
 # Formats that browsers send; Pillow knows others that have been attacked.
@@ -20,17 +21,15 @@ LARGEST_PIXELS = 30_000_000
 
 @dataclass(frozen=True)
 class Tried:
-    """What both models made of a picture.
+    """What a model made of a picture.
 
     Attributes:
-        patches: by method, what changes in the picture, in the order in which it is pasted.
-        rewards, widths: by method; how the reward rates the fills, and how little it can be trusted: means over the
-            patches, by how many pixels each fills.
+        patches: what changes in the picture, in the order in which it is pasted.
+        verdict: what the reward says of it.
     """
 
-    patches: dict[str, list[Patch]]
-    rewards: dict[str, float]
-    widths: dict[str, float]
+    patches: list[Patch]
+    verdict: Verdict
 
 
 def read_picture(data: bytes, what: str) -> Image.Image:
@@ -58,15 +57,14 @@ class Painter:
 
     Args:
         inpainters: an `inpainting.sampling.Inpainter` per method.
-        reward: with `score`, as `reward.model.RewardModel`.
-        trust: with `widths`, as `trust.fit.Trust`.
+        chooser: prefers one of several fills.
     """
 
-    def __init__(self, inpainters: dict[str, Any], reward: Any, trust: Any) -> None:
-        self._inpainters, self._reward, self._trust = inpainters, reward, trust
+    def __init__(self, inpainters: dict[str, Any], chooser: Chooser) -> None:
+        self._inpainters, self._chooser = inpainters, chooser
         self._turn = threading.Lock()
 
-    def paint(self, picture: bytes, mask: bytes, seed: int, text: str = "") -> Tried:
+    def paint(self, picture: bytes, mask: bytes, seed: int, text: str = "", samples: int = 1) -> dict[str, Tried]:
         """Fill a picture's holes with every model, from the same noise.
 
         Args:
@@ -74,6 +72,10 @@ class Painter:
             mask: an encoded image of the same shape, bright where the holes are.
             seed: of the noise.
             text: what should be there.
+            samples: fills of each hole, of which the best by the reward is kept.
+
+        Returns:
+            By method.
 
         Raises:
             PrefPaintError: an image cannot be read; the mask has another shape, no hole, or nothing but a hole.
@@ -83,17 +85,7 @@ class Painter:
             image = np.asarray(to_rgb8(read_picture(picture, "picture")))
             hole = read_hole(read_picture(mask, "mask"), image.shape[:2])
             draw = derive_seed("try", seed)
-            patches = {
-                name: list(paint_patches(inpainter, image, hole, draw, text))
+            return {
+                name: Tried(*paint_best(inpainter, image, hole, draw, text, samples, self._chooser))
                 for name, inpainter in self._inpainters.items()
             }
-            rewards, widths = zip(*(self._rate(made, text) for made in patches.values()), strict=True)
-        return Tried(patches, dict(zip(patches, rewards, strict=True)), dict(zip(patches, widths, strict=True)))
-
-    def _rate(self, patches: list[Patch], text: str) -> tuple[float, float]:
-        # One by one, because they may differ in shape.
-        scored = [self._reward.score(one.painted[None], one.hole[None], texts=[text]) for one in patches]
-        rewards = [float(reward[0]) for reward, _ in scored]
-        widths = [float(self._trust.widths(z)[0]) for _, z in scored]
-        filled = [int(one.context.hole.sum()) for one in patches]
-        return float(np.average(rewards, weights=filled)), float(np.average(widths, weights=filled))

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import io
+import math
 import secrets
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prefpaint.applications.tryout.painter import Painter
 from prefpaint.errors import PrefPaintError
+from prefpaint.trust.choice import Interval
 from prefpaint.web import FailedSignIns, harden, serve_files
 
 COOKIE = "prefpaint_try"
@@ -25,6 +27,7 @@ LARGEST_BODY = 40 * 1024 * 1024
 # As base64: files of up to 18 MiB.
 LONGEST_IMAGE = 24 * 1024 * 1024
 LONGEST_TEXT = 1000
+MOST_SAMPLES = 8
 STATIC = Path(__file__).with_name("static")
 FILES = {"icon.svg": "image/svg+xml", "try.css": "text/css", "try.js": "text/javascript"}
 
@@ -46,12 +49,18 @@ class Asked(_Body):
     mask: str = Field(max_length=LONGEST_IMAGE)
     seed: int = Field(0, ge=0, lt=2**63, strict=True)
     text: str = Field("", max_length=LONGEST_TEXT)
+    samples: int = Field(1, ge=1, le=MOST_SAMPLES, strict=True)
 
 
 def _png(image: np.ndarray) -> str:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _ends(interval: Interval) -> list[float] | None:
+    """JSON knows no infinity."""
+    return [interval.low, interval.high] if math.isfinite(interval.low) else None
 
 
 def _session(request: Request) -> str:
@@ -124,20 +133,23 @@ def create_app(
         except (binascii.Error, ValueError) as error:
             raise HTTPException(422, "the picture or the mask is not base64") from error
         try:
-            tried = painter.paint(picture, mask, body.seed, body.text)
+            tried = painter.paint(picture, mask, body.seed, body.text, body.samples)
         except PrefPaintError as error:
             raise HTTPException(422, str(error)) from error
         fills = [
             {
                 "name": name,
-                "reward": tried.rewards[name],
-                "width": tried.widths[name],
+                "reward": one.verdict.reward.value,
+                "interval": _ends(one.verdict.reward),
+                "level": one.verdict.level,
+                "sure": one.verdict.sure,
+                "sentence": one.verdict.sentence,
                 "patches": [
-                    {"left": one.context.box.left, "top": one.context.box.top, "image": _png(one.pixels)}
-                    for one in patches
+                    {"left": patch.context.box.left, "top": patch.context.box.top, "image": _png(patch.pixels)}
+                    for patch in one.patches
                 ],
             }
-            for name, patches in tried.patches.items()
+            for name, one in tried.items()
         ]
         return {"fills": fills}
 

@@ -38,11 +38,27 @@ def measure_trust(
     return trust_table(embeddings, scores, noiseless, trust, amplification(trust, gamma))
 
 
+def measure_choice(embeddings: pd.DataFrame, scores: pd.DataFrame, config: BoundConfig) -> dict[str, Any]:
+    """How wrong the reward is about the fills that it prefers, on validation prompts."""
+    from prefpaint.trust.choice import ChoiceErrors
+    from prefpaint.trust.fit import Embedded
+
+    validation = Embedded.of(embeddings, scores, "validation")
+    errors = ChoiceErrors.of(validation.reward, validation.score, validation.prompt_ids, 1 - config.delta)
+    return errors.model_dump(mode="json")
+
+
 def report_bound(
-    embeddings: pd.DataFrame, trust_table: pd.DataFrame, trust: Any, gamma: GammaConfig, config: BoundConfig
+    embeddings: pd.DataFrame,
+    trust_table: pd.DataFrame,
+    trust: Any,
+    choice_errors: dict[str, Any],
+    gamma: GammaConfig,
+    config: BoundConfig,
 ) -> tuple[dict[str, Any], Any, Any]:
     """What V, γ and the bound are worth, as numbers and two figures."""
     from prefpaint.trust.calibration import trust_metrics
+    from prefpaint.trust.choice import choice_metrics, read_choice_errors
     from prefpaint.trust.figures import bound_figure, trust_figure
     from prefpaint.trust.fit import gram, participation_ratio
     from prefpaint.trust.gamma import amplification
@@ -50,6 +66,7 @@ def report_bound(
     z = np.stack(embeddings.loc[embeddings["split"] == "train", "z"].tolist())
     weigh = amplification(trust, gamma)
     metrics = trust_metrics(trust_table, trust, weigh, config, participation_ratio(z))
+    metrics |= choice_metrics(trust_table, read_choice_errors(choice_errors), config.seed)
     spectrum = bound_figure(trust_table, np.linalg.eigvalsh(gram(z)), trust, weigh)
     return metrics, spectrum, trust_figure(trust_table, trust)
 

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from prefpaint.pipelines.bound.nodes import draw_bound_worlds, fit_bound, measure_trust, report_bound
+from prefpaint.pipelines.bound.nodes import draw_bound_worlds, fit_bound, measure_choice, measure_trust, report_bound
 from prefpaint.pipelines.wiring import named
 
 
@@ -31,9 +31,15 @@ def create_pipeline() -> Pipeline:
                 outputs="trust_table",
             ),
             Node(
+                name="measure_choice",
+                func=measure_choice,
+                inputs=["embeddings", "scores", "params:bound"],
+                outputs="choice_errors",
+            ),
+            Node(
                 name="report_trust",
                 func=report_bound,
-                inputs=["embeddings", "trust_table", "trust", "params:gamma", "params:bound"],
+                inputs=["embeddings", "trust_table", "trust", "choice_errors", "params:gamma", "params:bound"],
                 outputs=["bound_metrics", "bound_figure", "trust_figure"],
             ),
             Node(

@@ -103,6 +103,8 @@ function maskBytes() {
   return mask.toDataURL("image/png").split(",")[1];
 }
 
+const number = (value) => value.toFixed(2).replace("-", "−");
+
 async function figure(fill, picture) {
   const made = document.createElement("figure"), filled = document.createElement("canvas"), pen = filled.getContext("2d");
   const caption = document.createElement("figcaption"), save = document.createElement("button");
@@ -113,7 +115,14 @@ async function figure(fill, picture) {
   for (const patch of fill.patches) pen.drawImage(await decoded(patch.image), patch.left, patch.top);
   filled.setAttribute("role", "img");
   filled.setAttribute("aria-label", `filled by ${fill.name}`);
-  caption.textContent = `${fill.name}: reward ${fill.reward.toFixed(2)} ± ${fill.width.toFixed(2)}`;
+  const interval = fill.interval ? `, with ${100 * fill.level} % confidence ${number(fill.interval[0])} to ${number(fill.interval[1])}` : "";
+  caption.textContent = `${fill.name}: reward ${number(fill.reward)}${interval}`;
+  if (fill.sentence) {
+    const sentence = document.createElement("p");
+    sentence.textContent = fill.sentence;
+    sentence.className = fill.sure ? "sure" : "unsure";
+    caption.append(sentence);
+  }
   save.type = "button";
   save.textContent = "Save";
   save.setAttribute("aria-label", `Save what ${fill.name} filled`);
@@ -136,7 +145,7 @@ $("fill").addEventListener("click", async () => {
   const given = picture;
   try {
     const seed = Math.max(0, Math.trunc(Number($("seed").value)) || 0);
-    const found = await call("POST", "/api/fill", { picture: base64(sent), mask: maskBytes(), seed, text: $("text").value.trim() });
+    const found = await call("POST", "/api/fill", { picture: base64(sent), mask: maskBytes(), seed, samples: Number($("samples").value), text: $("text").value.trim() });
     const figures = await Promise.all(found.fills.map((fill) => figure(fill, given)));
     if (picture === given) { $("results").replaceChildren(...figures); status(""); }
   } catch (error) { if (error.status === 401) ask(); else status(error.message, true); } finally { $("fill").disabled = false; }
