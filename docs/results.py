@@ -371,6 +371,16 @@ split-conformal, one length: test ratings inside | share | test_conformal_covera
 split-conformal, one length: end to end, score units | plain | test_conformal_length
 split-conformal, scaled by the width: test ratings inside | share | test_conformal_scaled_coverage_ratings
 split-conformal, scaled by the width: end to end, score units | plain | test_conformal_scaled_length
+best by the reward of a prompt's rated fills over their mean, noiseless score | change | test_gain_noiseless
+the same by the ratings | change | test_gain_ratings
+the same by the reward itself | plain | test_gain_reward
+how often the best by the reward is better than the mean, noiseless score | share | test_gain_share_better_noiseless
+the same by the ratings | share | test_gain_share_better_ratings
+interval of that gain: test ratings inside | share | test_gain_coverage_ratings
+interval of that gain: to either side, score units | plain | gain_half_width
+interval of the chosen fill's reward: test ratings inside | share | test_choice_coverage_ratings
+interval of the chosen fill's reward: to either side, score units | plain | choice_half_width
+choices that are sure | share | test_gain_sure
 effective rank of the embeddings (participation ratio) | plain | participation_ratio
 numbers in an embedding | plain | embedding_size
 coefficient of variation of γ | share | gamma_coefficient_of_variation
