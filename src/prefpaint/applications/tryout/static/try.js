@@ -115,7 +115,7 @@ async function figure(fill, picture) {
   for (const patch of fill.patches) pen.drawImage(await decoded(patch.image), patch.left, patch.top);
   filled.setAttribute("role", "img");
   filled.setAttribute("aria-label", `filled by ${fill.name}`);
-  const interval = fill.interval ? `, with ${100 * fill.level} % confidence ${number(fill.interval[0])} to ${number(fill.interval[1])}` : "";
+  const interval = fill.interval ? `, with ${Number((100 * fill.level).toPrecision(4))} % confidence ${number(fill.interval[0])} to ${number(fill.interval[1])}` : "";
   caption.textContent = `${fill.name}: reward ${number(fill.reward)}${interval}`;
   if (fill.sentence) {
     const sentence = document.createElement("p");
