@@ -26,7 +26,7 @@ NOTHING = "Not measured.\n"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 SPLITS = ("seen", "unseen")
 METRICS = (
-    *("preferences", "reward", "bound", "align", "extend", "novel_view"),
+    *("preferences", "reward", "bound", "align", "extend", "novel_view", "reconstruct"),
     *("evaluate", "methods", "learned", "sanity"),
 )
 # Copied tables: their file among the reports, and the file whose change makes them out of date.
@@ -436,6 +436,25 @@ def novel_view(metrics: Metrics, read: Read) -> str:
     return table(("fill", "PSNR, dB", "SSIM"), rows)
 
 
+def reconstruct(metrics: Metrics, read: Read) -> str:
+    found = metrics.get("reconstruct", {})
+    ways = {"telea": "warp + Telea", "base": "warp + base", "aligned": "warp + aligned", "scene": "scene, aligned"}
+    quantities = ("psnr", "ssim", "stlpips")
+    rows = [[words, *(amount(found, f"stereo_{what}_{way}") for what in quantities)] for way, words in ways.items()]
+    for other in ("telea", "base"):
+        differences = (change(found, f"stereo_{what}_gain_{other}") for what in quantities)
+        rows.append([f"scene less {ways[other]}", *differences])
+    agreement = """
+colour difference of a filled point between two views of the scene, grey levels | amount | consistency_shared
+the same, each view painted on its own | amount | consistency_independent
+how many times smaller it is in the scene | amount | consistency_ratio
+"""
+    stereo = table(("right view of the stereo pair", "PSNR, dB", "SSIM", "ST-LPIPS"), rows)
+    if stereo == NOTHING:
+        return NOTHING
+    return stereo + "\n" + one_column(found, agreement, "agreement of views")
+
+
 def held_out(metrics: Metrics, read: Read) -> str:
     found = copied(read, "held_out")
     return main_table({"": found}) if found else NOTHING
@@ -562,6 +581,12 @@ PAGE = (
     ),
     ("Wider pictures", "[How joints are measured](applications.md#wider-pictures).", extend),
     ("Other views", "[How views are measured](applications.md#other-views).", novel_view),
+    (
+        "A scene in three dimensions",
+        "Filled pixels beside what the right camera saw, over windows of one picture; and how far the views of one "
+        "scene agree. A smaller ST-LPIPS is closer. [How it is measured](applications.md#a-scene-in-three-dimensions).",
+        reconstruct,
+    ),
     (
         "Photographs kept out of pretraining",
         "From a second clone of the project. [How to make this table](evaluation.md#the-held-out-table).",

@@ -41,6 +41,7 @@ MINIATURE: dict[str, dict[str, Any]] = {
         "steps": 3,
         "trained_steps": 2,
     },
+    "reconstruct": {"longest_side": 40, "frames": 5, "resamples": 100},
     "evaluate": {"best_of": [1, 2], "resamples": 100, "gallery": 1},
 }
 

@@ -139,9 +139,13 @@ def test_code_dependencies_cover_every_import(stage: str) -> None:
 @pytest.mark.parametrize(
     ("knob", "stages"),
     [
-        ("reward", {"reward", "bound", "align", "extend", "novel_view", "evaluate", "report", "release"}),
+        (
+            "reward",
+            {"reward", "bound", "align", "extend", "novel_view", "reconstruct", "evaluate", "report", "release"},
+        ),
         ("extend", {"extend", "report"}),
         ("novel_view", {"novel_view", "report"}),
+        ("reconstruct", {"reconstruct"}),
     ],
 )
 def test_a_knob_reruns_its_stage_and_what_follows(knob: str, stages: set[str]) -> None:

@@ -16,6 +16,7 @@ from prefpaint.pipelines.novel_view import pipeline as novel_view
 from prefpaint.pipelines.overoptimise import pipeline as overoptimise
 from prefpaint.pipelines.preferences import pipeline as preferences
 from prefpaint.pipelines.pretrain import pipeline as pretrain
+from prefpaint.pipelines.reconstruct import pipeline as reconstruct
 from prefpaint.pipelines.release import pipeline as release
 from prefpaint.pipelines.report import pipeline as report
 from prefpaint.pipelines.reward import pipeline as reward
@@ -38,6 +39,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "align": align.create_pipeline(),
         "extend": extend.create_pipeline(),
         "novel_view": novel_view.create_pipeline(),
+        "reconstruct": reconstruct.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
         "report": report.create_pipeline(),
         "release": release.create_pipeline(),

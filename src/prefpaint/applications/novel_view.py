@@ -253,13 +253,16 @@ def centred_square(image: np.ndarray, depth: np.ndarray, side: int) -> tuple[np.
     return np.asarray(picture), depth[cut][np.ix_(index, index)]
 
 
-def choose_photograph(regions: pd.DataFrame, depths: Container[str], name: str | None) -> str:
+def choose_photograph(
+    regions: pd.DataFrame, depths: Container[str], name: str | None, stage: str = "novel_view"
+) -> str:
     """Key of the photograph to show.
 
     Args:
         regions: photograph (its name), key, disparity (whether depth comes from a stereo pair).
         depths: keys of the photographs with a depth map.
         name: of the photograph; None for one whose depth was measured rather than estimated, or else the first.
+        stage: whose parameter the name is.
 
     Raises:
         PrefPaintError: no photograph of this name has a depth map.
@@ -273,7 +276,7 @@ def choose_photograph(regions: pd.DataFrame, depths: Container[str], name: str |
     if name is None and keys:
         return next(iter(keys.values()))
     if name not in keys:
-        raise PrefPaintError(f"novel_view.photograph: {name} was not found; choose from {', '.join(sorted(keys))}")
+        raise PrefPaintError(f"{stage}.photograph: {name} was not found; choose from {', '.join(sorted(keys))}")
     return keys[name]
 
 

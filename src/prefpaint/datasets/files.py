@@ -59,6 +59,16 @@ class TextDataset(FileDataset):
         path.write_text(data, encoding="utf-8")
 
 
+class BytesDataset(FileDataset):
+    """A file of a format that something else wrote in memory: meshes, point clouds."""
+
+    def _read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def _write(self, data: bytes, path: Path) -> None:
+        path.write_bytes(data)
+
+
 class FigureDataset(FileDataset):
     """A Matplotlib figure saved as PNG; loads as the file's bytes, to be put into a page."""
 

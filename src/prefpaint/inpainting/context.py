@@ -106,7 +106,7 @@ def read_hole(mask: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
     return hole
 
 
-def plan_contexts(hole: np.ndarray, family: Any, context: float = CONTEXT) -> list[Context]:
+def plan_contexts(hole: np.ndarray, family: Any, context: float = CONTEXT, coarsest: float = math.inf) -> list[Context]:
     """Crops that together fill every hole, large holes first.
 
     A crop is never smaller than what the model paints at once, so small holes are painted at the picture's own
@@ -116,6 +116,8 @@ def plan_contexts(hole: np.ndarray, family: Any, context: float = CONTEXT) -> li
         hole: (H, W) uint8, 1 where to repaint.
         family: of the model: its size, and what sides must be multiples of.
         context: how many times as long and wide as its hole a crop is.
+        coarsest: how many times coarser than the picture a crop may be painted, at least 1. A hole that would need
+            more is painted in pieces, from what is known inwards: finer, with less of the whole in view, and slower.
 
     Raises:
         PrefPaintError: `context` is below 1.
@@ -134,7 +136,46 @@ def plan_contexts(hole: np.ndarray, family: Any, context: float = CONTEXT) -> li
                 break
         else:
             groups.append((_around(boxes[number], height, width, side, context), [number]))
-    return [_context(hole, labels, tile, crop, members, family) for crop, members in groups]
+    contexts = [_context(hole, labels, tile, crop, members, family) for crop, members in groups]
+    return [piece for one in contexts for piece in _pieces(one, hole, family, context, coarsest)]
+
+
+def _pieces(whole: Context, missing: np.ndarray, family: Any, context: float, coarsest: float) -> list[Context]:
+    """A crop as it is or, where it would be painted too coarsely, crops of pieces of its hole.
+
+    Args:
+        whole: the crop.
+        missing: (H, W) uint8, 1 in every hole of the picture.
+        family, context, coarsest: as in `plan_contexts`.
+    """
+    side = family.native_size
+    box = whole.box
+    if math.sqrt(box.width * box.height) <= coarsest * side:
+        return [whole]
+    import cv2
+
+    depth = cv2.distanceTransform(missing[box.top : box.bottom, box.left : box.right], cv2.DIST_L2, 3)
+    step = max(1, int(coarsest * side / context))
+    pieces = []
+    for top in range(0, box.height, step):
+        for left in range(0, box.width, step):
+            part = whole.hole[top : top + step, left : left + step]
+            if not part.any():
+                continue
+            (ys,), (xs,) = np.nonzero(part.any(1)), np.nonzero(part.any(0))
+            down, across = slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
+            place = Box(
+                *(box.left + left + across.start, box.top + top + down.start),
+                *(box.left + left + across.stop, box.top + top + down.stop),
+            )
+            crop = _around(place, missing.shape[0], missing.shape[1], side, context)
+            own = np.zeros((crop.height, crop.width), np.uint8)
+            own[place.top - crop.top : place.bottom - crop.top, place.left - crop.left : place.right - crop.left] = (
+                part[down, across]
+            )
+            inwards = float(depth[top : top + step, left : left + step][part > 0].mean())
+            pieces.append((inwards, Context(crop, own, *painted_shape(crop.height, crop.width, family))))
+    return [one for _, one in sorted(pieces, key=lambda piece: piece[0])]
 
 
 def _separate(hole: np.ndarray, tile: int) -> tuple[np.ndarray, dict[int, Box]]:
@@ -207,6 +248,7 @@ def paint_patches(
     context: float = CONTEXT,
     samples: int = 1,
     choose: Choose | None = None,
+    coarsest: float = math.inf,
 ) -> Iterator[Patch]:
     """Fill the holes of a picture, crop by crop.
 
@@ -220,6 +262,7 @@ def paint_patches(
         samples: fills of each crop. One is kept before the next crop is painted, which may show it; time is
             proportional.
         choose: which; it is asked at the size at which the crop is painted. None keeps the only one.
+        coarsest: see `plan_contexts`.
 
     Raises:
         PrefPaintError: too little of the picture is left around a hole; `context` or `samples` is below 1; nothing
@@ -233,7 +276,7 @@ def paint_patches(
             "samples out"
         )
     canvas, missing = image.copy(), hole.copy()
-    for number, one in enumerate(plan_contexts(hole, inpainter.family, context)):
+    for number, one in enumerate(plan_contexts(hole, inpainter.family, context, coarsest)):
         first = derive_seed("context", seed, number)
         seeds = [first, *(derive_seed("context", seed, number, sample) for sample in range(1, samples))]
         patch = _paint(inpainter, one, one.of(canvas), one.of(missing), seeds, text, choose)

@@ -76,19 +76,37 @@ def warp_view(
         axis=-1,
     ).reshape(-1, 3)
     moved = points @ pose.rotation.T + pose.translation
-    in_front = moved[:, 2] > 1e-6
-    u = np.full(len(moved), -1.0)
-    v = np.full(len(moved), -1.0)
-    u[in_front] = moved[in_front, 0] / moved[in_front, 2] * focal + width / 2
-    v[in_front] = moved[in_front, 1] / moved[in_front, 2] * focal + height / 2
-    inside = in_front & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    target = np.floor(v[inside]).astype(int) * width + np.floor(u[inside]).astype(int)
-    colour = image[np.ix_(rows, columns)].reshape(-1, 3)[inside]
-    # The first of equal targets after this order is the nearest surface.
-    order = np.lexsort((moved[inside, 2], target))
-    seen, first = np.unique(target[order], return_index=True)
+    seen, nearest = splat(moved, focal, height, width)
     warped = np.zeros((height * width, 3), np.uint8)
-    warped[seen] = colour[order][first]
+    warped[seen] = image[np.ix_(rows, columns)].reshape(-1, 3)[nearest]
     mask = np.ones(height * width, np.uint8)
     mask[seen] = 0
     return warped.reshape(height, width, 3), mask.reshape(height, width)
+
+
+def splat(points: np.ndarray, focal: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of some points each pixel of a camera sees: the nearest that falls into it.
+
+    Args:
+        points: (N, 3) float64, in the camera's coordinates: x to the right, y down, z forward.
+        focal: focal length in pixels; the principal point is the middle of the picture.
+        height, width: of the picture, pixels.
+
+    Returns:
+        The pixels that see a point, (M,) int64 in the order of the flattened picture, and the number of the point each
+        of them sees, (M,) int64; of points at one distance the first.
+    """
+    in_front = points[:, 2] > 1e-6
+    u = np.full(len(points), -1.0)
+    v = np.full(len(points), -1.0)
+    u[in_front] = points[in_front, 0] / points[in_front, 2] * focal + width / 2
+    v[in_front] = points[in_front, 1] / points[in_front, 2] * focal + height / 2
+    numbers = np.flatnonzero(in_front & (u >= 0) & (u < width) & (v >= 0) & (v < height))
+    target = np.floor(v[numbers]).astype(int) * width + np.floor(u[numbers]).astype(int)
+    distance = np.full(height * width, np.inf)
+    np.minimum.at(distance, target, points[numbers, 2])
+    visible = points[numbers, 2] == distance[target]
+    first = np.full(height * width, len(points))
+    np.minimum.at(first, target[visible], numbers[visible])
+    seen = np.flatnonzero(first < len(points))
+    return seen, first[seen]

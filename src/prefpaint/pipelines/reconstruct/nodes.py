@@ -1,0 +1,150 @@
+"""Nodes of the `reconstruct` pipeline; the work is done in `applications.reconstruct`."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prefpaint.applications.reconstruct_config import ReconstructConfig
+from prefpaint.images import ImageFolder, ImageWork
+from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.masks.config import MasksConfig
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_photograph(
+    regions: pd.DataFrame,
+    photographs: ImageFolder,
+    depth_maps: ImageFolder,
+    masks: MasksConfig,
+    config: ReconstructConfig,
+) -> tuple[Any, str]:
+    """The photograph with its depth, and its name."""
+    from prefpaint.applications.novel_view import choose_photograph
+    from prefpaint.applications.reconstruct import own_picture, prepare
+    from prefpaint.masks.depth import decode_depth
+
+    if config.picture is not None:
+        name = config.picture.name
+        image, depth, source = own_picture(config, masks.geometry.depth_checkpoint)
+    else:
+        key = choose_photograph(regions, depth_maps, config.photograph, "reconstruct")
+        row = regions[regions["key"] == key].iloc[0]
+        name, image, depth = str(row["photograph"]), photographs[key], decode_depth(depth_maps[key])
+        estimated = "estimated" if masks.geometry.depth_checkpoint else "guessed"
+        source = "measured" if row["disparity"] else estimated
+    logger.info("%s: depth is %s", name, source)
+    return prepare(image, depth, source, config), name
+
+
+def build_scenes(
+    base: Any,
+    aligned: Any,
+    subject: Any,
+    sampling: SamplingConfig,
+    masks: MasksConfig,
+    config: ReconstructConfig,
+    workspace: Path,
+) -> tuple[Any, Any]:
+    """The scene as the base and as the aligned model paint it."""
+    from prefpaint.applications.reconstruct import all_views, painter, reconstruct_in
+    from prefpaint.inpainting.sampling import painting_digest
+    from prefpaint.masks.depth import checkpoint_depth
+
+    checkpoint = masks.geometry.depth_checkpoint
+    estimate = checkpoint_depth(checkpoint) if checkpoint else None
+    base_scene, aligned_scene = (
+        reconstruct_in(
+            workspace / name,
+            f"scene of the {name} model",
+            painter(pipe, sampling),
+            f"{painting_digest(pipe, sampling)} {checkpoint}",
+            subject,
+            all_views(config),
+            config,
+            estimate,
+        )
+        for name, pipe in (("base", base), ("aligned", aligned))
+    )
+    return base_scene, aligned_scene
+
+
+def export_scenes(base_scene: Any, aligned_scene: Any, subject: Any) -> tuple[bytes, bytes, bytes, bytes]:
+    """Mesh and points of both."""
+    from prefpaint.applications.scene_files import mesh, point_cloud
+
+    scenes = (base_scene, aligned_scene)
+    base_mesh, aligned_mesh = (mesh(scene, subject.parallax) for scene in scenes)
+    base_points, aligned_points = (point_cloud(scene) for scene in scenes)
+    return base_mesh, aligned_mesh, base_points, aligned_points
+
+
+def render_frames(
+    base: Any,
+    aligned: Any,
+    base_scene: Any,
+    aligned_scene: Any,
+    subject: Any,
+    sampling: SamplingConfig,
+    masks: MasksConfig,
+    config: ReconstructConfig,
+) -> ImageWork:
+    """What a camera that moves about the scenes sees, base on the left and aligned on the right."""
+    from prefpaint.applications.reconstruct import METHOD, frames_work
+    from prefpaint.config import fingerprint
+    from prefpaint.inpainting.sampling import painting_digest
+
+    digests = [painting_digest(pipe, sampling) for pipe in (base, aligned)]
+    stamp = fingerprint(digests, subject.digest, masks.geometry.depth_checkpoint, config, METHOD)
+    return frames_work((base_scene, aligned_scene), subject, config, stamp)
+
+
+def animate(frames: ImageFolder) -> np.ndarray:
+    """The frames in their order, (N, H, 2 W, 3) uint8."""
+    return frames.stack(frames)
+
+
+def measure(
+    base: Any,
+    aligned: Any,
+    base_scene: Any,
+    aligned_scene: Any,
+    subject: Any,
+    name: str,
+    sampling: SamplingConfig,
+    config: ReconstructConfig,
+    workspace: Path,
+) -> tuple[dict[str, Any], Any]:
+    """How far views agree, how true the right view of the motorcycle is, and a figure."""
+    from skimage import data
+
+    from prefpaint.applications import reconstruct_quality as quality
+    from prefpaint.applications.reconstruct import grid_views, painter
+    from prefpaint.inpainting.families.registry import native_size
+    from prefpaint.inpainting.sampling import painting_digest
+
+    pipes = {"base": base, "aligned": aligned}
+    painters = {key: painter(pipe, sampling) for key, pipe in pipes.items()}
+    stamps = {key: painting_digest(pipe, sampling) for key, pipe in pipes.items()}
+    alone = quality.independent_fills(
+        workspace / "independent", painters["aligned"], stamps["aligned"], subject, config
+    )
+    side = native_size(aligned)
+    left, right, disparity = data.stereo_motorcycle()
+    stereo, truth, camera = quality.stereo_scene(left, right, disparity, side, config)
+    hole, pictures = quality.right_views(workspace / "stereo", painters, stamps, stereo, camera, config)
+    height, width = subject.image.shape[:2]
+    metrics = {
+        "depth": subject.source,
+        "views": len(grid_views(config)),
+        "frames": config.frames,
+        "height": height,
+        "width": width,
+        "points": sum(int(sheet.own.sum()) for sheet in aligned_scene),
+        **quality.consistency_metrics(aligned_scene, alone, subject, config),
+        **quality.stereo_metrics(hole, pictures, truth, side, config),
+    }
+    return metrics, quality.draw_scene(subject, {"base": base_scene, "aligned": aligned_scene}, name, config)
