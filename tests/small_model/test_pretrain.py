@@ -1,5 +1,6 @@
 """Pretraining: it learns, it resumes to the same weights, and its examples are what they should be."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,12 @@ CONFIG = PretrainConfig(
 def photographs() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (80, 100, 3), dtype=np.uint8), rng.integers(0, 256, (64, 48, 3), dtype=np.uint8)]
+
+
+@pytest.fixture(autouse=True)
+def few_warps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holes of changed views, opened anew by each run, would take nearly all the time."""
+    monkeypatch.setattr(Examples, "of", partial(Examples.of, warps=16))
 
 
 def weights(pipe: object) -> list[str]:
@@ -75,7 +82,7 @@ def test_the_autoencoder_learns(tmp_path: Path) -> None:
         codec = CONFIG.codec.model_copy(update={"steps": steps})
         unet = CONFIG.unet.model_copy(update={"steps": 1})
         pipe = pretrain(smooth, CONFIG.model_copy(update={"codec": codec, "unet": unet}), tmp_path / str(steps))
-        images = Examples.of(smooth, CONFIG, 1).batch(range(8))[0]
+        images = Examples.of(smooth, CONFIG, warps=1).batch(range(8))[0]
         with torch.no_grad():
             return float((pipe.vae.decode(pipe.vae.encode(images).latent_dist.mode()).sample - images).square().mean())
 
