@@ -1,7 +1,7 @@
 """Drawn worlds in which the truth is known: does the bound hold as often as it says, and how tight is it?"""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,16 @@ class World:
 
 
 @dataclass(frozen=True)
+class _Drawn:
+    """W worlds, whatever ridge and δ: ψ* (W, d), ZᵀZ (W, d, d), Zᵀ · scores (W, d), fresh embeddings (W, m, d)."""
+
+    psi: np.ndarray
+    gram: np.ndarray
+    target: np.ndarray
+    fresh: np.ndarray
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What happened in each of W worlds, (W,) each.
 
@@ -60,23 +70,26 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def _draw(world: World, count: int, rng: np.random.Generator, noise: float, psi_norm: float) -> Outcome:
+def _draw(world: World, count: int, rng: np.random.Generator) -> _Drawn:
     n, d = world.candidates, world.size
     spread = np.arange(1, d + 1) ** -0.5
     psi = world.psi_norm * _unit(rng.normal(size=(count, d)))
     z = rng.normal(size=(count, n, d)) * spread
     score = np.einsum("wnd,wd->wn", z, psi) + world.noise * rng.normal(size=(count, n))
-    v = z.transpose(0, 2, 1) @ z + world.ridge * np.eye(d)
-    factor = np.linalg.cholesky(v)
-    target = np.einsum("wnd,wn->wd", z, score)
-    estimate = np.stack([cho_solve((one, True), y) for one, y in zip(factor, target, strict=True)])
+    gram, target = z.transpose(0, 2, 1) @ z, np.einsum("wnd,wn->wd", z, score)
+    return _Drawn(psi, gram, target, rng.normal(size=(count, DIRECTIONS, d)) * spread)
+
+
+def _outcome(world: World, drawn: _Drawn, noise: float, psi_norm: float) -> Outcome:
+    d = world.size
+    factor = np.linalg.cholesky(drawn.gram + world.ridge * np.eye(d))
+    estimate = np.stack([cho_solve((one, True), y) for one, y in zip(factor, drawn.target, strict=True)])
     log_det = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
     limit = bound_factor(log_det, d, world.ridge, noise, psi_norm, world.delta)
-    wrong = estimate - psi
+    wrong = estimate - drawn.psi
     farthest = np.linalg.norm(np.einsum("wij,wi->wj", factor, wrong), axis=1) / limit
-    fresh = rng.normal(size=(count, DIRECTIONS, d)) * spread
-    widths = np.linalg.norm(np.linalg.solve(factor, fresh.transpose(0, 2, 1)), axis=1)
-    errors = np.abs(np.einsum("wmd,wd->wm", fresh, wrong))
+    widths = np.linalg.norm(np.linalg.solve(factor, drawn.fresh.transpose(0, 2, 1)), axis=1)
+    errors = np.abs(np.einsum("wmd,wd->wm", drawn.fresh, wrong))
     ratio = errors / (limit[:, None] * widths)
     return Outcome(farthest, ratio.max(1), np.median(1 / np.maximum(ratio, 1e-12), 1))
 
@@ -92,16 +105,34 @@ def draw_worlds(
         seed: of all draws.
         noise, psi_norm: what the bound is told; none: the truth.
     """
+    told = (world.noise if noise is None else noise, world.psi_norm if psi_norm is None else psi_norm)
+    return _joined([_outcome(world, drawn, *told) for drawn in _drawn(world, count, seed)])
+
+
+def _drawn(world: World, count: int, seed: int) -> Iterator[_Drawn]:
+    """The worlds, as many at a time as memory should hold."""
     rng = np.random.default_rng(derive_seed("worlds", seed, world.candidates, world.size))
     at_a_time = max(1, NUMBERS_AT_A_TIME // (world.candidates * world.size))
-    told = (world.noise if noise is None else noise, world.psi_norm if psi_norm is None else psi_norm)
-    parts = [_draw(world, min(at_a_time, count - done), rng, *told) for done in range(0, count, at_a_time)]
-    return Outcome(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("farthest", "farthest_seen", "tightness")
-        )
-    )
+    for done in range(0, count, at_a_time):
+        yield _draw(world, min(at_a_time, count - done), rng)
+
+
+def _joined(parts: Sequence[Outcome]) -> Outcome:
+    names = ("farthest", "farthest_seen", "tightness")
+    return Outcome(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _draw_alike(settings: Sequence[World], count: int, seed: int) -> dict[World, Outcome]:
+    """`draw_worlds` for each setting; those that differ in ridge and δ alone share their draws."""
+    alike: dict[World, list[World]] = {}
+    for world in settings:
+        alike.setdefault(replace(world, ridge=0.0, delta=0.0), []).append(world)
+    found: dict[World, list[Outcome]] = {world: [] for world in settings}
+    for common, worlds in alike.items():
+        for drawn in _drawn(common, count, seed):
+            for world in worlds:
+                found[world].append(_outcome(world, drawn, world.noise, world.psi_norm))
+    return {world: _joined(parts) for world, parts in found.items()}
 
 
 # Few and many ratings per direction, weak and strong ridge, two values of δ.
@@ -126,9 +157,9 @@ def worlds_table(settings: Sequence[World], seed: int, count: int = 1000) -> pd.
         (upper end of its exact 95 % interval), violated_seen (share with a violated fresh embedding), largest
         (greatest error / bound of all worlds), tightness (median of bound / error).
     """
-    rows = []
+    rows, outcomes = [], _draw_alike(settings, count, seed)
     for world in settings:
-        found = draw_worlds(world, count, seed)
+        found = outcomes[world]
         violated = int((found.farthest > 1).sum())
         rows.append(
             {
