@@ -26,6 +26,8 @@ def write_report(
     painted: ImageFolder,
     images: ImageFolder,
     masks: ImageFolder,
+    base_mesh: bytes,
+    aligned_mesh: bytes,
     taste: dict[str, Any],
     config: EvaluateConfig,
 ) -> str:
@@ -44,5 +46,6 @@ def write_report(
             figures=figures,
             worlds=worlds,
             sanity=sanity,
+            meshes={"base": base_mesh, "aligned": aligned_mesh},
         )
     )

@@ -17,6 +17,7 @@ METRICS = (
     "preferences_metrics",
     "extend_metrics",
     "novel_view_metrics",
+    "reconstruct_metrics",
 )
 FIGURES = (
     "masks_preview",
@@ -30,6 +31,7 @@ FIGURES = (
     "methods_figure",
     "extend_figure",
     "novel_view_figure",
+    "reconstruct_figure",
 )
 
 
@@ -65,6 +67,8 @@ def create_pipeline() -> Pipeline:
                     painted="evaluation_images",
                     images="prompt_images",
                     masks="prompt_masks",
+                    base_mesh="reconstruct_base_mesh",
+                    aligned_mesh="reconstruct_aligned_mesh",
                     config="params:evaluate",
                 ),
                 outputs="report",
