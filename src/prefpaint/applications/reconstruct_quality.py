@@ -195,7 +195,7 @@ def stereo_metrics(
         hole: (H, W) uint8, filled pixels.
         pictures: (H, W, 3) uint8 by method, as `right_views` gives them.
         truth: (H, W, 3) uint8.
-        side: of the windows, which do not overlap; those with less than 2 % to fill do not count.
+        side: of the windows, half a window apart; those with less than 2 % to fill do not count.
         config: of the bootstrap.
 
     Returns:
@@ -205,8 +205,8 @@ def stereo_metrics(
     judge = ShiftTolerantLPIPS("alex")
     places = [
         (slice(top, top + side), slice(left, left + side))
-        for top in range(0, hole.shape[0] - side + 1, side)
-        for left in range(0, hole.shape[1] - side + 1, side)
+        for top in range(0, hole.shape[0] - side + 1, side // 2)
+        for left in range(0, hole.shape[1] - side + 1, side // 2)
         if hole[top : top + side, left : left + side].mean() >= LEAST_HOLE
     ]
     found: dict[str, float | int] = {
