@@ -1,13 +1,15 @@
-"""Widening a collection of pictures: which, in what order, and how visible the joints are."""
+"""Extending a collection of pictures: which, in what order, and how visible the joints are."""
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from prefpaint.applications.extend import AGAIN, REACH, extend, plan_layout, wanted_width
+from prefpaint.applications import matching
+from prefpaint.applications.extend import KEPT, extend, plan_layout, wanted_size
 from prefpaint.applications.extend_config import ExtendConfig
 from prefpaint.applications.seams import Visibility, seam_visibility
 from prefpaint.config import derive_seed, fingerprint
@@ -20,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 # Pictures in the figure.
 SHOWN = 12
-# Pixels of the widened pictures that are painted together.
-PIXELS_AT_ONCE = 2**25
 
 
 def choose_pictures(prompts: pd.DataFrame, count: int) -> list[str]:
@@ -77,7 +77,7 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
 
 
 def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, config: ExtendConfig) -> ImageWork:
-    """The widened pictures; pictures of one size are painted together.
+    """The extended pictures, one after another.
 
     Args:
         pipe: a `StableDiffusionInpaintPipeline`.
@@ -88,7 +88,6 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
     Raises:
         PrefPaintError: every picture is already as wide.
     """
-    from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import Inpainter, painting_digest
 
     sizes = pd.Series({name: originals.size(name) for name in originals}, dtype=object)
@@ -97,7 +96,7 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
     refused = {}
     for name, (width, height) in sizes.items():
         try:
-            wanted_width(height, width, config)
+            wanted_size(height, width, config)
         except PrefPaintError as error:
             refused[str(name)] = str(error)
             logger.warning("%s: %s; it is skipped", name, error)
@@ -107,55 +106,68 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
     names = [str(name) for name in sizes.index if name not in refused]
     common = fingerprint(
         painting_digest(pipe, sampling),
-        config.model_dump(mode="json", include={"seed", "width", "aspect", "overlap"}),
-        [AGAIN, REACH],
+        config.model_dump(mode="json", include={"seed", "width", "aspect", "height", "overlap", "refinements"}),
+        [KEPT, matching.EDGE, matching.DETAIL, matching.BAND, matching.AVERAGED, matching.GAIN],
     )
     stamps = {name: fingerprint(common, originals.checksum(name)) for name in names}
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         # Here, so that each of several processes has its own.
-        inpainter, side = Inpainter(pipe, sampling), native_size(pipe)
+        inpainter = Inpainter(pipe, sampling)
         with Progress("extend", len(names), len(names) - len(missing)) as progress:
-            for size, group in sizes[list(missing)].groupby(sizes, sort=False):
-                width, height = size
-                layout = plan_layout(height, width, side, config)
-                # Painted at the model's height, put together at the picture's own.
-                pixels = max(layout.wanted * height, layout.total * side)
-                together = min(sampling.batch, max(1, PIXELS_AT_ONCE // pixels))
-                for start in range(0, len(group), together):
-                    keys = [str(key) for key in group.index[start : start + together]]
-                    seeds = [derive_seed("extend", config.seed, key) for key in keys]
-                    yield from zip(keys, extend(inpainter, originals.stack(keys), seeds, config).images, strict=True)
-                    progress.step(len(keys))
+            for name in missing:
+                yield name, extend(inpainter, originals[name], derive_seed("extend", config.seed, name), config)[0]
+                progress.step(1)
 
     return ImageWork(stamps, names, produce, sampling.processes)
 
 
-def find_joints(
-    originals: ImageFolder, extended: ImageFolder, side: int, config: ExtendConfig
-) -> dict[str, tuple[list[int], Visibility]]:
-    """Where the joints of widened pictures lie, and how visible they are, by picture.
+@dataclass(frozen=True)
+class Joints:
+    """The joints of one picture.
+
+    Attributes:
+        columns, rows: places x and y; the joint lies before them.
+        visible: how visible those between columns are, alongside the original; and those between rows, if any.
+    """
+
+    columns: list[int]
+    rows: list[int]
+    visible: list[Visibility]
+
+
+def find_joints(originals: ImageFolder, extended: ImageFolder, family: Any, config: ExtendConfig) -> dict[str, Joints]:
+    """Where the joints of extended pictures lie, and how visible they are, by picture.
 
     Args:
         originals, extended: before and after.
-        side: of the model's windows, pixels.
+        family: of the model.
         config: what `extended` was made with.
     """
     found = {}
     for name in extended:
-        width, height = originals.size(name)
-        joints = plan_layout(height, width, side, config).joints
-        found[name] = joints, seam_visibility(extended[name], joints, originals[name])
+        original, whole = originals[name], extended[name]
+        height, width = original.shape[:2]
+        layout = plan_layout(height, width, family, config)
+        box, visible = layout.original, []
+        if layout.columns:
+            strip = whole[box.top : box.top + box.height]
+            visible.append(seam_visibility(strip, layout.columns, original))
+        if layout.rows:
+            strip = whole[:, box.left : box.left + box.width]
+            visible.append(seam_visibility(strip.swapaxes(0, 1), layout.rows, original.swapaxes(0, 1)))
+        found[name] = Joints(layout.columns, layout.rows, visible)
     return found
 
 
-def extend_metrics(seen: Sequence[Visibility]) -> dict[str, float | int]:
+def extend_metrics(found: Sequence[Joints]) -> dict[str, float | int]:
     """How visible the joints are, over all pictures."""
+    seen = [visible for one in found for visible in one.visible]
     steps = [value for one in seen for value in one.joints]
     if not steps:
         return {"pictures": 0, "joints": 0}
     return {
-        "pictures": len(seen),
+        "pictures": len(found),
         "joints": len(steps),
         "joints_within_range": round(sum(one.inside for one in seen) / len(steps), 6),
         "joints_above_range": round(float(np.mean([v > one.high for one in seen for v in one.joints])), 6),
@@ -176,8 +188,8 @@ def extend_metrics(seen: Sequence[Visibility]) -> dict[str, float | int]:
     }
 
 
-def draw_extended(originals: ImageFolder, extended: ImageFolder, found: dict[str, tuple[list[int], Visibility]]) -> Any:
-    """Original and widened picture, joints marked by ticks; the first `SHOWN` pictures.
+def draw_extended(originals: ImageFolder, extended: ImageFolder, found: dict[str, Joints]) -> Any:
+    """Original and extended picture, joints marked by ticks; the first `SHOWN` pictures.
 
     Args:
         originals, extended: before and after.
@@ -191,18 +203,20 @@ def draw_extended(originals: ImageFolder, extended: ImageFolder, found: dict[str
     shown = list(found.items())[:SHOWN]
     figure = Figure(figsize=(11, 2.0 * max(1, len(shown))), layout="constrained")
     if not shown:
-        figure.text(0.5, 0.5, "no prompt shows a whole picture, so none was widened", ha="center")
+        figure.text(0.5, 0.5, "no prompt shows a whole picture, so none was extended", ha="center")
         return figure
     axes = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 4))
-    for (left, right), (name, (joints, visible)) in zip(axes, shown, strict=True):
+    for (left, right), (name, joints) in zip(axes, shown, strict=True):
         left.imshow(originals[name], interpolation="nearest")
         left.set_title(name, fontsize=8)
         left.set_axis_off()
         right.imshow(extended[name], interpolation="nearest")
-        right.set_xticks([x - 0.5 for x in joints], [""] * len(joints))
-        right.set_yticks([])
-        title = f"steps at {visible.inside} of {len(joints)} joints like other columns"
-        if visible.colour_above:
-            title += f"; colour stands out at {sum(visible.colour_above)}, texture at {sum(visible.texture_above)}"
+        right.set_xticks([x - 0.5 for x in joints.columns], [""] * len(joints.columns))
+        right.set_yticks([y - 0.5 for y in joints.rows], [""] * len(joints.rows))
+        colour = [above for one in joints.visible for above in one.colour_above]
+        texture = [above for one in joints.visible for above in one.texture_above]
+        title = f"{len(joints.columns) + len(joints.rows)} joints"
+        if colour:
+            title += f"; colour stands out at {sum(colour)}, texture at {sum(texture)}"
         right.set_title(title, fontsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""How visible the joints of a widened picture are."""
+"""How visible the joints of an extended picture are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ ENERGY_FLOOR = 4.0
 class Visibility:
     """How visible the joints of one picture are.
 
-    Steps from column to column are small by construction, for strips are matched there; bands on both sides of a joint
-    show whether a strip continues the picture.
+    Steps from column to column are small by construction, for colours are matched there; bands on both sides of a joint
+    show whether what was painted continues the picture.
 
     Attributes:
         joints: mean absolute difference to the column before, of each joint; grey levels.

@@ -28,7 +28,7 @@ def measure_joints(
 ) -> tuple[dict[str, float | int], Any]:
     """How visible the joints are, and a figure."""
     from prefpaint.applications.extend_collection import draw_extended, extend_metrics, find_joints
-    from prefpaint.inpainting.families.registry import native_size
+    from prefpaint.inpainting.families.registry import family_of
 
-    found = find_joints(originals, extended, native_size(aligned), config)
-    return extend_metrics([visible for _, visible in found.values()]), draw_extended(originals, extended, found)
+    found = find_joints(originals, extended, family_of(aligned), config)
+    return extend_metrics(list(found.values())), draw_extended(originals, extended, found)
