@@ -140,7 +140,7 @@ def test_holes_are_filled_with_what_is_behind(yaw: float) -> None:
     # In pixels by which the farthest camera would see it displaced; with the sphere's depth it would be 15.
     # What the photograph does not see of the sphere itself does not count: nothing says that it is there.
     error = PARALLAX * np.abs(1 / filled - 1 / truth)[middle & (kind < 2)]
-    # Where wall and floor meet inside a hole, no plane is both: 1.3 pixels at most; half of all are within half a pixel.
+    # Where wall and floor meet inside a hole, no plane is both: 1.3 pixels at most; half are within half a pixel.
     assert np.median(error) < 0.5 and error.max() < 1.5
 
 

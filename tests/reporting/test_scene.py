@@ -29,13 +29,18 @@ METRICS = {
     "field_of_view": ANGLE,
     "aspect": ASPECT,
     "depth": "measured",
-    "psnr_base": 14.5,
-    "psnr_aligned": 14.25,
-    "psnr_gain": -0.25,
-    "psnr_gain_low": -0.5,
-    "psnr_gain_high": 0.125,
-    "consistency_base": 22.5,
-    "consistency_aligned": 23.75,
+    "consistency_shared": 1.5,
+    "consistency_independent": 15.25,
+    "consistency_ratio": 9.125,
+    "consistency_ratio_low": 8.5,
+    "consistency_ratio_high": 10.0,
+    "stereo_psnr_scene": 14.5,
+    "stereo_psnr_gain_base": 0.25,
+    "stereo_psnr_gain_base_low": -0.125,
+    "stereo_psnr_gain_base_high": 0.5,
+    "stereo_psnr_gain_telea": -0.75,
+    "stereo_psnr_gain_telea_low": -1.5,
+    "stereo_psnr_gain_telea_high": -0.25,
 }
 
 
@@ -112,7 +117,7 @@ def test_a_page_without_a_scene_has_no_section_and_no_script() -> None:
     for given in (replace(with_scene(), meshes={}), plain()):
         html = render_report(given)
         assert 'id="scene"' not in html and "<script" not in html
-    assert 'title="consistency_base"' in render_report(replace(with_scene(), meshes={})), "no number is lost"
+    assert 'title="consistency_shared"' in render_report(replace(with_scene(), meshes={})), "no number is lost"
 
 
 def test_large_meshes_stay_out_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,15 +128,12 @@ def test_large_meshes_stay_out_of_the_page(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_said_of_a_scene() -> None:
-    first, second_view, consistency, caveat = scene_sentences(METRICS)
+    first, consistency, second_view, caveat = scene_sentences(METRICS)
     assert "depth was measured" in first and "guessed" in scene_sentences({"depth": "guessed"})[0]
     assert "estimated by a network" in scene_sentences({"depth": "estimated"})[0]
-    assert (
-        "14.500 dB (PSNR)" in second_view and "−0.250 (−0.500 to +0.125): neither is shown to be nearer" in second_view
-    )
-    assert "the base is nearer" in scene_sentences(METRICS | {"psnr_gain_high": -0.125})[1]
-    assert "the aligned model is nearer" in scene_sentences(METRICS | {"psnr_gain_low": 0.125})[1]
-    assert "22.500 for the base, 23.750 for the aligned" in consistency
+    assert "differ by 1.500 grey levels" in consistency and "9.125 times as much (8.500 to 10" in consistency
+    assert "14.500 dB (PSNR)" in second_view and "+0.250 dB (−0.125 to +0.500) against the base's" in second_view
+    assert "−0.750 dB (−1.500 to −0.250) against Telea's method" in second_view
     assert scene_sentences({})[-1] == caveat and len(scene_sentences({})) == 2
     shown = unescape(render_report(with_scene()))
     assert all(sentence in shown for sentence in scene_sentences(METRICS))

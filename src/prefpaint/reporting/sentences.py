@@ -379,31 +379,29 @@ def scene_sentences(metrics: Mapping[str, Any]) -> list[str]:
         "One photograph, seen from several places: what each new view uncovered was painted, by the base and by the "
         f"aligned model, and all views were joined into one coloured surface. {depth}".strip()
     ]
-    if {"psnr_base", "psnr_aligned"} <= set(metrics):
-        sentence = (
-            "Seen from a second camera of a stereo pair, the painted pixels are like what that camera saw to "
-            f"{number(metrics['psnr_base'])} dB (PSNR) for the base and {number(metrics['psnr_aligned'])} dB for the "
-            "aligned model"
-        )
-        if {"psnr_gain", "psnr_gain_low", "psnr_gain_high"} <= set(metrics):
-            low, high = metrics["psnr_gain_low"], metrics["psnr_gain_high"]
-            clear = (
-                "the aligned model is nearer"
-                if low > 0
-                else "the base is nearer"
-                if high < 0
-                else "neither is shown to be nearer"
-            )
-            sentence += f", a change of {signed(metrics['psnr_gain'])} ({signed(low)} to {signed(high)}): {clear}"
-        said.append(f"{sentence}.")
-    if {"consistency_base", "consistency_aligned"} <= set(metrics):
+    if "consistency_ratio" in metrics:
         said.append(
-            "How far two views agree on the same painted surface, in dB (PSNR): "
-            f"{number(metrics['consistency_base'])} for the base, {number(metrics['consistency_aligned'])} for the "
-            "aligned model."
+            "Two views of the same painted point differ by "
+            f"{number(metrics['consistency_shared'])} grey levels, where each view painted on its own has "
+            f"{number(metrics['consistency_independent'])}: {number(metrics['consistency_ratio'])} times as much "
+            f"({number(metrics['consistency_ratio_low'])} to {number(metrics['consistency_ratio_high'])})."
+        )
+    if "stereo_psnr_gain_base" in metrics:
+        said.append(
+            "Seen from the second camera of a stereo pair, the pixels that the aligned model painted are like what "
+            f"that camera saw to {number(metrics['stereo_psnr_scene'])} dB (PSNR); "
+            + " and ".join(
+                f"{signed(metrics[key])} dB ({signed(metrics[f'{key}_low'])} to {signed(metrics[f'{key}_high'])}) "
+                f"against {words}"
+                for key, words in (
+                    ("stereo_psnr_gain_base", "the base's"),
+                    ("stereo_psnr_gain_telea", "Telea's method"),
+                )
+            )
+            + "."
         )
     said.append(
-        "Only what the photograph shows is known. The rest is invention on a guessed surface, which fits from near the "
+        "Only what the photograph shows is known. The rest is invented, its depth included, and fits from near the "
         "photograph's place and falls apart farther away; sides and backs were never seen."
     )
     return said

@@ -143,6 +143,8 @@ def measure(
         "frames": config.frames,
         "height": height,
         "width": width,
+        "aspect": round(width / height, 6),
+        "field_of_view": config.field_of_view,
         "points": sum(int(sheet.own.sum()) for sheet in aligned_scene),
         **quality.consistency_metrics(aligned_scene, alone, subject, config),
         **quality.stereo_metrics(hole, pictures, truth, side, config),
