@@ -42,6 +42,8 @@ from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.masks.warp import Pose, orbit_pose, warp_view
+from tests.conftest import Project
+from tests.test_cli_errors import sentence
 
 SIDE, FOCAL, PIVOT = 64, 66.0, 2.0
 PARALLAX = FOCAL * PIVOT * 0.3
@@ -355,3 +357,24 @@ def test_a_filled_sheet_owns_its_hole_alone() -> None:
     assert sheet.own.sum() == seen.hole.sum() < len(sheet.own)
     still = Camera(Pose(np.eye(3), np.zeros(3)), FOCAL, SIDE, SIDE)
     np.testing.assert_allclose(still.from_world(sheet.points()), sheet.points())
+
+
+def test_the_pipeline(project: Project) -> None:
+    assert project.run("run", "--pipeline=masks").returncode == 0
+    aligned = project.path / "data/06_models/aligned"
+    (project.path / "data/06_models/base").rename(aligned)
+    aligned.with_name("base").symlink_to(aligned)
+    project.set(reconstruct={"photograph": "nobody"})
+    assert "reconstruct.photograph: nobody was not found; choose from astronaut" in sentence(
+        project.run("run", "--pipeline=reconstruct")
+    )
+    project.set(reconstruct={"photograph": "motorcycle", "frames": 5, "longest_side": 40, "views": [[0.2, 0.0]]})
+    done = project.run("run", "--pipeline=reconstruct")
+    assert done.returncode == 0, done.stderr
+    folder = project.path / "data/07_model_output/reconstruct"
+    for name in ("base", "aligned"):
+        assert (folder / f"{name}.glb").read_bytes().startswith(b"glTF")
+        assert (folder / f"{name}.ply").read_bytes().startswith(b"ply\n")
+    assert len(ImageFolder(folder / "frames")) == 5
+    metrics = json.loads((project.path / "data/08_reporting/reconstruct_metrics.json").read_text())
+    assert metrics["depth"] == "measured" and "stereo_psnr_gain_base_low" in metrics
