@@ -334,15 +334,15 @@ def joints_sentence(metrics: Mapping[str, Any]) -> str:
     if not metrics.get("joints"):
         return ""
     sentence = (
-        f"{number(metrics['pictures'])} pictures were widened with {number(metrics['joints'])} joints. Strips are "
-        "matched at the joint, so the step there says little: at "
+        f"{number(metrics['pictures'])} pictures were widened with {number(metrics['joints'])} joints. Colours "
+        "are matched at joints, so the step there says little: at "
         f"{percent(metrics['joints_within_range'])} of the joints it lies within the middle 95\N{NO-BREAK SPACE}% of "
         "the other columns' steps, at "
         f"{percent(metrics['joints_above_range'])} above."
     )
     if metrics.get("joints_told"):
         sentence += (
-            " A wider look tells whether a strip continues the picture: from a band of an eighth of the height "
+            " A wider look tells whether the picture goes on: from a band of an eighth of the height "
             f"before a joint to one behind it, at {percent(metrics['joints_colour_above'])} of "
             f"{number(metrics['joints_told'])} joints the colours change more than at 95\N{NO-BREAK SPACE}% of the "
             f"places inside the original, at {percent(metrics['joints_texture_above'])} the texture does. Inside the "
