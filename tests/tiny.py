@@ -8,7 +8,10 @@ import torch
 from prefpaint.fills.config import JudgeModelConfig
 from prefpaint.fills.likeness import PhotographJudge
 from prefpaint.images import ImageFolder, write_image
+from prefpaint.reward.config import ContrastBackboneConfig, MLPHeadConfig
+from prefpaint.reward.model import RewardModel
 from prefpaint.small_model.config import SmallModelConfig
+from prefpaint.trust.choice import ChoiceErrors
 
 TINY_MODEL = SmallModelConfig(
     vae_channels=(8, 8, 8),
@@ -19,6 +22,21 @@ TINY_MODEL = SmallModelConfig(
     text_width=8,
 )
 SIZE = 32
+
+
+def tiny_reward(seed: int = 0) -> RewardModel:
+    """A reward model of the real class that was not trained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = MLPHeadConfig(width=16, heads=2, feedforward=16, hidden=16, embedding=8)
+        return RewardModel(ContrastBackboneConfig(input_size=64, taps=(0, 1)), head).eval()
+
+
+def write_tiny_chooser(models: Path) -> None:
+    """What the stages `reward` and `bound` leave for choosing among fills, in a project's folder of models."""
+    tiny_reward().save_pretrained(models / "reward")
+    errors = ChoiceErrors(level=0.9, reward=((2.0,) * 9,) * 2, gain=((0.0,) * 9, (0.5,) * 9))
+    (models / "choice_errors.json").write_text(errors.model_dump_json())
 
 
 def tiny_judge(seed: int = 0) -> PhotographJudge:

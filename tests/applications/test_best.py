@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,11 +16,10 @@ from prefpaint.applications.best import Best, Chooser, paint_best
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.reward.config import ContrastBackboneConfig, MLPHeadConfig
 from prefpaint.reward.model import RewardModel
 from prefpaint.small_model.build import build_small_pipeline
 from prefpaint.trust.choice import ChoiceErrors
-from tests.tiny import SIZE, TINY_MODEL
+from tests.tiny import SIZE, TINY_MODEL, tiny_reward
 
 FAST = SamplingConfig(steps=2, batch=4)
 # At 90 % the 9th smallest of nine: 2 for the reward, 0.5 for the gain; at 95 % there is none.
@@ -50,9 +48,7 @@ def pipe() -> Any:
 
 @pytest.fixture(scope="module")
 def reward() -> RewardModel:
-    torch.manual_seed(0)
-    head = MLPHeadConfig(width=16, heads=2, feedforward=16, hidden=16, embedding=8)
-    return RewardModel(ContrastBackboneConfig(input_size=64, taps=(0, 1)), head).eval()
+    return tiny_reward()
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
 from tests.conftest import Project
+from tests.tiny import write_tiny_chooser
 
 
 @given(
@@ -180,6 +181,27 @@ def test_a_model_that_paints_grey_continues_grey(inpainter: Inpainter) -> None:
     np.testing.assert_array_equal(extend(grey, image, 1, ExtendConfig(aspect=4, height=48))[0], 90)
 
 
+def test_the_best_sample_of_each_coarse_step_is_kept(inpainter: Inpainter) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    config = ExtendConfig(aspect=4, samples=2)
+    shown: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def choose(fills: np.ndarray, hole: np.ndarray, text: str) -> int:
+        shown.append((fills, hole))
+        return 0
+
+    first = extend(inpainter, image, 1, config, choose)[0]
+    np.testing.assert_array_equal(first, extend(inpainter, image, 1, ExtendConfig(aspect=4))[0])
+    assert len(shown) == 2, "the picture doubles twice"
+    for fills, hole in shown:
+        assert len(fills) == 2 and hole.any() and not hole.all()
+        np.testing.assert_array_equal(fills[0][hole == 0], fills[1][hole == 0])
+        assert (fills[0][hole > 0] != fills[1][hole > 0]).any()
+    assert (extend(inpainter, image, 1, config, lambda fills, hole, text: 1)[0] != first).any()
+    with pytest.raises(PrefPaintError, match=r"extend\.samples: is 2, and nothing chooses"):
+        extend(inpainter, image, 1, config)
+
+
 def test_an_aspect_is_of_the_wanted_height(inpainter: Inpainter) -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     assert extend(inpainter, image, 1, ExtendConfig(aspect=2.5))[0].shape == (32, 80, 3)
@@ -225,7 +247,8 @@ def test_pictures_are_chosen_from_as_many_photographs_as_there_are() -> None:
 def test_the_pipeline(project: Project) -> None:
     assert project.run("run", "--pipeline=masks").returncode == 0
     (project.path / "data/06_models/base").rename(project.path / "data/06_models/aligned")
-    project.set(extend={"width": 70, "aspect": None, "images": 2})
+    write_tiny_chooser(project.path / "data/06_models")
+    project.set(extend={"width": 70, "aspect": None, "images": 2, "samples": 2})
     done = project.run("run", "--pipeline=extend")
     assert done.returncode == 0, done.stderr
     folder = ImageFolder(project.path / "data/07_model_output/extended_images")

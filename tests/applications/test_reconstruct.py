@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import trimesh
@@ -44,6 +45,7 @@ from prefpaint.inpainting.sampling import Inpainter
 from prefpaint.masks.warp import Pose, orbit_pose, warp_view
 from tests.conftest import Project
 from tests.test_cli_errors import sentence
+from tests.tiny import write_tiny_chooser
 
 SIDE, FOCAL, PIVOT = 64, 66.0, 2.0
 PARALLAX = FOCAL * PIVOT * 0.3
@@ -364,11 +366,14 @@ def test_the_pipeline(project: Project) -> None:
     aligned = project.path / "data/06_models/aligned"
     (project.path / "data/06_models/base").rename(aligned)
     aligned.with_name("base").symlink_to(aligned)
+    write_tiny_chooser(aligned.parent)
     project.set(reconstruct={"photograph": "nobody"})
     assert "reconstruct.photograph: nobody was not found; choose from astronaut" in sentence(
         project.run("run", "--pipeline=reconstruct")
     )
-    project.set(reconstruct={"photograph": "motorcycle", "frames": 5, "longest_side": 40, "views": [[0.2, 0.0]]})
+    project.set(
+        reconstruct={"photograph": "motorcycle", "frames": 5, "longest_side": 40, "views": [[0.2, 0.0]], "samples": 2}
+    )
     done = project.run("run", "--pipeline=reconstruct")
     assert done.returncode == 0, done.stderr
     folder = project.path / "data/07_model_output/reconstruct"
@@ -378,3 +383,5 @@ def test_the_pipeline(project: Project) -> None:
     assert len(ImageFolder(folder / "frames")) == 5
     metrics = json.loads((project.path / "data/08_reporting/reconstruct_metrics.json").read_text())
     assert metrics["depth"] == "measured" and "stereo_psnr_gain_base_low" in metrics
+    frames, _ = imageio_ffmpeg.count_frames_and_secs(str(project.path / "data/08_reporting/reconstruct.mp4"))
+    assert frames == 5

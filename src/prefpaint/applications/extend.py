@@ -18,7 +18,9 @@ from prefpaint.applications.extend_config import ExtendConfig
 from prefpaint.applications.matching import match_colours, match_texture
 from prefpaint.config import derive_seed
 from prefpaint.errors import PrefPaintError, within_memory
+from prefpaint.inpainting.context import Choose
 from prefpaint.inpainting.panorama import Window, paint_canvas, plan_windows
+from prefpaint.inpainting.sampling import paste_known
 from prefpaint.inpainting.sizes import painted_shape, resized_hole, resized_image
 
 SMALLEST = 8
@@ -161,7 +163,9 @@ def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BICUBIC))
 
 
-def extend(inpainter: Any, image: np.ndarray, seed: int, config: ExtendConfig) -> tuple[np.ndarray, Layout]:
+def extend(
+    inpainter: Any, image: np.ndarray, seed: int, config: ExtendConfig, choose: Choose | None = None
+) -> tuple[np.ndarray, Layout]:
     """Make a picture larger, the original's own pixels unchanged.
 
     Args:
@@ -169,20 +173,26 @@ def extend(inpainter: Any, image: np.ndarray, seed: int, config: ExtendConfig) -
         image: (H, W, 3) uint8, any size of at least 8 px.
         seed: of the noise.
         config: how large, and how.
+        choose: which of several samples to keep, such as a `prefpaint.Chooser`.
 
     Returns:
         (height, width, 3) uint8, and where the original and the joints lie in it.
 
     Raises:
-        PrefPaintError: see `wanted_size`; or the model is out of memory.
+        PrefPaintError: see `wanted_size`; nothing chooses among several samples; or the model is out of memory.
     """
+    if config.samples > 1 and choose is None:
+        raise PrefPaintError(
+            f"extend.samples: is {config.samples}, and nothing chooses among that many; give a prefpaint.Chooser"
+        )
     height, width = image.shape[:2]
     layout = plan_layout(height, width, inpainter.family, config)
     hole = _hole(layout.height, layout.width, layout.original)
     framed = np.zeros((*hole.shape, 3), np.uint8)
     layout.original.of(framed)[:] = image
     with within_memory(f"lower sampling.batch (now {inpainter.config.batch}) or extend.refinements"):
-        painted = _paint_coarsely(inpainter, resized_image(framed, hole, layout.canvases[0]), layout, seed)
+        canvas = resized_image(framed, hole, layout.canvases[0])
+        painted = _paint_coarsely(inpainter, canvas, layout, seed, config.samples, choose)
         start = round(KEPT * inpainter.config.steps)
         for number, shape in enumerate(layout.canvases):
             known, missing = resized_image(framed, hole, shape), resized_hole(hole, shape)
@@ -194,14 +204,19 @@ def extend(inpainter: Any, image: np.ndarray, seed: int, config: ExtendConfig) -
     return match_texture(whole, hole), layout
 
 
-def _paint_coarsely(inpainter: Any, canvas: np.ndarray, layout: Layout, seed: int) -> np.ndarray:
-    """Fill the first canvas stage by stage, each in one window of the model's area."""
+def _paint_coarsely(
+    inpainter: Any, canvas: np.ndarray, layout: Layout, seed: int, samples: int, choose: Choose | None
+) -> np.ndarray:
+    """Fill the first canvas stage by stage, each in one window of the model's area, the best of its samples."""
     canvas = canvas.copy()
     for number, (before, after) in enumerate(pairwise(layout.stages)):
         inner = Window(before.top - after.top, before.left - after.left, before.height, before.width)
         seen, hole = after.of(canvas), _hole(after.height, after.width, inner)
         shape = painted_shape(after.height, after.width, inpainter.family)
-        noise = derive_seed("stage", seed, number)
-        painted = paint_canvas(inpainter, resized_image(seen, hole, shape), resized_hole(hole, shape), noise, 0.5)
-        seen[:] = match_colours(_resized(painted, hole.shape), seen, hole)
+        known, missing = resized_image(seen, hole, shape), resized_hole(hole, shape)
+        first = derive_seed("stage", seed, number)
+        draws = [first, *(derive_seed("stage", seed, number, sample) for sample in range(1, samples))]
+        fills = np.stack([paint_canvas(inpainter, known, missing, noise, 0.5) for noise in draws])
+        best = choose(paste_known(fills, known[None], missing[None]), missing, "") if choose and samples > 1 else 0
+        seen[:] = match_colours(_resized(fills[best], hole.shape), seen, hole)
     return canvas

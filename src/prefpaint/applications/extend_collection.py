@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.applications import matching
+from prefpaint.applications.best import Chooser
 from prefpaint.applications.extend import KEPT, extend, plan_layout, wanted_size
 from prefpaint.applications.extend_config import ExtendConfig
 from prefpaint.applications.seams import Visibility, seam_visibility
@@ -76,7 +77,13 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
     return ImageWork(stamps, list(files), produce)
 
 
-def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, config: ExtendConfig) -> ImageWork:
+def extend_work(
+    pipe: Any,
+    originals: ImageFolder,
+    sampling: SamplingConfig,
+    config: ExtendConfig,
+    chooser: Chooser | None = None,
+) -> ImageWork:
     """The extended pictures, one after another.
 
     Args:
@@ -84,10 +91,12 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
         originals: what is to be widened.
         sampling: the denoising chain.
         config: how wide, and how. Pictures that are already as wide are skipped with a warning.
+        chooser: prefers one of several samples.
 
     Raises:
         PrefPaintError: every picture is already as wide.
     """
+    from prefpaint.inpainting.checkpoint import module_digest
     from prefpaint.inpainting.sampling import Inpainter, painting_digest
 
     sizes = pd.Series({name: originals.size(name) for name in originals}, dtype=object)
@@ -107,6 +116,7 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
     common = fingerprint(
         painting_digest(pipe, sampling),
         config.model_dump(mode="json", include={"seed", "width", "aspect", "height", "overlap", "refinements"}),
+        [config.samples, module_digest(chooser.reward)] if chooser and config.samples > 1 else [],
         [KEPT, matching.EDGE, matching.DETAIL, matching.BAND, matching.AVERAGED, matching.GAIN],
     )
     stamps = {name: fingerprint(common, originals.checksum(name)) for name in names}
@@ -116,7 +126,8 @@ def extend_work(pipe: Any, originals: ImageFolder, sampling: SamplingConfig, con
         inpainter = Inpainter(pipe, sampling)
         with Progress("extend", len(names), len(names) - len(missing)) as progress:
             for name in missing:
-                yield name, extend(inpainter, originals[name], derive_seed("extend", config.seed, name), config)[0]
+                seed = derive_seed("extend", config.seed, name)
+                yield name, extend(inpainter, originals[name], seed, config, chooser)[0]
                 progress.step(1)
 
     return ImageWork(stamps, names, produce, sampling.processes)

@@ -35,6 +35,12 @@ class ExtendConfig(Config):
         description="How often a picture larger than the model's own is painted over at twice the scale, at most up to "
         "its own size. Each shows finer detail and takes four times as long as the one before.",
     )
+    samples: int = Field(
+        1,
+        ge=1,
+        description="How often each first, coarse step is painted; the one that the reward prefers is kept. Their time "
+        "is proportional.",
+    )
     images: int = Field(8, ge=1, description="How many pictures are extended if no folder is given.")
 
     @model_validator(mode="after")

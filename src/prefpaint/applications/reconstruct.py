@@ -329,6 +329,7 @@ def reconstruct_in(
     views: Sequence[tuple[float, float]],
     config: ReconstructConfig,
     estimate: DepthEstimator | None = None,
+    choose: Choose | None = None,
 ) -> list[Sheet]:
     """The same, painted views kept in a folder: a killed run resumes where it was, and ends in the same scene.
 
@@ -337,12 +338,20 @@ def reconstruct_in(
         title: what is being done.
         inpainter: makes what paints, if there is something to paint.
         stamp: of everything that the inpainter's pictures depend on.
-        subject, views, estimate: see `reconstruct`.
-        config: seed and detail.
+        subject, views, estimate, choose: see `reconstruct`.
+        config: seed, detail and samples.
     """
     keys = [f"view_{number:04d}" for number in range(len(views))]
     folder = ImageFolder(workspace)
-    common = fingerprint(stamp, subject.digest, [list(view) for view in views], config.seed, config.coarsest, METHOD)
+    common = fingerprint(
+        stamp,
+        subject.digest,
+        [list(view) for view in views],
+        config.model_dump(mode="json", include={"seed", "coarsest", "samples"}),
+        METHOD,
+    )
+    # With one sample there is nothing to choose.
+    kept_by = choose if config.samples > 1 else None
     builder = Builder(subject, estimate)
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -353,7 +362,9 @@ def reconstruct_in(
                 camera = subject.camera(*view)
                 seen = growing.see(camera)
                 painted = (
-                    folder[key] if key in kept else paint_holes(paint, seen, view_seed(config.seed), config.coarsest)
+                    folder[key]
+                    if key in kept
+                    else paint_holes(paint, seen, view_seed(config.seed), config.coarsest, config.samples, kept_by)
                 )
                 growing.add(camera, seen, painted)
                 if key not in kept:

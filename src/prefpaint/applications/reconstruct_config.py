@@ -44,6 +44,11 @@ class ReconstructConfig(Config):
         description="How many times coarser than the photograph a hole may be painted. 1 paints wide holes in pieces "
         "at full detail; larger values see more of the scene at once, are faster and less sharp.",
     )
+    samples: int = Field(
+        1,
+        ge=1,
+        description="How often each hole is painted; the fill that the reward prefers is kept. Time is proportional.",
+    )
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples of windows and pairs of views.")
 
     @model_validator(mode="after")

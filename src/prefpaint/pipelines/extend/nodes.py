@@ -16,11 +16,20 @@ def gather_pictures(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCo
     return originals_work(prompts, images, config)
 
 
-def extend_pictures(aligned: Any, originals: ImageFolder, sampling: SamplingConfig, config: ExtendConfig) -> ImageWork:
-    """The widened pictures."""
+def extend_pictures(
+    aligned: Any,
+    originals: ImageFolder,
+    reward_model: Any,
+    choice_errors: dict[str, Any],
+    sampling: SamplingConfig,
+    config: ExtendConfig,
+) -> ImageWork:
+    """The extended pictures."""
+    from prefpaint.applications.best import Chooser
     from prefpaint.applications.extend_collection import extend_work
+    from prefpaint.trust.choice import read_choice_errors
 
-    return extend_work(aligned, originals, sampling, config)
+    return extend_work(aligned, originals, sampling, config, Chooser(reward_model, read_choice_errors(choice_errors)))
 
 
 def measure_joints(

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from prefpaint.pipelines.extend import nodes
+from prefpaint.pipelines.wiring import named
 
 
 def create_pipeline() -> Pipeline:
@@ -18,7 +19,14 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="extend_pictures",
                 func=nodes.extend_pictures,
-                inputs=["aligned_model", "extend_originals", "params:sampling", "params:extend"],
+                inputs=named(
+                    "reward_model",
+                    "choice_errors",
+                    aligned="aligned_model",
+                    originals="extend_originals",
+                    sampling="params:sampling",
+                    config="params:extend",
+                ),
                 outputs="extended_images",
             ),
             Node(

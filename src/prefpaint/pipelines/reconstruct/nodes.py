@@ -1,6 +1,7 @@
 """Nodes of the `reconstruct` pipeline; the work is done in `applications.reconstruct`."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def prepare_photograph(
 def build_scenes(
     base: Any,
     aligned: Any,
+    reward_model: Any,
+    choice_errors: dict[str, Any],
     subject: Any,
     sampling: SamplingConfig,
     masks: MasksConfig,
@@ -50,10 +53,15 @@ def build_scenes(
     workspace: Path,
 ) -> tuple[Any, Any]:
     """The scene as the base and as the aligned model paint it."""
+    from prefpaint.applications.best import Chooser
     from prefpaint.applications.reconstruct import all_views, painter, reconstruct_in
+    from prefpaint.inpainting.checkpoint import module_digest
     from prefpaint.inpainting.sampling import painting_digest
     from prefpaint.masks.depth import checkpoint_depth
+    from prefpaint.trust.choice import read_choice_errors
 
+    chooser = Chooser(reward_model, read_choice_errors(choice_errors))
+    chosen_by = module_digest(reward_model) if config.samples > 1 else ""
     checkpoint = masks.geometry.depth_checkpoint
     estimate = checkpoint_depth(checkpoint) if checkpoint else None
     base_scene, aligned_scene = (
@@ -61,11 +69,12 @@ def build_scenes(
             workspace / name,
             f"scene of the {name} model",
             painter(pipe, sampling),
-            f"{painting_digest(pipe, sampling)} {checkpoint}",
+            f"{painting_digest(pipe, sampling)} {checkpoint} {chosen_by}",
             subject,
             all_views(config),
             config,
             estimate,
+            chooser,
         )
         for name, pipe in (("base", base), ("aligned", aligned))
     )
@@ -85,6 +94,7 @@ def export_scenes(base_scene: Any, aligned_scene: Any, subject: Any) -> tuple[by
 def render_frames(
     base: Any,
     aligned: Any,
+    reward_model: Any,
     base_scene: Any,
     aligned_scene: Any,
     subject: Any,
@@ -95,16 +105,19 @@ def render_frames(
     """What a camera that moves about the scenes sees, base on the left and aligned on the right."""
     from prefpaint.applications.reconstruct import METHOD, frames_work
     from prefpaint.config import fingerprint
+    from prefpaint.inpainting.checkpoint import module_digest
     from prefpaint.inpainting.sampling import painting_digest
 
     digests = [painting_digest(pipe, sampling) for pipe in (base, aligned)]
+    if config.samples > 1:
+        digests.append(module_digest(reward_model))
     stamp = fingerprint(digests, subject.digest, masks.geometry.depth_checkpoint, config, METHOD)
     return frames_work((base_scene, aligned_scene), subject, config, stamp)
 
 
-def animate(frames: ImageFolder) -> np.ndarray:
-    """The frames in their order, (N, H, 2 W, 3) uint8."""
-    return frames.stack(frames)
+def animate(frames: ImageFolder) -> tuple[Iterable[np.ndarray], Iterable[np.ndarray]]:
+    """The frames in their order, read one by one, for each kind of file."""
+    return frames.values(), frames.values()
 
 
 def measure(

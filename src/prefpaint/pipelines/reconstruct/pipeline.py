@@ -9,6 +9,7 @@ from prefpaint.pipelines.wiring import named
 def create_pipeline() -> Pipeline:
     """Base and aligned model + one photograph with depth → two scenes as files, frames, and how true they are."""
     models = named(base="base_model", aligned="aligned_model")
+    judges = named("reward_model", "choice_errors")
     scenes = named(
         base_scene="reconstruct_base_scene", aligned_scene="reconstruct_aligned_scene", subject="reconstruct_subject"
     )
@@ -25,7 +26,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="build_scenes",
                 func=nodes.build_scenes,
-                inputs=models | named(subject="reconstruct_subject") | sampling | masks | config | workspace,
+                inputs=models | judges | named(subject="reconstruct_subject") | sampling | masks | config | workspace,
                 outputs=["reconstruct_base_scene", "reconstruct_aligned_scene"],
             ),
             Node(
@@ -42,14 +43,14 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="render_frames",
                 func=nodes.render_frames,
-                inputs=models | scenes | sampling | masks | config,
+                inputs=models | named("reward_model") | scenes | sampling | masks | config,
                 outputs="reconstruct_frames",
             ),
             Node(
                 name="animate_scenes",
                 func=nodes.animate,
                 inputs="reconstruct_frames",
-                outputs="reconstruct_animation",
+                outputs=["reconstruct_animation", "reconstruct_video"],
             ),
             Node(
                 name="measure_scenes",
