@@ -36,7 +36,7 @@ from prefpaint.applications.scene import (
     render,
     settle_edges,
 )
-from prefpaint.applications.scene_files import linear, mesh, point_cloud
+from prefpaint.applications.scene_files import linear, mesh, point_cloud, surface
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import load_pipeline
@@ -276,12 +276,35 @@ def test_points_and_mesh_are_read_by_others() -> None:
     accessor = tree["accessors"][primitive["attributes"]["COLOR_0"]]
     assert (accessor["componentType"], accessor["type"], accessor["normalized"]) == (5123, "VEC4", True)
     (loaded,) = trimesh.load(io.BytesIO(data), file_type="glb").geometry.values()
-    np.testing.assert_allclose(loaded.vertices[0], expected, rtol=1e-6)
+    # The picture's corner belongs to one pixel alone.
+    np.testing.assert_allclose(loaded.vertices[0], [-20 / one.focal * z, 20 / one.focal * z, -z], rtol=1e-6)
+    # From the photograph's camera every pixel is two triangles between its corners: no gap, tears or not.
+    pixels = 2 * 40 * 40
+    flat = -loaded.vertices[:, :2] / loaded.vertices[:, 2:] * one.focal * [1, -1] + 20
+    places = flat[loaded.faces[:pixels]]
+    # 1e-3: float32 positions, in pixels.
+    np.testing.assert_allclose(places, np.rint(places), atol=1e-3)
+    corners = np.rint(places).astype(int)
+    assert (np.ptp(corners, axis=1) == 1).all()
+    assert len({tuple(corner) for corner in corners[: pixels // 2].min(1)}) == 40 * 40
     # Seen from the photograph's camera, every triangle shows its front.
     normals = np.cross(*np.moveaxis(np.diff(loaded.vertices[loaded.faces[:500]], axis=1), 1, 0))
     assert ((normals * loaded.vertices[loaded.faces[:500, 0]]).sum(1) < 0).all()
-    inverse = 1 / -loaded.vertices[:, 2][loaded.faces[:500]]
-    assert (np.ptp(inverse, axis=1) * one.parallax < 1.6).all(), "no triangle spans a tear"
+
+
+def test_a_surface_is_torn_where_it_ends() -> None:
+    """Two pixels beside each other, by hand: joined they share two corners, torn they share none."""
+    depth, image = np.array([[1.0, 1.0]]), np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
+    for second, shared, inverse, light in ((1.25, 2, 0.9, 32768), (4.0, 0, 1.0, 0)):
+        depth[0, 1] = second
+        sheet = photograph_sheet(image, depth, 2.0, 1.0)
+        points, colours, faces = surface(sheet, 5.0)
+        assert len(points) == 8 - shared and faces.shape == (4, 3)
+        # The corner in the middle of the upper edge, as the first pixel has it: means of inverse depth and of light.
+        there = np.flatnonzero((points[:, 0] == 0) & (points[:, 1] < 0))
+        place = there[points[there, 2].argmin()]
+        assert 1 / points[place, 2] == pytest.approx(inverse)
+        assert colours[place].tolist() == [light, light, light, 65535]
 
 
 def test_linear_light_by_hand() -> None:

@@ -103,7 +103,7 @@ def make_inputs(folder: Path) -> dict[str, Any]:
             "filled_share": 0.125,
             **{f"{key}{end}": 14.25 for key in ("psnr_base", "ssim_base") for end in ("", "_low", "_high")},
         },
-        "reconstruct_metrics": {"field_of_view": 0.9, "aspect": 1.0},
+        "reconstruct_metrics": {"field_of_view": 0.9, "aspect": 1.0, "pivot": 1.0},
         **dict.fromkeys(("reconstruct_base_mesh", "reconstruct_aligned_mesh"), b"glTF"),
         **dict.fromkeys(figures, with_png.read_bytes()),
         "params:sampling": SamplingConfig(steps=2, batch=16),

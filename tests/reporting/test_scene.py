@@ -28,6 +28,7 @@ ANGLE, ASPECT = 0.9, 1.25
 METRICS = {
     "field_of_view": ANGLE,
     "aspect": ASPECT,
+    "pivot": 1.0,
     "depth": "measured",
     "consistency_shared": 1.5,
     "consistency_independent": 15.25,
@@ -242,9 +243,9 @@ def test_one_camera_for_both_scenes(chromium: Any, scene_file: Path, size: str) 
         page.keyboard.press("ArrowUp")
         page.keyboard.press("-")
     yaw, pitch, distance = state(page)
-    assert (yaw, pitch, distance) == pytest.approx((0.7, 0.4, 1.5), abs=1e-3), "not to the back of it"
+    assert (yaw, pitch, distance) == pytest.approx((0.4, 0.2, 1.5), abs=1e-3), "not to the back of it"
     page.keyboard.press("ArrowLeft")
-    assert state(page)[0] == pytest.approx(0.64, abs=1e-3)
+    assert state(page)[0] == pytest.approx(0.34, abs=1e-3)
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.wheel(0, -400)
     page.wait_for_function("document.querySelector('.scene').dataset.distance < 1.5")

@@ -61,10 +61,22 @@ class Camera:
         rows, columns = np.divmod(index, self.width)
         offsets = (np.arange(supersample) + 0.5) / supersample
         z = np.asarray(depth, np.float64)[:, None, None]
-        slope_x = (columns[:, None, None] + offsets[None, None, :] - self.width / 2) / self.focal
-        slope_y = (rows[:, None, None] + offsets[None, :, None] - self.height / 2) / self.focal
-        x, y, z = np.broadcast_arrays(slope_x * z, slope_y * z, z)
-        points = np.stack([x, y, z], -1).reshape(-1, 3)
+        return self.unproject(
+            columns[:, None, None] + offsets[None, None, :], rows[:, None, None] + offsets[None, :, None], z
+        )
+
+    def unproject(self, x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Where places of the picture are.
+
+        Args:
+            x, y: pixels from the left and from the top edge of the picture.
+            depth: distance along the optical axis; the three broadcast.
+
+        Returns:
+            (N, 3) float64, world coordinates.
+        """
+        slope_x, slope_y = (x - self.width / 2) / self.focal, (y - self.height / 2) / self.focal
+        points = np.stack(np.broadcast_arrays(slope_x * depth, slope_y * depth, depth), -1).reshape(-1, 3)
         return (points - self.pose.translation) @ self.pose.rotation
 
     def from_world(self, points: np.ndarray) -> np.ndarray:

@@ -42,32 +42,57 @@ def point_cloud(sheets: Sequence[Sheet]) -> bytes:
     return "\n".join(head).encode() + vertices.tobytes()
 
 
-def triangles(sheet: Sheet, parallax: float) -> np.ndarray:
-    """Neighbouring pixels joined where no surface ends between them.
+def surface(sheet: Sheet, parallax: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A sheet as a surface: every pixel a square, joined to its neighbours where no surface ends between them.
+
+    A corner that pixels of one surface share lies at the mean of their inverse depths and has the mean of their light.
+    Where a surface ends, each side has corners of its own at the same place of the picture, so that from the sheet's
+    own camera there is no gap.
 
     Args:
-        sheet: of a scene.
+        sheet: of a scene; pixels that are not its own only pull at corners.
         parallax: pixels by which the farthest camera sees a point of inverse depth 1 move.
 
     Returns:
-        (M, 3) int64, numbers of pixels of the sheet, counter-clockwise as its camera sees them with y up.
+        (V, 3) float64, world coordinates; (V, 4) uint16, colours as in `linear`; and (M, 3) int64, triangles,
+        counter-clockwise as its camera sees them with y up.
     """
-    number = np.full(sheet.camera.height * sheet.camera.width, -1)
-    number[sheet.index] = np.arange(len(sheet.index))
-    grid = number.reshape(sheet.camera.height, sheet.camera.width)
-    corners = grid[:-1, :-1], grid[1:, :-1], grid[:-1, 1:], grid[1:, 1:]
-    top_left, bottom_left, top_right, bottom_right = (corner.ravel() for corner in corners)
+    height, width = sheet.camera.height, sheet.camera.width
+    number = np.full((height + 2, width + 2), -1)
+    rows, columns = np.divmod(sheet.index, width)
+    number[rows + 1, columns + 1] = np.arange(len(sheet.index))
+    # The pixels around every corner, going round: top left, top right, bottom right, bottom left.
+    around = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]], -1).reshape(-1, 4)
+    present = around >= 0
+    inverse = np.where(present, (1 / sheet.depth)[around], np.nan)
+    with np.errstate(invalid="ignore"):
+        joined = np.abs(inverse - np.roll(inverse, -1, 1)) * parallax <= TEAR
+    group = np.tile(np.arange(4), (len(around), 1))
+    # Twice round the corner brings the least number of a group to all of it.
+    for one in (0, 1, 2, 3) * 2:
+        other = (one + 1) % 4
+        least = np.where(joined[:, one], np.minimum(group[:, one], group[:, other]), -1)
+        for place in (one, other):
+            group[:, place] = np.where(joined[:, one], least, group[:, place])
+    vertex = 4 * np.arange(len(around))[:, None] + group
+    # A pixel is the bottom right one of its top left corner, and so on.
+    corner = (rows * (width + 1) + columns)[sheet.own]
+    top_left, top_right = vertex[corner, 2], vertex[corner + 1, 3]
+    bottom_left, bottom_right = vertex[corner + width + 1, 1], vertex[corner + width + 2, 0]
     faces = np.concatenate(
-        [
-            np.stack([top_left, bottom_left, top_right], 1),
-            np.stack([top_right, bottom_left, bottom_right], 1),
-        ]
+        [np.stack([top_left, bottom_left, top_right], 1), np.stack([top_right, bottom_left, bottom_right], 1)]
     )
-    faces = faces[(faces >= 0).all(1)]
-    # A triangle of pixels that are all of other sheets is in their mesh already.
-    faces = faces[sheet.own[faces].any(1)]
-    inverse = (1 / sheet.depth)[faces]
-    return faces[np.ptp(inverse, axis=1) * parallax <= TEAR]
+    used, places = np.unique(faces, return_inverse=True)
+    members, size = vertex[present], vertex.size
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return (np.bincount(members, values, size) / np.maximum(np.bincount(members, minlength=size), 1))[used]
+
+    light = linear(sheet.colours)[around[present]]
+    colours = np.stack([np.rint(mean(light[:, channel])) for channel in range(4)], 1).astype(np.uint16)
+    y, x = np.divmod(used // 4, width + 1)
+    points = sheet.camera.unproject(x, y, 1 / mean(inverse[present]))
+    return points, colours, places.reshape(-1, 3)
 
 
 def linear(colours: np.ndarray) -> np.ndarray:
@@ -90,19 +115,18 @@ def mesh(sheets: Sequence[Sheet], parallax: float) -> bytes:
 
     Args:
         sheets: of the scene.
-        parallax: see `triangles`.
+        parallax: see `surface`.
     """
     import trimesh
     from trimesh.visual.material import PBRMaterial
 
     points, colours, faces, count = [], [], [], 0
     for sheet in sheets:
-        found = triangles(sheet, parallax)
-        used, places = np.unique(found, return_inverse=True)
-        points.append(sheet.points()[used] * UPRIGHT)
-        colours.append(linear(sheet.colours[used]))
-        faces.append(places.reshape(-1, 3) + count)
-        count += len(used)
+        corners, light, found = surface(sheet, parallax)
+        points.append(corners * UPRIGHT)
+        colours.append(light)
+        faces.append(found + count)
+        count += len(corners)
     # Of glTF's own attributes trimesh writes colours in 8 bits only; an attribute of one's own keeps its 16.
     whole = trimesh.Trimesh(
         np.concatenate(points),

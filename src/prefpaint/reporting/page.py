@@ -270,7 +270,7 @@ def _offline_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
 def _scene(report: Report) -> dict[str, Any] | None:
     """What the section about the scene shows; None without a scene."""
     metrics = report.metrics.get("reconstruct_metrics", {})
-    if not report.meshes or not {"field_of_view", "aspect"} <= set(metrics):
+    if not report.meshes or not {"field_of_view", "aspect", "pivot"} <= set(metrics):
         return None
     small = max(map(len, report.meshes.values())) <= LARGEST_MESH
     said = [*sentences.scene_sentences(metrics)]
@@ -283,6 +283,7 @@ def _scene(report: Report) -> dict[str, Any] | None:
         "sentences": said,
         "field_of_view": metrics["field_of_view"],
         "aspect": metrics["aspect"],
+        "pivot": metrics["pivot"],
         "words": MESH_WORDS,
         "meshes": {name: base64.b64encode(report.meshes[name]).decode() for name in MESH_WORDS} if small else {},
         "viewer": files("prefpaint.reporting").joinpath("static/viewer.js").read_text(encoding="utf-8"),

@@ -158,6 +158,7 @@ def measure(
         "width": width,
         "aspect": round(width / height, 6),
         "field_of_view": config.field_of_view,
+        "pivot": round(subject.pivot, 6),
         "points": sum(int(sheet.own.sum()) for sheet in aligned_scene),
         **quality.consistency_metrics(aligned_scene, alone, subject, config),
         **quality.stereo_metrics(hole, pictures, truth, side, config),

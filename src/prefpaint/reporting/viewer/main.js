@@ -2,13 +2,14 @@
 //
 // The page holds <div class="scene"> with two <canvas data-mesh="ID">, each with a GLB in base64 in the element of that
 // id; [data-reset], a button; and [data-trouble], for what cannot be shown. `data-fov` is the horizontal angle of the
-// photograph's camera, radians, `data-aspect` the photograph's width by its height. Meshes have vertex colours, y up; that camera is at the origin and looks along -z.
-import { Color, MeshBasicMaterial, PerspectiveCamera, Scene, Spherical, Vector3, WebGLRenderer } from "three";
+// photograph's camera, radians, `data-aspect` the photograph's width by its height, `data-pivot` how far in front of it
+// lies the point that cameras circle. Meshes have vertex colours, y up; that camera is at the origin and looks along -z.
+import { Color, MeshBasicMaterial, PerspectiveCamera, Scene, Spherical, WebGLRenderer } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { GLTFLoader } from "three/examples/jsm/loaders/GLTFLoader.js";
 
 // How far one can turn before the surface is seen from its side, radians, and how far the sway goes.
-const FARTHEST = { yaw: 0.7, pitch: 0.4 };
+const FARTHEST = { yaw: 0.4, pitch: 0.2 };
 const SWAY = { yaw: 0.14, pitch: 0.03, seconds: 9 };
 const STEP = 0.06;
 const NO_WEBGL = "This browser does not draw in three dimensions (WebGL 2 is missing or switched off); the figure below shows the scene from several sides.";
@@ -22,24 +23,6 @@ async function mesh(canvas) {
     if (one.isMesh) one.material = new MeshBasicMaterial({ vertexColors: true });
   });
   return scene;
-}
-
-// Median depth of what lies in the middle half of the photograph: the point around which its views were turned.
-function pivot(scene, tangent, aspect) {
-  const depths = [];
-  scene.updateMatrixWorld(true);
-  scene.traverse((one) => {
-    if (!one.isMesh) return;
-    const places = one.geometry.attributes.position;
-    const place = new Vector3();
-    for (let i = 0; i < places.count; i++) {
-      place.fromBufferAttribute(places, i).applyMatrix4(one.matrixWorld);
-      const reach = (-place.z * tangent) / 2;
-      if (Math.abs(place.x) < reach && Math.abs(place.y) < reach / aspect) depths.push(-place.z);
-    }
-  });
-  depths.sort((a, b) => a - b);
-  return depths.length ? depths[depths.length >> 1] : 1;
 }
 
 async function start(frame) {
@@ -57,13 +40,15 @@ async function start(frame) {
   const renderers = canvases.map((canvas, i) => new WebGLRenderer({ canvas, context: contexts[i] }));
   const tangent = Math.tan(Number(frame.dataset.fov) / 2);
   const aspect = Number(frame.dataset.aspect);
-  const depth = pivot(scenes[0], tangent, aspect);
+  const depth = Number(frame.dataset.pivot);
   const vertical = (2 * Math.atan(tangent / aspect) * 180) / Math.PI;
   const camera = new PerspectiveCamera(vertical, aspect, depth / 100, depth * 100);
 
   const panes = frame.querySelector(".panes");
   const controls = new OrbitControls(camera, panes);
   controls.enablePan = false;
+  // Across a pane from one side to the other.
+  controls.rotateSpeed = 0.3;
   controls.target.set(0, 0, -depth);
   controls.minAzimuthAngle = -FARTHEST.yaw;
   controls.maxAzimuthAngle = FARTHEST.yaw;
