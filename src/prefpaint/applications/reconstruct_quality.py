@@ -25,6 +25,7 @@ from prefpaint.evaluation.stlpips import ShiftTolerantLPIPS
 from prefpaint.fills.differences import hole_psnr, hole_ssim
 from prefpaint.images import ImageFolder, ImageWork, complete_folder
 from prefpaint.inpainting.classical import classical_fill
+from prefpaint.inpainting.context import Choose
 from prefpaint.masks.depth import depth_from_disparity
 from prefpaint.masks.warp import Pose
 from prefpaint.progress import Progress
@@ -161,6 +162,7 @@ def right_views(
     subject: Subject,
     camera: Camera,
     config: ReconstructConfig,
+    choose: Choose | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The right camera's picture by each way to fill what the left one did not see.
 
@@ -168,7 +170,8 @@ def right_views(
         workspace: where painted views are kept.
         inpainters, stamps: base and aligned.
         subject, camera: of `stereo_scene`.
-        config: seed and detail.
+        config: seed, detail and samples of the scene; the one warped view is painted once.
+        choose: which of several samples to keep.
 
     Returns:
         The hole, (H, W) uint8, and pictures by method: `telea`, `base` and `aligned` fill the one warped view, `scene`
@@ -179,7 +182,14 @@ def right_views(
     for name, inpainter in inpainters.items():
         pictures[name] = paint_holes(inpainter(), seen, view_seed(config.seed), config.coarsest)
     sheets = reconstruct_in(
-        workspace, "stereo pair", inpainters["aligned"], stamps["aligned"], subject, grid_views(config), config
+        workspace,
+        "stereo pair",
+        inpainters["aligned"],
+        stamps["aligned"],
+        subject,
+        grid_views(config),
+        config,
+        choose=choose,
     )
     whole = render(sheets, camera)
     pictures["scene"] = paint_holes(inpainters["aligned"](), whole, view_seed(config.seed), config.coarsest)

@@ -123,6 +123,8 @@ def animate(frames: ImageFolder) -> tuple[Iterable[np.ndarray], Iterable[np.ndar
 def measure(
     base: Any,
     aligned: Any,
+    reward_model: Any,
+    choice_errors: dict[str, Any],
     base_scene: Any,
     aligned_scene: Any,
     subject: Any,
@@ -135,20 +137,25 @@ def measure(
     from skimage import data
 
     from prefpaint.applications import reconstruct_quality as quality
+    from prefpaint.applications.best import Chooser
     from prefpaint.applications.reconstruct import grid_views, painter
+    from prefpaint.inpainting.checkpoint import module_digest
     from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import painting_digest
+    from prefpaint.trust.choice import read_choice_errors
 
+    chooser = Chooser(reward_model, read_choice_errors(choice_errors))
+    chosen_by = module_digest(reward_model) if config.samples > 1 else ""
     pipes = {"base": base, "aligned": aligned}
     painters = {key: painter(pipe, sampling) for key, pipe in pipes.items()}
-    stamps = {key: painting_digest(pipe, sampling) for key, pipe in pipes.items()}
+    stamps = {key: f"{painting_digest(pipe, sampling)} {chosen_by}" for key, pipe in pipes.items()}
     alone = quality.independent_fills(
         workspace / "independent", painters["aligned"], stamps["aligned"], subject, config
     )
     side = native_size(aligned)
     left, right, disparity = data.stereo_motorcycle()
     stereo, truth, camera = quality.stereo_scene(left, right, disparity, side, config)
-    hole, pictures = quality.right_views(workspace / "stereo", painters, stamps, stereo, camera, config)
+    hole, pictures = quality.right_views(workspace / "stereo", painters, stamps, stereo, camera, config, chooser)
     height, width = subject.image.shape[:2]
     metrics = {
         "depth": subject.source,

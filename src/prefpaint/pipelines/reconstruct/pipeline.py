@@ -55,7 +55,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="measure_scenes",
                 func=nodes.measure,
-                inputs=models | scenes | named(name="reconstruct_name") | sampling | config | workspace,
+                inputs=models | judges | scenes | named(name="reconstruct_name") | sampling | config | workspace,
                 outputs=["reconstruct_metrics", "reconstruct_figure"],
             ),
         ]
