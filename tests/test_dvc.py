@@ -175,6 +175,15 @@ def tracked() -> set[str]:
     return set(listed.stdout.splitlines())
 
 
+def test_what_git_ignores_anywhere_is_no_change_of_a_stage() -> None:
+    """Otherwise the lock holds the checksum of a folder that nobody else has, such as node_modules."""
+    ignored, unseen = (
+        {line for line in (REPOSITORY / name).read_text().splitlines() if line and not line.startswith(("#", "/", "!"))}
+        for name in (".gitignore", ".dvcignore")
+    )
+    assert "node_modules/" in ignored and ignored <= unseen
+
+
 def test_the_lock_is_true_for_what_git_tracks() -> None:
     """Commands, parameters, and every dependency that git tracks are as they were when the stages ran."""
     from dvc.repo import Repo
