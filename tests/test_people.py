@@ -90,7 +90,7 @@ def test_people_rate_and_the_pipeline_takes_it_up(ready: Project) -> None:
     assert again.stdout.count("42 good rows, 0 of them new") == 2
 
     # The referee and all that follows know that people rated.
-    done = ready.run("run", "--pipelines=preferences,reward,bound,align,extend,novel_view,evaluate,report")
+    done = ready.run("run", "--pipelines=preferences,reward,bound,align,extend,novel_view,reconstruct,evaluate,report")
     assert done.returncode == 0, done.stderr
     assert "nobody has rated the pictures compared here" in (ready.path / "data/08_reporting/report.html").read_text()
 

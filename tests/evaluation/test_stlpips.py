@@ -117,7 +117,15 @@ def test_nothing_that_trains_or_chooses_knows_the_outside_judge() -> None:
     package = REPOSITORY / "src/prefpaint"
     knowing = {path.relative_to(package) for path in package.rglob("*.py") if "stlpips" in path.read_text().lower()}
     folders = {path.parts[:-1] for path in knowing}
-    assert folders == {("evaluation",), ("experiments",), ("pipelines", "evaluate"), ("reporting",)}
+    measuring = {("evaluation",), ("experiments",), ("pipelines", "evaluate"), ("reporting",)}
+    assert folders == measuring | {("applications",)}
+    # Applications choose among fills; the one file that measures a scene may know the judge.
+    assert {path.name for path in knowing if path.parts[0] == "applications"} == {"reconstruct_quality.py"}
+    # And what chooses does not reach the judge through it.
+    importing = {
+        path.relative_to(package) for path in package.rglob("*.py") if "reconstruct_quality" in path.read_text()
+    }
+    assert importing == {Path("pipelines/reconstruct/nodes.py")}
 
 
 @pytest.mark.parametrize(
