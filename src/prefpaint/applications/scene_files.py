@@ -29,8 +29,9 @@ def point_cloud(sheets: Sequence[Sheet]) -> bytes:
     parts = []
     for sheet in sheets:
         part = np.zeros(int(sheet.own.sum()), layout)
+        places = sheet.camera.to_world(sheet.index[sheet.own], sheet.depth[sheet.own]) * UPRIGHT
         for number, axis in enumerate("xyz"):
-            part[axis] = (sheet.points()[sheet.own] * UPRIGHT)[:, number]
+            part[axis] = places[:, number]
         for number, name in enumerate(("red", "green", "blue")):
             part[name] = sheet.colours[sheet.own][:, number]
         part["filled"] = sheet.filled

@@ -25,7 +25,8 @@ def prepare_photograph(
 ) -> tuple[Any, str]:
     """The photograph with its depth, and its name."""
     from prefpaint.applications.novel_view import choose_photograph
-    from prefpaint.applications.reconstruct import own_picture, prepare
+    from prefpaint.applications.own_pictures import own_picture
+    from prefpaint.applications.subject import prepare
     from prefpaint.masks.depth import decode_depth
 
     if config.picture is not None:
@@ -54,7 +55,8 @@ def build_scenes(
 ) -> tuple[Any, Any]:
     """The scene as the base and as the aligned model paint it."""
     from prefpaint.applications.best import Chooser
-    from prefpaint.applications.reconstruct import all_views, painter, reconstruct_in
+    from prefpaint.applications.reconstruct import painter, reconstruct_in
+    from prefpaint.applications.subject import all_views
     from prefpaint.inpainting.checkpoint import module_digest
     from prefpaint.inpainting.sampling import painting_digest
     from prefpaint.masks.depth import checkpoint_depth
@@ -138,7 +140,8 @@ def measure(
 
     from prefpaint.applications import reconstruct_quality as quality
     from prefpaint.applications.best import Chooser
-    from prefpaint.applications.reconstruct import grid_views, painter
+    from prefpaint.applications.reconstruct import painter
+    from prefpaint.applications.subject import grid_views
     from prefpaint.inpainting.checkpoint import module_digest
     from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import painting_digest
