@@ -1,9 +1,12 @@
 """Depth where a view of a scene has a hole: what is around it goes on behind what hid it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
-from prefpaint.applications.scene import RIM, Camera, Seen, Sheet
+from prefpaint.applications.scene import RIM, TEAR, Camera, Seen, Sheet, depth_behind, height_width, render
 
 # How far around a hole a plane is fitted, as a share of the view's longer side, and the least pixels that make one.
 RING, LEAST_RING = 1 / 24, 48
@@ -12,6 +15,9 @@ BEYOND = (0.7, 1.3)
 # What stands where the photograph's camera saw through goes back in steps: the first, as a share of its distance, how
 # many times larger each is than the one before, and how many there are at most.
 PUSH, GROWTH, PUSHES = 0.0025, 1.15, 30
+# How far what was filled reaches below what surrounds it, pixels, and how much deeper it lies there, in pixels by which
+# the farthest camera sees it displaced.
+SKIRT, SUNK = 1, 0.25
 
 
 def fill_depth(seen: Seen, estimate: np.ndarray | None = None) -> np.ndarray:
@@ -117,26 +123,118 @@ def _harmonic(hole: np.ndarray, edge: np.ndarray, values: np.ndarray) -> np.ndar
     return solved
 
 
-def push_behind(depth: np.ndarray, hole: np.ndarray, camera: Camera, photograph: Sheet) -> np.ndarray:
-    """Depth of a view in whose holes nothing stands between the photograph's camera and what it saw.
+@dataclass(frozen=True)
+class Outlook:
+    """How far a camera sees where it sees the photograph: what was filled hides nothing of it.
+
+    Attributes:
+        camera: one of the scene's.
+        inverse: (H · W,) float32, inverse depth of what was photographed; infinite where it sees nothing of it.
+        slack: how much larger a fill's inverse depth may be, so that a surface may go on.
+    """
+
+    camera: Camera
+    inverse: np.ndarray
+    slack: float
+
+
+def outlooks(photograph: Sheet, cameras: Sequence[Camera], parallax: float) -> list[Outlook]:
+    """Those of the photograph's own camera, before which nothing stands, and of others.
+
+    Args:
+        photograph: the first sheet.
+        cameras: the others.
+        parallax: pixels by which the farthest camera sees a point of inverse depth 1 move.
+    """
+    found = [Outlook(photograph.camera, (1 / photograph.depth).astype(np.float32), 0.0)]
+    for camera in cameras:
+        seen = render([photograph], camera)
+        inverse = np.full(seen.depth.size, np.inf, np.float32)
+        known = seen.hole.ravel() == 0
+        inverse[known] = 1 / seen.depth.ravel()[known]
+        found.append(Outlook(camera, inverse, TEAR / parallax if parallax else np.inf))
+    return found
+
+
+def filled_sheet(
+    seen: Seen, camera: Camera, picture: np.ndarray, depth: np.ndarray, parallax: float, before: Sequence[Outlook] = ()
+) -> Sheet:
+    """What was painted in a view.
+
+    Args:
+        seen: the view before.
+        camera: of the view.
+        picture: (H, W, 3) uint8, its holes painted.
+        depth: (H, W), its holes filled.
+        parallax: pixels by which the farthest camera sees a point of inverse depth 1 move.
+        before: where nothing may hide what was photographed.
+    """
+    hole = seen.hole > 0
+    depth = push_behind(depth, hole, camera, before)
+    # A skirt around the holes closes the mesh: on the surfaces that they continue it shows those, and below what
+    # stands in front it goes on with what is nearest in the hole. It lies a little deeper than what it runs along.
+    skirt = ndimage.binary_dilation(hole, np.ones((3, 3)), SKIRT) & ~hole
+    below = skirt & (seen.behind > seen.depth)
+    nearest = tuple(ndimage.distance_transform_edt(~hole, return_distances=False, return_indices=True))
+    deep = np.where(below, depth[nearest], depth)
+    deep = np.where(skirt, 1 / np.maximum(1 / deep - SUNK / parallax, 1e-9), deep)
+    shown = np.where(below[..., None], picture[nearest], picture)
+    index = np.flatnonzero(hole | skirt)
+    # Where it would hide something, it is left out; what a surface shows of itself may lie on it.
+    slack = np.where(below, 0, TEAR / parallax).ravel()[index]
+    index = index[hole.ravel()[index] | ~hides(camera, index, deep.ravel()[index], before, slack)]
+    behind = depth_behind(deep, parallax)
+    flat = (values.reshape(height_width(camera), *values.shape[2:])[index] for values in (deep, behind, shown))
+    return Sheet(camera, index, *flat, hole.ravel()[index], True)
+
+
+def push_behind(depth: np.ndarray, wanted: np.ndarray, camera: Camera, before: Sequence[Outlook]) -> np.ndarray:
+    """Depth of a view in which what is wanted hides nothing that was photographed.
 
     Args:
         depth: (H, W), holes filled.
-        hole: (H, W), above 0 in holes.
+        wanted: (H, W) bool, which pixels go back.
         camera: of the view.
-        photograph: the first sheet.
+        before: the cameras from which nothing may be hidden.
 
     Returns:
-        (H, W), farther in some of the holes.
+        (H, W), farther in some of the wanted places.
     """
+    pushed = _push(depth, wanted, camera, before)
+    # Neighbours go back together: a surface pushed pixel by pixel would be rough.
+    share = ndimage.gaussian_filter(ndimage.minimum_filter(depth / pushed, 2 * RIM + 1), RIM)
+    together = np.where(wanted, depth / np.minimum(share, depth / pushed), depth)
+    # Some may have come out before something that is farther yet.
+    return _push(together, wanted, camera, before)
+
+
+def _push(depth: np.ndarray, wanted: np.ndarray, camera: Camera, before: Sequence[Outlook]) -> np.ndarray:
+    """The same, pixel by pixel."""
     pushed = depth.copy()
-    flat, todo = pushed.reshape(-1), np.flatnonzero(hole)
+    flat, todo = pushed.reshape(-1), np.flatnonzero(wanted)
     for step in range(PUSHES):
-        pixel, distance = photograph.camera.pixels(camera.to_world(todo, flat[todo]))
-        todo = todo[(pixel >= 0) & (distance <= photograph.depth[pixel])]
+        todo = todo[hides(camera, todo, flat[todo], before)]
         if not len(todo):
             break
         flat[todo] *= 1 + PUSH * GROWTH**step
-    # Neighbours go back together: a surface pushed pixel by pixel would be rough.
-    share = ndimage.gaussian_filter(ndimage.minimum_filter(depth / pushed, 2 * RIM + 1), RIM)
-    return np.where(hole > 0, depth / share, depth)
+    return pushed
+
+
+def hides(
+    camera: Camera, index: np.ndarray, depth: np.ndarray, before: Sequence[Outlook], slack: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Which pixels hide something that was photographed from one of the cameras, (N,) bool.
+
+    Args:
+        camera: of the pixels.
+        index: (N,) int, in the order of the flattened picture.
+        depth: (N,), above 0.
+        before: the cameras.
+        slack: how much larger inverse depth may be, beyond each camera's own slack; one number, or (N,).
+    """
+    found, places = np.zeros(len(index), bool), camera.to_world(index, depth)
+    for one in before:
+        pixel, distance = one.camera.pixels(places)
+        with np.errstate(divide="ignore"):
+            found |= (pixel >= 0) & (1 / distance >= one.inverse[pixel] + one.slack + slack)
+    return found

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from prefpaint.applications.depth_filling import fill_depth, push_behind
+from prefpaint.applications.depth_filling import fill_depth, filled_sheet, outlooks
 from prefpaint.applications.reconstruct_config import ReconstructConfig
-from prefpaint.applications.scene import Camera, Seen, Sheet, filled_sheet, photograph_sheet, render
+from prefpaint.applications.scene import Camera, Seen, Sheet, photograph_sheet, render
 from prefpaint.applications.subject import Subject, path_views
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.errors import PrefPaintError
@@ -26,7 +26,7 @@ LEAST_KNOWN = 0.25
 # Holes narrower than this many pixels continue what is around them; wider ones are painted.
 CRACK = 3
 # Changes whenever the same inputs would give other pictures.
-METHOD = 1
+METHOD = 2
 
 
 def paint_holes(
@@ -60,15 +60,20 @@ class Builder:
 
     Attributes:
         subject: the photograph.
+        views: yaw and pitch, radians; from the outermost of them no fill may hide what was photographed.
         estimate: depth of a painted view by an estimator; None: continued from what is known.
     """
 
     subject: Subject
+    views: Sequence[tuple[float, float]]
     estimate: DepthEstimator | None = None
 
     def __post_init__(self) -> None:
         one = self.subject
         self.sheets: list[Sheet] = [photograph_sheet(one.image, one.depth, one.focal, one.parallax)]
+        limits = [max((abs(view[axis]) for view in self.views), default=0.0) for axis in (0, 1)]
+        outer = [view for view in self.views if abs(view[0]) == limits[0] or abs(view[1]) == limits[1]]
+        self.before = outlooks(self.sheets[0], [one.camera(*view) for view in outer], one.parallax)
 
     def see(self, camera: Camera) -> Seen:
         """The scene so far.
@@ -97,8 +102,8 @@ class Builder:
         if not seen.hole.any():
             return
         estimate = self.estimate(painted) if self.estimate else None
-        depth = push_behind(fill_depth(seen, estimate), seen.hole, camera, self.sheets[0])
-        self.sheets.append(filled_sheet(seen, camera, painted, depth, self.subject.parallax))
+        depth = fill_depth(seen, estimate)
+        self.sheets.append(filled_sheet(seen, camera, painted, depth, self.subject.parallax, self.before))
 
 
 def reconstruct(
@@ -126,7 +131,7 @@ def reconstruct(
     Raises:
         PrefPaintError: a view leaves the scene; or out of memory.
     """
-    builder = Builder(subject, estimate)
+    builder = Builder(subject, views, estimate)
     for yaw, pitch in views:
         camera = subject.camera(yaw, pitch)
         seen = builder.see(camera)
@@ -171,11 +176,11 @@ def reconstruct_in(
     )
     # With one sample there is nothing to choose.
     kept_by = choose if config.samples > 1 else None
-    builder = Builder(subject, estimate)
+    builder = Builder(subject, views, estimate)
 
     def produce(missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         kept, paint = set(keys) - set(missing), inpainter()
-        growing = Builder(subject, estimate)
+        growing = Builder(subject, views, estimate)
         with Progress(title, len(keys), len(kept)) as progress:
             for key, view in zip(keys, views, strict=True):
                 camera = subject.camera(*view)

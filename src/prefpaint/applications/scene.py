@@ -200,26 +200,6 @@ def photograph_sheet(image: np.ndarray, depth: np.ndarray, focal: float, paralla
     return Sheet(camera, everything, depth.ravel().astype(np.float64), behind.ravel(), colours, own, False)
 
 
-def filled_sheet(seen: Seen, camera: Camera, picture: np.ndarray, depth: np.ndarray, parallax: float) -> Sheet:
-    """What was painted in a view.
-
-    Args:
-        seen: the view before.
-        camera: of the view.
-        picture: (H, W, 3) uint8, its holes painted.
-        depth: (H, W), its holes filled.
-        parallax: pixels by which the farthest camera sees a point of inverse depth 1 move.
-    """
-    hole = seen.hole > 0
-    # A pixel around the holes on the surfaces that they continue closes the mesh.
-    around = ndimage.binary_dilation(hole, np.ones((3, 3))) & ~hole & (seen.behind <= seen.depth)
-    index = np.flatnonzero(hole | around)
-    behind = depth_behind(depth, parallax)
-    flat = (values.reshape(height_width(camera), *values.shape[2:])[index] for values in (depth, behind, picture))
-    deep, far, colours = flat
-    return Sheet(camera, index, deep, far, colours, hole.ravel()[index], True)
-
-
 def height_width(camera: Camera) -> int:
     """Pixels of a camera's picture."""
     return camera.height * camera.width

@@ -77,7 +77,7 @@ def surface(sheet: Sheet, parallax: float) -> tuple[np.ndarray, np.ndarray, np.n
             group[:, place] = np.where(joined[:, one], least, group[:, place])
     vertex = 4 * np.arange(len(around))[:, None] + group
     # A pixel is the bottom right one of its top left corner, and so on.
-    corner = (rows * (width + 1) + columns)[sheet.own]
+    corner = rows * (width + 1) + columns
     top_left, top_right = vertex[corner, 2], vertex[corner + 1, 3]
     bottom_left, bottom_right = vertex[corner + width + 1, 1], vertex[corner + width + 2, 0]
     faces = np.concatenate(
