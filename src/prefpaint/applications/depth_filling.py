@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from prefpaint.applications.scene import RIM, TEAR, Camera, Seen, Sheet, depth_behind, height_width, render
+from prefpaint.applications.scene import RIM, TEAR, Camera, Seen, Sheet, depth_behind, render
 
 # How far around a hole a plane is fitted, as a share of the view's longer side, and the least pixels that make one.
 RING, LEAST_RING = 1 / 24, 48
@@ -184,8 +184,8 @@ def filled_sheet(
     slack = np.where(below, 0, TEAR / parallax).ravel()[index]
     index = index[hole.ravel()[index] | ~hides(camera, index, deep.ravel()[index], before, slack)]
     behind = depth_behind(deep, parallax)
-    flat = (values.reshape(height_width(camera), *values.shape[2:])[index] for values in (deep, behind, shown))
-    return Sheet(camera, index, *flat, hole.ravel()[index], True)
+    colours = shown.reshape(-1, 3)[index]
+    return Sheet(camera, index, deep.ravel()[index], behind.ravel()[index], colours, hole.ravel()[index], True)
 
 
 def push_behind(depth: np.ndarray, wanted: np.ndarray, camera: Camera, before: Sequence[Outlook]) -> np.ndarray:
