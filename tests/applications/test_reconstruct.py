@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -18,7 +19,7 @@ from prefpaint.applications.reconstruct_config import ReconstructConfig
 from prefpaint.applications.reconstruct_quality import consistency_metrics, independent_fills, stereo_metrics
 from prefpaint.applications.scene import TEAR, Camera, Sheet, photograph_sheet, render, settle_edges
 from prefpaint.applications.scene_files import linear, mesh, point_cloud, surface
-from prefpaint.applications.subject import Subject, all_views, check_memory, grid_views, prepare
+from prefpaint.applications.subject import Subject, all_views, check_memory, free_memory, grid_views, prepare
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import load_pipeline
@@ -318,15 +319,16 @@ def test_depth_from_files(tmp_path: Path) -> None:
 
 def test_a_picture_of_ones_own(tmp_path: Path) -> None:
     Image.fromarray(drawn(camera(0))[0]).save(tmp_path / "own.png")
-    own = ReconstructConfig(picture=tmp_path / "own.png")
-    image, depth, source = own_picture(own, "")
+    own = tmp_path / "own.png"
+    image, depth, source = own_picture(own, None, None)
     assert image.shape == (SIDE, SIDE, 3) and depth.shape == (SIDE, SIDE) and source == "guessed"
     np.save(tmp_path / "depth.npy", np.ones((SIDE, SIDE + 1)))
-    measured = own.model_copy(update={"depth": tmp_path / "depth.npy"})
     with pytest.raises(PrefPaintError, match=r"reconstruct.depth: .*depth is 65 x 64 px, but the picture 64 x 64"):
-        own_picture(measured, "")
+        own_picture(own, tmp_path / "depth.npy", None)
     np.save(tmp_path / "depth.npy", np.ones((SIDE, SIDE)))
-    assert own_picture(measured, "")[2] == "measured"
+    assert own_picture(own, tmp_path / "depth.npy", None)[2] == "measured"
+    with pytest.raises(ValidationError, match="either picture or folder"):
+        ReconstructConfig(picture=own, folder=tmp_path)
     with pytest.raises(ValidationError, match="depth belongs to picture"):
         ReconstructConfig(depth=tmp_path / "depth.npy")
 
@@ -348,8 +350,11 @@ def test_a_path_that_leaves_the_scene_is_refused(inpainter: Inpainter) -> None:
 
 
 def test_more_than_memory_is_refused_with_the_numbers() -> None:
-    with pytest.raises(PrefPaintError, match=r"200000 x 100000 px needs about \d+\.\d GB .* this machine has"):
-        check_memory(100_000, 200_000)
+    # 2e10 pixels: 1,750 + 4 · 33 bytes each, and twice 210 for the files.
+    said = r"200000 x 100000 px from 33 views need about 46040\.0 GB .* 8400\.0 GB of it .* and \d+\.\d GB are free"
+    with pytest.raises(PrefPaintError, match=said):
+        check_memory(100_000, 200_000, 33)
+    assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_views_of_ones_own_come_first() -> None:

@@ -9,8 +9,11 @@ from scipy import ndimage
 from prefpaint.applications.reconstruct_config import ReconstructConfig
 from prefpaint.applications.scene import check_depth
 from prefpaint.errors import PrefPaintError
-from prefpaint.masks.depth import checkpoint_depth, pseudo_depth
+from prefpaint.masks.depth import DepthEstimator, pseudo_depth
 from prefpaint.photographs.sources import MAX_PIXELS, read_image
+
+# Of depth maps, those that are tried first first.
+DEPTH_ENDINGS = (".png", ".npy", ".tif", ".tiff")
 
 
 def read_depth(path: Path) -> np.ndarray:
@@ -44,12 +47,29 @@ def read_depth(path: Path) -> np.ndarray:
     return values[tuple(nearest)]
 
 
-def own_picture(config: ReconstructConfig, checkpoint: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """The configured picture of the user's own, its depth, and where that is from.
+def own_depth_file(picture: Path, config: ReconstructConfig) -> Path | None:
+    """Where the depth of one of the user's own pictures is; None if depth is not measured.
 
     Args:
-        config: with a picture.
-        checkpoint: for depth estimation, "" for none.
+        picture: the configured one, or one below the configured folder.
+        config: with a picture or a folder.
+    """
+    if config.depth is None or config.folder is None:
+        return config.depth
+    plain = config.depth / picture.relative_to(config.folder).with_suffix("")
+    found = [path for ending in DEPTH_ENDINGS if (path := plain.with_name(plain.name + ending)).is_file()]
+    return found[0] if found else plain.with_name(plain.name + DEPTH_ENDINGS[0])
+
+
+def own_picture(
+    picture: Path, depth_file: Path | None, estimate: DepthEstimator | None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """A picture of the user's own, its depth, and where that is from.
+
+    Args:
+        picture: any file that can be decoded.
+        depth_file: its depth, see `read_depth`; None if depth was not measured.
+        estimate: of depth that was not measured; None: guessed.
 
     Returns:
         (H, W, 3) uint8, (H, W) above 0, and measured, estimated or guessed.
@@ -57,17 +77,15 @@ def own_picture(config: ReconstructConfig, checkpoint: str) -> tuple[np.ndarray,
     Raises:
         PrefPaintError: a file cannot be read, or depth does not fit the picture.
     """
-    assert config.picture is not None
     # Whole, so that its depth can be compared with it; `prepare` reduces both.
-    image = np.asarray(read_image(config.picture, MAX_PIXELS))
-    if config.depth is not None:
-        depth, source = read_depth(config.depth), "measured"
+    image = np.asarray(read_image(picture, MAX_PIXELS))
+    if depth_file is not None:
+        depth = read_depth(depth_file)
         try:
             check_depth(depth, *image.shape[:2])
         except PrefPaintError as error:
-            raise PrefPaintError(f"reconstruct.depth: {config.depth}: {error}") from error
-    elif checkpoint:
-        depth, source = checkpoint_depth(checkpoint)(image), "estimated"
-    else:
-        depth, source = pseudo_depth(image), "guessed"
-    return image, depth, source
+            raise PrefPaintError(f"reconstruct.depth: {depth_file}: {error}") from error
+        return image, depth, "measured"
+    if estimate is not None:
+        return image, estimate(image), "estimated"
+    return image, pseudo_depth(image), "guessed"

@@ -54,6 +54,10 @@ def paint_holes(
     return np.where(seen.hole[..., None] > 0, painted, seen.picture)
 
 
+class LeavesScene(PrefPaintError):
+    """A camera looks where nothing is known."""
+
+
 @dataclass
 class Builder:
     """A scene that grows view by view.
@@ -79,12 +83,12 @@ class Builder:
         """The scene so far.
 
         Raises:
-            PrefPaintError: too little of it is in view.
+            LeavesScene: too little of it is in view.
         """
         seen = render(self.sheets, camera)
         known = 1 - float(seen.hole.mean())
         if known < LEAST_KNOWN:
-            raise PrefPaintError(
+            raise LeavesScene(
                 f"a camera of the path leaves the scene: it sees {100 * known:.0f} % of its picture, and at least "
                 f"{100 * LEAST_KNOWN:.0f} % are needed; lower reconstruct.yaw and pitch, or put views in between into "
                 "reconstruct.views"
@@ -129,7 +133,8 @@ def reconstruct(
         coarsest, samples, choose: see `inpainting.context.paint_patches`.
 
     Raises:
-        PrefPaintError: a view leaves the scene; or out of memory.
+        LeavesScene: too little is known in a view.
+        PrefPaintError: out of memory.
     """
     builder = Builder(subject, views, estimate)
     for yaw, pitch in views:

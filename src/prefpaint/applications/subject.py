@@ -1,9 +1,10 @@
 """A photograph with depth, and from where it is seen."""
 
+import contextlib
 import logging
-import os
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -17,9 +18,11 @@ from prefpaint.masks.warp import orbit_pose, view_grid
 
 logger = logging.getLogger(__name__)
 
-# Memory that a scene and its mesh take at their peak, bytes per pixel of the photograph: 923 were measured at 512 px,
-# and a second scene is kept beside it.
-BYTES_PER_PIXEL = 1200
+# Bytes per pixel of the photograph, measured on the motorcycle at 512 px: 1,580 while a scene is built and its mesh
+# made, with a second scene beside it, and the files of both scenes, all in memory at once.
+BYTES_PER_PIXEL, MESH_BYTES, POINTS_BYTES = 1750, 170, 40
+# The same for each view, rendered to see whether anything hides what was photographed.
+VIEW_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def prepare(image: np.ndarray, depth: np.ndarray, source: str, config: Reconstru
     height, width = image.shape[:2]
     scale = min(1.0, config.longest_side / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    check_memory(size[1], size[0])
+    check_memory(size[1], size[0], len(all_views(config)))
     if size != (width, height):
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
         # Nearest neighbour: blended depth would invent surfaces between near and far.
@@ -89,19 +92,37 @@ def prepare(image: np.ndarray, depth: np.ndarray, source: str, config: Reconstru
     return Subject(image, settle_edges(depth, parallax), focal, pivot, parallax, source)
 
 
-def check_memory(height: int, width: int) -> None:
-    """Stop before a scene that would not fit into memory.
+def check_memory(height: int, width: int, views: int) -> None:
+    """Stop before a scene that would not fit into free memory.
+
+    Args:
+        height, width: of the photograph, pixels.
+        views: how many are painted.
 
     Raises:
         PrefPaintError: it would not; with the numbers.
     """
-    needed = height * width * BYTES_PER_PIXEL
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > total:
+    pixels, giga = height * width, 1e9
+    files = 2 * pixels * (MESH_BYTES + POINTS_BYTES)
+    needed, free = pixels * (BYTES_PER_PIXEL + VIEW_BYTES * views) + files, free_memory()
+    if needed > free:
         raise PrefPaintError(
-            f"a scene of {width} x {height} px needs about {needed / 2**30:.1f} GB of memory, and this machine has "
-            f"{total / 2**30:.1f} GB; lower reconstruct.longest_side"
+            f"two scenes of {width} x {height} px from {views} views need about {needed / giga:.1f} GB of memory, "
+            f"{files / giga:.1f} GB of it for their meshes (GLB) and points (PLY), and {free / giga:.1f} GB are free; "
+            "lower reconstruct.longest_side"
         )
+
+
+def free_memory() -> int:
+    """Bytes of memory that this process may still take, of the machine and of its control group (cgroup v2)."""
+    group = Path("/sys/fs/cgroup")
+    with open("/proc/meminfo") as lines:
+        # Free, or taken by caches that give it back; in kB.
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    # Unless there is no group, or one without a limit ("max").
+    with contextlib.suppress(OSError, ValueError):
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return free
 
 
 def grid_views(config: ReconstructConfig) -> list[tuple[float, float]]:
