@@ -219,6 +219,8 @@ def measure(
         "aspect": round(width / height, 6),
         "field_of_view": config.field_of_view,
         "pivot": round(subject.pivot, 6),
+        "farthest_yaw": max(abs(yaw) for yaw, _ in grid_views(config)),
+        "farthest_pitch": max(abs(pitch) for _, pitch in grid_views(config)),
         "points": sum(int(sheet.own.sum()) for sheet in aligned_scene),
         **quality.consistency_metrics(aligned_scene, alone, subject, config),
         **quality.stereo_metrics(hole, pictures, truth, side, config),
