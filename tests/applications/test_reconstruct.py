@@ -256,10 +256,13 @@ def test_points_and_mesh_are_read_by_others() -> None:
     assert tree["extensionsUsed"] == ["KHR_materials_unlit"]
     (material,) = tree["materials"]
     assert material["pbrMetallicRoughness"] == {"roughnessFactor": 1.0, "metallicFactor": 0.0}
+    assert len(tree["meshes"]) == 2, "a mesh for each sheet"
     (primitive,) = tree["meshes"][0]["primitives"]
+    assert tree["accessors"][primitive["indices"]]["componentType"] == 5123, "16 bits"
     accessor = tree["accessors"][primitive["attributes"]["COLOR_0"]]
     assert (accessor["componentType"], accessor["type"], accessor["normalized"]) == (5123, "VEC4", True)
-    (loaded,) = trimesh.load(io.BytesIO(data), file_type="glb").geometry.values()
+    loaded, fill = trimesh.load(io.BytesIO(data), file_type="glb").geometry.values()
+    np.testing.assert_array_equal(fill.faces, surface(second, one.parallax)[2])
     # The picture's corner belongs to one pixel alone.
     np.testing.assert_allclose(loaded.vertices[0], [-20 / one.focal * z, 20 / one.focal * z, -z], rtol=1e-6)
     # From the photograph's camera every pixel is two triangles between its corners: no gap, tears or not.

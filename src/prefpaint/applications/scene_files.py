@@ -3,6 +3,7 @@
 Both have y up and look along -z, as glTF does; the photograph's camera is at the origin.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -112,7 +113,7 @@ def linear(colours: np.ndarray) -> np.ndarray:
 
 
 def mesh(sheets: Sequence[Sheet], parallax: float) -> bytes:
-    """The surfaces of a scene, a binary glTF file: one mesh with colours at its vertices, shown as bright as they are.
+    """The surfaces of a scene, a binary glTF file: a mesh for each sheet, shown as bright as its pixels are.
 
     Args:
         sheets: of the scene.
@@ -121,25 +122,29 @@ def mesh(sheets: Sequence[Sheet], parallax: float) -> bytes:
     import trimesh
     from trimesh.visual.material import PBRMaterial
 
-    points, colours, faces, count = [], [], [], 0
-    for sheet in sheets:
-        corners, light, found = surface(sheet, parallax)
-        points.append(corners * UPRIGHT)
-        colours.append(light)
-        faces.append(found + count)
-        count += len(corners)
-    # Of glTF's own attributes trimesh writes colours in 8 bits only; an attribute of one's own keeps its 16.
-    whole = trimesh.Trimesh(
-        np.concatenate(points),
-        np.concatenate(faces),
-        vertex_attributes={"_COLOR": np.concatenate(colours)},
-        process=False,
-        validate=False,
-    )
-    whole.visual = trimesh.visual.TextureVisuals(
-        material=PBRMaterial(metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True)
-    )
-    return bytes(trimesh.Scene([whole]).export(file_type="glb", tree_postprocessor=_as_colours))
+    material = PBRMaterial(metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True)
+    whole = trimesh.Scene()
+    for number, sheet in enumerate(sheets):
+        points, colours, faces = surface(sheet, parallax)
+        # Of glTF's own attributes trimesh writes colours in 8 bits only; an attribute of one's own keeps its 16.
+        part = trimesh.Trimesh(
+            points * UPRIGHT, faces, vertex_attributes={"_COLOR": colours}, process=False, validate=False
+        )
+        part.visual = trimesh.visual.TextureVisuals(material=material)
+        whole.add_geometry(part, f"sheet {number}", f"sheet {number}")
+    return bytes(whole.export(file_type="glb", tree_postprocessor=_as_colours, buffer_postprocessor=_short_indices))
+
+
+def _short_indices(buffers: OrderedDict[str, bytes], tree: dict[str, Any]) -> None:
+    """Corners' numbers in 16 bits where they fit: a third of the file. 65535 is no number (glTF 2.0, 3.7.2.1)."""
+    names, accessors = list(buffers), list(tree["accessors"].values())
+    for primitive in _primitives(tree):
+        indices, corners = accessors[primitive["indices"]], accessors[primitive["attributes"]["POSITION"]]
+        # Sheets of one shape share them.
+        if corners["count"] <= 65535 and indices["componentType"] == 5125:
+            name = names[indices["bufferView"]]
+            data = np.frombuffer(buffers[name], "<u4").astype("<u2").tobytes()
+            buffers[name], indices["componentType"] = data + bytes(-len(data) % 4), 5123
 
 
 def _as_colours(tree: dict[str, Any]) -> None:

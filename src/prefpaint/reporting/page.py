@@ -70,7 +70,7 @@ MESH_WORDS = {"base": "base", "aligned": "aligned model"}
 # Metrics of a scene that say how it is looked at.
 CAMERA = ("field_of_view", "aspect", "pivot", "farthest_yaw", "farthest_pitch")
 # Larger meshes stay out of the page: it would take long to open, and more memory than a phone gives.
-LARGEST_MESH = 3 * 2**20
+LARGEST_MESH = 4 * 2**20
 OFFLINE_WORDS = {
     "hole_psnr": "PSNR, dB",
     "hole_ssim": "SSIM",
