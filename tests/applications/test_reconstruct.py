@@ -417,8 +417,8 @@ def test_the_mesh_is_closed_and_shows_the_photograph() -> None:
     filled = np.repeat([sheet.filled for sheet in builder.sheets], [len(one) for _, _, one in parts])
     for view in [(0.0, 0.0), (0.08, 0.04), *OUTER, (0.22, 0.1), (-0.22, -0.05)]:
         number, depth = rasterise(points, faces, builder.subject.camera(*view))
-        # Of 4,096 pixels at most 33 show what is behind the mesh; without skirts they were 66 to 169.
-        assert (number < 0).sum() <= 40, view
+        # Of 4,096 pixels at most 10 show what is behind the mesh; without skirts up to 127.
+        assert (number < 0).sum() <= 15, view
         known = render(builder.sheets[:1], builder.subject.camera(*view))
         covered = (number >= 0) & filled[number] & (known.hole == 0)
         excess = 1 / depth[covered] - 1 / known.depth[covered]

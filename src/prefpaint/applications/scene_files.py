@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from prefpaint.applications.scene import TEAR, Sheet
+from prefpaint.applications.scene import Sheet
 
 # From camera coordinates (y down, z forward) to those of glTF.
 UPRIGHT = np.array([1.0, -1.0, -1.0])
+# Neighbours are joined if the farthest camera sees them part by no more than this many pixels more than the
+# photograph's does. Points close gaps as narrow, so nothing is painted behind them, and a torn mesh would show through.
+GAP = 3.0
 
 
 def point_cloud(sheets: Sequence[Sheet]) -> bytes:
@@ -68,7 +71,7 @@ def surface(sheet: Sheet, parallax: float) -> tuple[np.ndarray, np.ndarray, np.n
     present = around >= 0
     inverse = np.where(present, (1 / sheet.depth)[around], np.nan)
     with np.errstate(invalid="ignore"):
-        joined = np.abs(inverse - np.roll(inverse, -1, 1)) * parallax <= TEAR
+        joined = np.abs(inverse - np.roll(inverse, -1, 1)) * parallax <= GAP
     group = np.tile(np.arange(4), (len(around), 1))
     # Twice round the corner brings the least number of a group to all of it.
     for one in (0, 1, 2, 3) * 2:

@@ -18,8 +18,8 @@ from prefpaint.masks.warp import orbit_pose, view_grid
 
 logger = logging.getLogger(__name__)
 
-# Bytes per pixel of the photograph, measured on the motorcycle at 512 px: 1,580 while a scene is built and its mesh
-# made, with a second scene beside it, and the files of both scenes, all in memory at once.
+# Bytes per pixel of the photograph. On the motorcycle at 512 px 1,460 were measured while a scene was built and its
+# mesh made; a second scene beside it takes 90 more, and the files of both are in memory at once.
 BYTES_PER_PIXEL, MESH_BYTES, POINTS_BYTES = 1750, 170, 40
 # The same for each view, rendered to see whether anything hides what was photographed.
 VIEW_BYTES = 4
