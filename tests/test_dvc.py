@@ -68,7 +68,7 @@ def test_outputs(stage: str) -> None:
         assert (options["kind"] == "metrics") == name.endswith("_metrics"), name
         assert (options["kind"] == "plots") == (kind == "FigureDataset"), name
         # A resumable folder must survive the start of its stage; git keeps metrics, the base checkpoint and the judge.
-        assert options.get("persist", False) == (kind == "ImageFolderDataset"), name
+        assert options.get("persist", False) == (kind in ("ImageFolderDataset", "FoldersDataset")), name
         assert (options.get("cache") is False) == (name.endswith("_metrics") or name in ("base_model", "judge")), name
 
 

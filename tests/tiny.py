@@ -1,6 +1,7 @@
 """Small real objects that several tests build on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,3 +63,48 @@ def tiny_prompts(folder: Path, count: int, seed: int = 0) -> tuple[list[str], Im
         write_image(images.file(name), np.clip(image, 0, 255).astype(np.uint8))
         write_image(masks.file(name), mask)
     return ids, images, masks
+
+
+def write_tiny_depth(folder: Path, kind: str) -> None:
+    """A depth-estimation checkpoint of transformers with random weights: `dpt`, or `depth_anything` on DINOv2."""
+    from transformers import (
+        DepthAnythingConfig,
+        DepthAnythingForDepthEstimation,
+        Dinov2Config,
+        DPTConfig,
+        DPTForDepthEstimation,
+        DPTImageProcessorPil,
+    )
+
+    torch.manual_seed(0)
+    layers: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2}
+    neck: dict[str, Any] = {"neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8}
+    if kind == "dpt":
+        side, last = 32, "head.4"
+        model: Any = DPTForDepthEstimation(
+            DPTConfig(
+                **layers,
+                **neck,
+                intermediate_size=16,
+                image_size=side,
+                patch_size=16,
+                backbone_out_indices=[0, 1, 2, 3],
+                is_hybrid=False,
+            )
+        )
+    else:
+        side, last = 28, "conv3"
+        backbone = Dinov2Config(
+            **layers, image_size=side, patch_size=14, out_indices=[1, 2, 3, 4], reshape_hidden_states=False
+        )
+        model = DepthAnythingForDepthEstimation(
+            DepthAnythingConfig(
+                backbone_config=backbone, **neck, patch_size=14, reassemble_hidden_size=16, head_hidden_size=8
+            )
+        )
+    with torch.no_grad():
+        # Its last layer is a ReLU, which a random model would not pass.
+        for name, value in model.head.named_parameters():
+            value.fill_(1.0) if name == f"{last}.bias" else value.mul_(50)
+    model.save_pretrained(folder)
+    DPTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -11,39 +12,22 @@ import trimesh
 from PIL import Image
 from pydantic import ValidationError
 
-from prefpaint.applications.reconstruct import (
-    Builder,
-    Subject,
-    all_views,
-    check_memory,
-    frames_work,
-    grid_views,
-    own_picture,
-    paint_holes,
-    prepare,
-    read_depth,
-    reconstruct,
-    reconstruct_in,
-)
+from prefpaint.applications.depth_filling import fill_depth, filled_sheet, outlooks
+from prefpaint.applications.own_pictures import own_picture, read_depth
+from prefpaint.applications.reconstruct import Builder, frames_work, paint_holes, reconstruct, reconstruct_in
 from prefpaint.applications.reconstruct_config import ReconstructConfig
 from prefpaint.applications.reconstruct_quality import consistency_metrics, independent_fills, stereo_metrics
-from prefpaint.applications.scene import (
-    Camera,
-    Sheet,
-    fill_depth,
-    filled_sheet,
-    photograph_sheet,
-    render,
-    settle_edges,
-)
+from prefpaint.applications.scene import TEAR, Camera, Sheet, photograph_sheet, render, settle_edges
 from prefpaint.applications.scene_files import linear, mesh, point_cloud, surface
+from prefpaint.applications.subject import Subject, all_views, check_memory, free_memory, grid_views, prepare
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.sampling import Inpainter
-from prefpaint.masks.warp import Pose, orbit_pose, warp_view
+from prefpaint.masks.warp import orbit_pose, warp_view
 from tests.conftest import Project
+from tests.rasterise import rasterise
 from tests.test_cli_errors import sentence
 from tests.tiny import write_tiny_chooser
 
@@ -183,7 +167,7 @@ def test_a_scene_keeps_the_photograph_and_has_no_holes_where_it_was_painted(inpa
 
 def test_the_next_view_sees_what_was_painted_before(inpainter: Inpainter) -> None:
     one = subject()
-    builder = Builder(one)
+    builder = Builder(one, [])
     first, second = one.camera(0.3, 0.0), one.camera(0.3, 0.05)
     alone = builder.see(second).hole.sum()
     seen = builder.see(first)
@@ -194,7 +178,7 @@ def test_the_next_view_sees_what_was_painted_before(inpainter: Inpainter) -> Non
 
 
 def test_the_fill_that_is_chosen_is_kept(inpainter: Inpainter) -> None:
-    seen = Builder(subject()).see(subject().camera(0.3, 0.0))
+    seen = Builder(subject(), []).see(subject().camera(0.3, 0.0))
     first, last = (
         paint_holes(inpainter, seen, 0, samples=2, choose=lambda fills, hole, text, n=n: n)  # type: ignore[misc]
         for n in (0, 1)
@@ -250,7 +234,7 @@ def test_the_truth_is_nearest_to_itself() -> None:
 
 def test_points_and_mesh_are_read_by_others() -> None:
     one = subject()
-    builder = Builder(one)
+    builder = Builder(one, [])
     view = one.camera(0.3, 0.0)
     seen = builder.see(view)
     painted = np.where(seen.hole[..., None] > 0, np.uint8(77), seen.picture)
@@ -272,10 +256,13 @@ def test_points_and_mesh_are_read_by_others() -> None:
     assert tree["extensionsUsed"] == ["KHR_materials_unlit"]
     (material,) = tree["materials"]
     assert material["pbrMetallicRoughness"] == {"roughnessFactor": 1.0, "metallicFactor": 0.0}
+    assert len(tree["meshes"]) == 2, "a mesh for each sheet"
     (primitive,) = tree["meshes"][0]["primitives"]
+    assert tree["accessors"][primitive["indices"]]["componentType"] == 5123, "16 bits"
     accessor = tree["accessors"][primitive["attributes"]["COLOR_0"]]
     assert (accessor["componentType"], accessor["type"], accessor["normalized"]) == (5123, "VEC4", True)
-    (loaded,) = trimesh.load(io.BytesIO(data), file_type="glb").geometry.values()
+    loaded, fill = trimesh.load(io.BytesIO(data), file_type="glb").geometry.values()
+    np.testing.assert_array_equal(fill.faces, surface(second, one.parallax)[2])
     # The picture's corner belongs to one pixel alone.
     np.testing.assert_allclose(loaded.vertices[0], [-20 / one.focal * z, 20 / one.focal * z, -z], rtol=1e-6)
     # From the photograph's camera every pixel is two triangles between its corners: no gap, tears or not.
@@ -335,15 +322,16 @@ def test_depth_from_files(tmp_path: Path) -> None:
 
 def test_a_picture_of_ones_own(tmp_path: Path) -> None:
     Image.fromarray(drawn(camera(0))[0]).save(tmp_path / "own.png")
-    own = ReconstructConfig(picture=tmp_path / "own.png")
-    image, depth, source = own_picture(own, "")
+    own = tmp_path / "own.png"
+    image, depth, source = own_picture(own, None, None)
     assert image.shape == (SIDE, SIDE, 3) and depth.shape == (SIDE, SIDE) and source == "guessed"
     np.save(tmp_path / "depth.npy", np.ones((SIDE, SIDE + 1)))
-    measured = own.model_copy(update={"depth": tmp_path / "depth.npy"})
     with pytest.raises(PrefPaintError, match=r"reconstruct.depth: .*depth is 65 x 64 px, but the picture 64 x 64"):
-        own_picture(measured, "")
+        own_picture(own, tmp_path / "depth.npy", None)
     np.save(tmp_path / "depth.npy", np.ones((SIDE, SIDE)))
-    assert own_picture(measured, "")[2] == "measured"
+    assert own_picture(own, tmp_path / "depth.npy", None)[2] == "measured"
+    with pytest.raises(ValidationError, match="either picture or folder"):
+        ReconstructConfig(picture=own, folder=tmp_path)
     with pytest.raises(ValidationError, match="depth belongs to picture"):
         ReconstructConfig(depth=tmp_path / "depth.npy")
 
@@ -365,8 +353,11 @@ def test_a_path_that_leaves_the_scene_is_refused(inpainter: Inpainter) -> None:
 
 
 def test_more_than_memory_is_refused_with_the_numbers() -> None:
-    with pytest.raises(PrefPaintError, match=r"200000 x 100000 px needs about \d+\.\d GB .* this machine has"):
-        check_memory(100_000, 200_000)
+    # 2e10 pixels: 1,750 + 4 · 33 bytes each, and twice 210 for the files.
+    said = r"200000 x 100000 px from 33 views need about 46040\.0 GB .* 8400\.0 GB of it .* and \d+\.\d GB are free"
+    with pytest.raises(PrefPaintError, match=said):
+        check_memory(100_000, 200_000, 33)
+    assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_views_of_ones_own_come_first() -> None:
@@ -380,8 +371,60 @@ def test_a_filled_sheet_owns_its_hole_alone() -> None:
     seen = render([photograph()], view)
     sheet = filled_sheet(seen, view, seen.picture, fill_depth(seen), PARALLAX)
     assert sheet.own.sum() == seen.hole.sum() < len(sheet.own)
-    still = Camera(Pose(np.eye(3), np.zeros(3)), FOCAL, SIDE, SIDE)
-    np.testing.assert_allclose(still.from_world(sheet.points()), sheet.points())
+
+
+OUTER = [(0.3, 0.0), (-0.3, 0.0), (0.3, 0.15), (-0.3, -0.15)]
+
+
+def test_fills_hide_nothing_that_was_photographed() -> None:
+    """A hole whose depth is wrong, that of the sphere: the fill goes back behind what any outer view has seen."""
+    first, view = photograph(), camera(0.3, 0.15)
+    seen = render([first], view)
+    wrong = np.where(seen.hole > 0, 1.6, seen.depth)
+    before = outlooks(first, [camera(*one) for one in OUTER], PARALLAX)
+    for guards, least, most in (([], 300, SIDE**2), (before, 0, 0)):
+        sheet = filled_sheet(seen, view, seen.picture, wrong, PARALLAX, guards)
+        hidden = 0
+        for one in [(0.0, 0.0), *OUTER]:
+            places = sheet.camera.to_world(sheet.index, sheet.depth)
+            pixel, depth = camera(*one).pixels(places)
+            known = render([first], camera(*one))
+            there = (pixel >= 0) & (known.hole.reshape(-1)[pixel] == 0)
+            excess = 1 / depth[there] - 1 / known.depth.reshape(-1)[pixel[there]]
+            # As far as a tear: so that a surface can go on.
+            hidden += int((excess * PARALLAX > TEAR + 1e-6).sum())
+        assert least <= hidden <= most
+    # What was right stays where it was, but for what would stand before the photograph by less than a pixel.
+    right = fill_depth(seen)
+    sheet = filled_sheet(seen, view, seen.picture, right, PARALLAX, before)
+    moved = PARALLAX * np.abs(1 / sheet.depth - 1 / right.reshape(-1)[sheet.index])[sheet.own]
+    assert np.median(moved) < 0.1 and np.quantile(moved, 0.9) < 1
+
+
+def test_the_mesh_is_closed_and_shows_the_photograph() -> None:
+    """Through a z-buffer, from the views that were painted and from between them."""
+    builder = Builder(subject(ReconstructConfig(longest_side=SIDE)), OUTER)
+    parallax = builder.subject.parallax
+    for view in [*OUTER, (0.15, 0.0), (-0.15, 0.0)]:
+        camera_ = builder.subject.camera(*view)
+        seen = builder.see(camera_)
+        exact = np.where(seen.hole[..., None] > 0, drawn(camera_)[0], seen.picture)
+        builder.add(camera_, seen, exact)
+    parts = [surface(sheet, parallax) for sheet in builder.sheets]
+    starts = np.cumsum([0, *(len(points) for points, _, _ in parts)])
+    points = np.concatenate([one for one, _, _ in parts])
+    faces = np.concatenate([one + start for (_, _, one), start in zip(parts, starts, strict=False)])
+    filled = np.repeat([sheet.filled for sheet in builder.sheets], [len(one) for _, _, one in parts])
+    for view in [(0.0, 0.0), (0.08, 0.04), *OUTER, (0.22, 0.1), (-0.22, -0.05)]:
+        number, depth = rasterise(points, faces, builder.subject.camera(*view))
+        # Of 4,096 pixels at most 10 show what is behind the mesh; without skirts up to 127.
+        assert (number < 0).sum() <= 15, view
+        known = render(builder.sheets[:1], builder.subject.camera(*view))
+        covered = (number >= 0) & filled[number] & (known.hole == 0)
+        excess = 1 / depth[covered] - 1 / known.depth[covered]
+        assert (excess * parallax < TEAR).all(), view
+        if view == (0.0, 0.0):
+            assert (number >= 0).all() and covered.mean() < 0.02
 
 
 def test_the_pipeline(project: Project) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.masks.depth import checkpoint_depth, decode_depth, depth_from_disparity, encode_depth, pseudo_depth
+from tests.tiny import write_tiny_depth
 
 
 def test_depth_from_disparity_by_hand() -> None:
@@ -31,33 +32,28 @@ def test_depth_survives_16_bits() -> None:
     np.testing.assert_allclose(restored, depth, rtol=1e-4)
 
 
-def test_a_depth_checkpoint_of_transformers(tmp_path: Path) -> None:
-    import torch
-    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessorPil
-
-    config = DPTConfig(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=32,
-        patch_size=16,
-        backbone_out_indices=[0, 1, 2, 3],
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-        is_hybrid=False,
-    )
-    model = DPTForDepthEstimation(config)
-    with torch.no_grad():
-        # Its last layer is a ReLU, which a random model would not pass.
-        for name, value in model.head.named_parameters():
-            value.fill_(1.0) if name == "head.4.bias" else value.mul_(50)
-    model.save_pretrained(tmp_path)
-    DPTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+@pytest.mark.parametrize("kind", ["dpt", "depth_anything"])
+def test_a_depth_checkpoint_of_transformers(kind: str, tmp_path: Path) -> None:
+    write_tiny_depth(tmp_path, kind)
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
     depth = checkpoint_depth(str(tmp_path))(image)
     assert depth.shape == (40, 60)
     assert depth.min() == pytest.approx(1.0, rel=1e-3) and depth.max() == pytest.approx(4.0, rel=1e-3)
+    np.testing.assert_array_equal(checkpoint_depth(str(tmp_path))(image), depth)
+
+
+def test_half_a_checkpoint_and_what_is_not_finite_are_named(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    write_tiny_depth(tmp_path, "dpt")
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {"head.head.4.bias": weights["head.head.4.bias"] * float("nan")}, file, {"format": "pt"})
+    with pytest.raises(PrefPaintError, match=r"depth_checkpoint: .* gives depth that is not finite"):
+        checkpoint_depth(str(tmp_path))(np.zeros((40, 60, 3), np.uint8))
+    save_file({name: one for name, one in weights.items() if "head.4" not in name}, file, {"format": "pt"})
+    with pytest.raises(PrefPaintError, match=r"depth_checkpoint: .* is not a DPTForDepthEstimation: it lacks"):
+        checkpoint_depth(str(tmp_path))
 
 
 def test_a_folder_without_a_depth_checkpoint_is_named(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from prefpaint.pipelines.report.pipeline import FIGURES
 from prefpaint.pipelines.report.pipeline import create_pipeline as report
 from prefpaint.preferences.simulated import NoiselessRater
 from prefpaint.preferences.taste import Taste
+from prefpaint.reporting.page import CAMERA
 from tests.tiny import SIZE, TINY_MODEL, tiny_judge, tiny_prompts
 
 PROJECT = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ def make_inputs(folder: Path) -> dict[str, Any]:
             "filled_share": 0.125,
             **{f"{key}{end}": 14.25 for key in ("psnr_base", "ssim_base") for end in ("", "_low", "_high")},
         },
-        "reconstruct_metrics": {"field_of_view": 0.9, "aspect": 1.0, "pivot": 1.0},
+        "reconstruct_metrics": dict.fromkeys(CAMERA, 1.0),
         **dict.fromkeys(("reconstruct_base_mesh", "reconstruct_aligned_mesh"), b"glTF"),
         **dict.fromkeys(figures, with_png.read_bytes()),
         "params:sampling": SamplingConfig(steps=2, batch=16),

@@ -1,6 +1,7 @@
 """The scene on the page: what is said of it, what is embedded, and the viewer in a real browser."""
 
 import base64
+import gzip
 import json
 import re
 import shutil
@@ -29,6 +30,8 @@ METRICS = {
     "field_of_view": ANGLE,
     "aspect": ASPECT,
     "pivot": 1.0,
+    "farthest_yaw": 0.4,
+    "farthest_pitch": 0.2,
     "depth": "measured",
     "consistency_shared": 1.5,
     "consistency_independent": 15.25,
@@ -101,7 +104,7 @@ def test_both_meshes_and_the_viewer_are_in_the_page() -> None:
     html = render_report(with_scene())
     for name, mesh in MESHES.items():
         (found,) = re.findall(rf'<script type="text/plain" id="mesh-{name}">([^<]*)</script>', html)
-        assert base64.b64decode(found) == mesh
+        assert gzip.decompress(base64.b64decode(found)) == mesh
     viewer = (ROOM / "static/viewer.js").read_text(encoding="utf-8")
     assert viewer in html and "</script" not in viewer
     assert f'data-fov="{ANGLE}"' in html and 'href="#scene"' in html
@@ -109,7 +112,9 @@ def test_both_meshes_and_the_viewer_are_in_the_page() -> None:
     page.feed(html)
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
     # The viewer and what base64 adds; meshes come on top.
-    added = len(html) - len(render_report(plain())) - sum(4 * -(-len(mesh) // 3) for mesh in MESHES.values())
+    added = (
+        len(html) - len(render_report(plain())) - sum(4 * -(-len(gzip.compress(mesh)) // 3) for mesh in MESHES.values())
+    )
     assert added < 700_000
     assert html.count("A scene in three dimensions") == 3, "in the navigation, the heading and the table of numbers"
 

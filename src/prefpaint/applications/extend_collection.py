@@ -51,19 +51,14 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
     Raises:
         PrefPaintError: the folder is missing or holds no image.
     """
-    from prefpaint.photographs.collection import photograph_key
-    from prefpaint.photographs.sources import image_files, read_image
+    from prefpaint.photographs.collection import keyed_files
+    from prefpaint.photographs.sources import read_image
 
     if config.folder is None:
         chosen = choose_pictures(prompts, config.images)
         stamp = fingerprint({name: images.checksum(name) for name in chosen})
         return ImageWork(stamp, chosen, lambda missing: ((name, images[name]) for name in missing))
-    paths = image_files(config.folder, "extend.folder")
-    names = [path.relative_to(config.folder) for path in paths]
-    # Without its ending a name is nicer, unless two files differ in nothing else.
-    plain = [name.with_suffix("") for name in names]
-    keys = [short if plain.count(short) == 1 else name for short, name in zip(plain, names, strict=True)]
-    files = {photograph_key(key.as_posix()): path for key, path in zip(keys, paths, strict=True)}
+    files = keyed_files(config.folder, "extend.folder")
     stats = {key: path.stat() for key, path in files.items()}
     stamps = {key: fingerprint(stat.st_size, stat.st_mtime_ns, config.longest_side) for key, stat in stats.items()}
 

@@ -18,10 +18,17 @@ class ReconstructConfig(Config):
         "measured, or else the first.",
     )
     picture: Path | None = Field(None, description="A picture of your own instead, any file that can be decoded.")
+    folder: Path | None = Field(
+        None,
+        description="Folder of your own pictures instead, searched recursively; each becomes a scene of its own in "
+        "data/07_model_output/reconstruct_scenes, and time is proportional to their number. The report shows and "
+        "measures the first.",
+    )
     depth: Path | None = Field(
         None,
         description="Depth of your own picture: a 16-bit PNG or TIFF, or a .npy file, of the picture's size, larger is "
-        "farther, 0 where unknown. null: masks.geometry.depth_checkpoint or, without one, a guess.",
+        "farther, 0 where unknown. With folder: a folder of such files, named as the pictures are; pictures without "
+        "one are skipped. null: masks.geometry.depth_checkpoint or, without one, a guess.",
     )
     longest_side: int = Field(
         256, ge=32, description="The photograph is reduced to this first; time and files grow with its square."
@@ -53,6 +60,8 @@ class ReconstructConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> "ReconstructConfig":
-        if self.depth is not None and self.picture is None:
-            raise ValueError("depth belongs to picture; give both, or neither")
+        if self.picture is not None and self.folder is not None:
+            raise ValueError("give either picture or folder, and set the other to null")
+        if self.depth is not None and self.picture is None and self.folder is None:
+            raise ValueError("depth belongs to picture or folder; give it with one of them")
         return self

@@ -9,17 +9,10 @@ import numpy as np
 from PIL import Image
 
 from prefpaint.applications.novel_view import LEAST_HOLE, WINDOWS_HIGH
-from prefpaint.applications.reconstruct import (
-    METHOD,
-    Subject,
-    grid_views,
-    paint_holes,
-    prepare,
-    reconstruct_in,
-    view_seed,
-)
+from prefpaint.applications.reconstruct import METHOD, paint_holes, reconstruct_in, view_seed
 from prefpaint.applications.reconstruct_config import ReconstructConfig
 from prefpaint.applications.scene import Camera, Seen, Sheet, photograph_sheet, render
+from prefpaint.applications.subject import Subject, grid_views, prepare
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.evaluation.stlpips import ShiftTolerantLPIPS
 from prefpaint.fills.differences import hole_psnr, hole_ssim

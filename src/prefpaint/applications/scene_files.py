@@ -3,15 +3,19 @@
 Both have y up and look along -z, as glTF does; the photograph's camera is at the origin.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from prefpaint.applications.scene import TEAR, Sheet
+from prefpaint.applications.scene import Sheet
 
 # From camera coordinates (y down, z forward) to those of glTF.
 UPRIGHT = np.array([1.0, -1.0, -1.0])
+# Neighbours are joined if the farthest camera sees them part by no more than this many pixels more than the
+# photograph's does. Points close gaps as narrow, so nothing is painted behind them, and a torn mesh would show through.
+GAP = 3.0
 
 
 def point_cloud(sheets: Sequence[Sheet]) -> bytes:
@@ -29,8 +33,9 @@ def point_cloud(sheets: Sequence[Sheet]) -> bytes:
     parts = []
     for sheet in sheets:
         part = np.zeros(int(sheet.own.sum()), layout)
+        places = sheet.camera.to_world(sheet.index[sheet.own], sheet.depth[sheet.own]) * UPRIGHT
         for number, axis in enumerate("xyz"):
-            part[axis] = (sheet.points()[sheet.own] * UPRIGHT)[:, number]
+            part[axis] = places[:, number]
         for number, name in enumerate(("red", "green", "blue")):
             part[name] = sheet.colours[sheet.own][:, number]
         part["filled"] = sheet.filled
@@ -66,7 +71,7 @@ def surface(sheet: Sheet, parallax: float) -> tuple[np.ndarray, np.ndarray, np.n
     present = around >= 0
     inverse = np.where(present, (1 / sheet.depth)[around], np.nan)
     with np.errstate(invalid="ignore"):
-        joined = np.abs(inverse - np.roll(inverse, -1, 1)) * parallax <= TEAR
+        joined = np.abs(inverse - np.roll(inverse, -1, 1)) * parallax <= GAP
     group = np.tile(np.arange(4), (len(around), 1))
     # Twice round the corner brings the least number of a group to all of it.
     for one in (0, 1, 2, 3) * 2:
@@ -76,7 +81,7 @@ def surface(sheet: Sheet, parallax: float) -> tuple[np.ndarray, np.ndarray, np.n
             group[:, place] = np.where(joined[:, one], least, group[:, place])
     vertex = 4 * np.arange(len(around))[:, None] + group
     # A pixel is the bottom right one of its top left corner, and so on.
-    corner = (rows * (width + 1) + columns)[sheet.own]
+    corner = rows * (width + 1) + columns
     top_left, top_right = vertex[corner, 2], vertex[corner + 1, 3]
     bottom_left, bottom_right = vertex[corner + width + 1, 1], vertex[corner + width + 2, 0]
     faces = np.concatenate(
@@ -111,7 +116,7 @@ def linear(colours: np.ndarray) -> np.ndarray:
 
 
 def mesh(sheets: Sequence[Sheet], parallax: float) -> bytes:
-    """The surfaces of a scene, a binary glTF file: one mesh with colours at its vertices, shown as bright as they are.
+    """The surfaces of a scene, a binary glTF file: a mesh for each sheet, shown as bright as its pixels are.
 
     Args:
         sheets: of the scene.
@@ -120,25 +125,29 @@ def mesh(sheets: Sequence[Sheet], parallax: float) -> bytes:
     import trimesh
     from trimesh.visual.material import PBRMaterial
 
-    points, colours, faces, count = [], [], [], 0
-    for sheet in sheets:
-        corners, light, found = surface(sheet, parallax)
-        points.append(corners * UPRIGHT)
-        colours.append(light)
-        faces.append(found + count)
-        count += len(corners)
-    # Of glTF's own attributes trimesh writes colours in 8 bits only; an attribute of one's own keeps its 16.
-    whole = trimesh.Trimesh(
-        np.concatenate(points),
-        np.concatenate(faces),
-        vertex_attributes={"_COLOR": np.concatenate(colours)},
-        process=False,
-        validate=False,
-    )
-    whole.visual = trimesh.visual.TextureVisuals(
-        material=PBRMaterial(metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True)
-    )
-    return bytes(trimesh.Scene([whole]).export(file_type="glb", tree_postprocessor=_as_colours))
+    material = PBRMaterial(metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True)
+    whole = trimesh.Scene()
+    for number, sheet in enumerate(sheets):
+        points, colours, faces = surface(sheet, parallax)
+        # Of glTF's own attributes trimesh writes colours in 8 bits only; an attribute of one's own keeps its 16.
+        part = trimesh.Trimesh(
+            points * UPRIGHT, faces, vertex_attributes={"_COLOR": colours}, process=False, validate=False
+        )
+        part.visual = trimesh.visual.TextureVisuals(material=material)
+        whole.add_geometry(part, f"sheet {number}", f"sheet {number}")
+    return bytes(whole.export(file_type="glb", tree_postprocessor=_as_colours, buffer_postprocessor=_short_indices))
+
+
+def _short_indices(buffers: OrderedDict[str, bytes], tree: dict[str, Any]) -> None:
+    """Corners' numbers in 16 bits where they fit: a third of the file. 65535 is no number (glTF 2.0, 3.7.2.1)."""
+    names, accessors = list(buffers), list(tree["accessors"].values())
+    for primitive in _primitives(tree):
+        indices, corners = accessors[primitive["indices"]], accessors[primitive["attributes"]["POSITION"]]
+        # Sheets of one shape share them.
+        if corners["count"] <= 65535 and indices["componentType"] == 5125:
+            name = names[indices["bufferView"]]
+            data = np.frombuffer(buffers[name], "<u4").astype("<u2").tobytes()
+            buffers[name], indices["componentType"] = data + bytes(-len(data) % 4), 5123
 
 
 def _as_colours(tree: dict[str, Any]) -> None:

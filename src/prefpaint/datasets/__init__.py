@@ -2,6 +2,7 @@
 
 from prefpaint.datasets.animation import AnimationDataset
 from prefpaint.datasets.files import BytesDataset, FigureDataset, JSONDataset, TableDataset, TextDataset
+from prefpaint.datasets.folders import FoldersDataset
 from prefpaint.datasets.images import ImageFolderDataset
 from prefpaint.datasets.models import DiffusersPipelineDataset, PretrainedDataset, ReleaseDataset
 from prefpaint.datasets.store import RatingStoreDataset
@@ -12,6 +13,7 @@ __all__ = [
     "BytesDataset",
     "DiffusersPipelineDataset",
     "FigureDataset",
+    "FoldersDataset",
     "ImageFolderDataset",
     "JSONDataset",
     "PretrainedDataset",

@@ -1,87 +1,23 @@
-"""Animations as GIF and MP4, encoded frame by frame."""
+"""Animations as GIF and MP4."""
 
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from prefpaint.animations import write_animation
 from prefpaint.datasets.base import FileDataset
-from prefpaint.errors import PrefPaintError
-
-LEAST_WIDTH, FRAMES_PER_SECOND = 256, Fraction(100, 9)
-# A palette per frame: one for all would take a second pass over the frames, or all of them in memory.
-GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=single:reserve_transparent=0[p];[b][p]paletteuse=new=1"
-GIF = ["-f", "gif", "-loop", "0", "-filter_complex", GIF_FILTER]
-# Even sides, which halved colours need; the index at the front, so that a browser begins before the end has come;
-# colours as players decode them today. Neither clock nor number of threads enters the file.
-MP4 = [
-    *("-f", "mp4", "-preset", "medium", "-crf", "16", "-threads", "1", "-movflags", "+faststart"),
-    *("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"),
-    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"),
-]
-SAME_BYTES = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]
-# By file ending: codec, pixel format, options of ffmpeg.
-KINDS = {".gif": ("gif", "pal8", GIF), ".mp4": ("libx264", "yuv420p", MP4)}
 
 
 class AnimationDataset(FileDataset):
-    """Frames, each (H, W, 3) uint8 and of one size, as a GIF that loops forever or an MP4; loads as the file's bytes.
+    """Frames, each (H, W, 3) uint8 and of one size, as a GIF or an MP4; loads as the file's bytes.
 
-    The file ending decides. Frames are any iterable, such as the values of an `ImageFolder`; one is in memory at a
-    time. Small frames are enlarged by a whole factor, so that they can be looked at, and an MP4 gets a black row or
-    column where a side is odd.
+    The file ending decides. Frames are any iterable, such as the values of an `ImageFolder`; see
+    `animations.write_animation`.
     """
 
     def _read(self, path: Path) -> bytes:
         return path.read_bytes()
 
     def _write(self, data: Iterable[np.ndarray], path: Path) -> None:
-        if self._filepath.suffix not in KINDS:
-            raise PrefPaintError(f"{self._filepath}: animations are .gif or .mp4; rename it in the catalog")
-        try:
-            self._encode(data, path)
-        except (OSError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
-            raise PrefPaintError(f"{self._filepath}: ffmpeg cannot write it ({reason}); nothing was changed") from error
-
-    def _encode(self, frames: Iterable[np.ndarray], path: Path) -> None:
-        import imageio_ffmpeg
-
-        codec, pixels, options = KINDS[self._filepath.suffix]
-        writer, count = None, 0
-        shape: tuple[int, ...] = ()
-        try:
-            for frame in frames:
-                if writer is None:
-                    shape = frame.shape
-                    factor = max(1, LEAST_WIDTH // shape[1])
-                    writer = imageio_ffmpeg.write_frames(
-                        str(path),
-                        (factor * shape[1], factor * shape[0]),
-                        fps=FRAMES_PER_SECOND,
-                        codec=codec,
-                        pix_fmt_out=pixels,
-                        macro_block_size=1,
-                        quality=None,
-                        # Errors are told in one sentence here.
-                        ffmpeg_log_level="quiet",
-                        output_params=[*options, *SAME_BYTES],
-                    )
-                    writer.send(None)
-                if frame.shape != shape:
-                    raise PrefPaintError(
-                        f"{self._filepath}: frame {count} is {frame.shape[1]} x {frame.shape[0]} px, the first "
-                        f"{shape[1]} x {shape[0]}; make all frames the same size"
-                    )
-                writer.send(np.ascontiguousarray(frame.repeat(factor, 0).repeat(factor, 1)))
-                count += 1
-        finally:
-            if writer is not None:
-                writer.close()
-        if writer is None:
-            raise PrefPaintError(f"{self._filepath}: there are no frames to animate; run the pipeline that makes them")
-        # The writer does not look at how ffmpeg ended.
-        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
-        if written != count:
-            raise PrefPaintError(f"{self._filepath}: ffmpeg wrote {written} of {count} frames; is the disk full?")
+        write_animation(data, path, self._filepath)

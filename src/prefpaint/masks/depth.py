@@ -1,13 +1,17 @@
 """Depth maps for view-change holes: measured, from a checkpoint, or a documented guess."""
 
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
+from prefpaint.pretrained import load_pretrained
+
+KEY = "masks.geometry.depth_checkpoint"
 
 DepthEstimator = Callable[[np.ndarray], np.ndarray]
 
@@ -53,38 +57,39 @@ def pseudo_depth(image: np.ndarray) -> np.ndarray:
     return (1.0 / (ground + 0.35 * standing_out)).astype(np.float32)
 
 
-def checkpoint_depth(checkpoint: str, device: str = "cpu") -> DepthEstimator:
+def checkpoint_depth(checkpoint: str) -> DepthEstimator:
     """A depth estimator from any `transformers` depth-estimation checkpoint (Depth Anything, DPT, …).
 
     Args:
         checkpoint: folder or hub id. Its prediction is taken as inverse depth, as these models give it.
-        device: torch device.
 
     Raises:
-        PrefPaintError: the checkpoint cannot be loaded.
+        PrefPaintError: the checkpoint cannot be loaded or is of another kind; or, from the estimator, it gives numbers
+            that are not finite.
     """
     import torch
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-    try:
-        local = Path(checkpoint).is_dir()
-        processor = AutoImageProcessor.from_pretrained(checkpoint, backend="pil", local_files_only=local)
-        model = AutoModelForDepthEstimation.from_pretrained(checkpoint, local_files_only=local)
-    except (OSError, ValueError) as error:
-        raise PrefPaintError(
-            f"masks.geometry.depth_checkpoint: {checkpoint} is not a depth-estimation checkpoint of transformers "
-            f"({error})"
-        ) from error
-    model = model.to(device).eval()
+    model, processor = load_pretrained(
+        KEY,
+        checkpoint,
+        "give a folder or hub id of a depth-estimation checkpoint with safetensors weights (Depth Anything, DPT)",
+        AutoModelForDepthEstimation,
+        (partial(AutoImageProcessor.from_pretrained, backend="pil"),),
+        use_safetensors=True,
+    )
+    model.to(distributed.device())
 
     def estimate(image: np.ndarray) -> np.ndarray:
-        inputs = processor(images=Image.fromarray(image), return_tensors="pt").to(device)
+        inputs = processor(images=Image.fromarray(image), return_tensors="pt").to(model.device)
         with torch.inference_mode():
             predicted = model(**inputs).predicted_depth
         resized = torch.nn.functional.interpolate(
             predicted[:, None].float(), image.shape[:2], mode="bicubic", align_corners=False
         )[0, 0]
         inverse = resized.cpu().numpy()
+        if not np.isfinite(inverse).all():
+            raise PrefPaintError(f"{KEY}: {checkpoint} gives depth that is not finite; give another checkpoint")
         low, high = float(inverse.min()), float(inverse.max())
         # Relative inverse depth has no scale: map it to [0.25, 1], the nearest point at depth 1.
         return (1.0 / (0.25 + 0.75 * (inverse - low) / max(high - low, 1e-6))).astype(np.float32)

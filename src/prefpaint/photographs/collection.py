@@ -19,6 +19,7 @@ from prefpaint.photographs.crops import assign_splits, regions_of
 from prefpaint.photographs.sources import (
     EMBEDDED_NAMES,
     embedded_photographs,
+    image_files,
     read_image,
 )
 from prefpaint.progress import Progress
@@ -45,6 +46,24 @@ def photograph_key(name: str) -> str:
     """A file name without ending for a photograph's name, the same on every system and unique."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")
     return plain if plain == name else f"{plain[:80]}_{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def keyed_files(folder: Path, knob: str) -> dict[str, Path]:
+    """The image files below a folder by file name without ending, the same on every system and unique, in order.
+
+    Args:
+        folder: searched recursively.
+        knob: the parameter that names the folder, for messages.
+
+    Raises:
+        PrefPaintError: see `sources.image_files`.
+    """
+    paths = image_files(folder, knob)
+    names = [path.relative_to(folder) for path in paths]
+    # Without its ending a name is nicer, unless two files differ in nothing else.
+    plain = [name.with_suffix("") for name in names]
+    keys = [short if plain.count(short) == 1 else name for short, name in zip(plain, names, strict=True)]
+    return {photograph_key(key.as_posix()): path for key, path in zip(keys, paths, strict=True)}
 
 
 def photograph_names(config: PhotographsConfig) -> list[str]:

@@ -1,6 +1,7 @@
 """The page that says how much better the aligned model got and how far to believe that."""
 
 import base64
+import gzip
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,8 +67,10 @@ METRICS_WORDS = {
     "reconstruct_metrics": "A scene in three dimensions",
 }
 MESH_WORDS = {"base": "base", "aligned": "aligned model"}
+# Metrics of a scene that say how it is looked at.
+CAMERA = ("field_of_view", "aspect", "pivot", "farthest_yaw", "farthest_pitch")
 # Larger meshes stay out of the page: it would take long to open, and more memory than a phone gives.
-LARGEST_MESH = 3 * 2**20
+LARGEST_MESH = 4 * 2**20
 OFFLINE_WORDS = {
     "hole_psnr": "PSNR, dB",
     "hole_ssim": "SSIM",
@@ -270,7 +273,7 @@ def _offline_rows(methods: pd.DataFrame, split: str) -> list[dict[str, Any]]:
 def _scene(report: Report) -> dict[str, Any] | None:
     """What the section about the scene shows; None without a scene."""
     metrics = report.metrics.get("reconstruct_metrics", {})
-    if not report.meshes or not {"field_of_view", "aspect", "pivot"} <= set(metrics):
+    if not report.meshes or not set(CAMERA) <= set(metrics):
         return None
     small = max(map(len, report.meshes.values())) <= LARGEST_MESH
     said = [*sentences.scene_sentences(metrics)]
@@ -281,11 +284,12 @@ def _scene(report: Report) -> dict[str, Any] | None:
         )
     return {
         "sentences": said,
-        "field_of_view": metrics["field_of_view"],
-        "aspect": metrics["aspect"],
-        "pivot": metrics["pivot"],
+        **{name: metrics[name] for name in CAMERA},
         "words": MESH_WORDS,
-        "meshes": {name: base64.b64encode(report.meshes[name]).decode() for name in MESH_WORDS} if small else {},
+        # Without the time of day, so that the same run gives the same page.
+        "meshes": {
+            name: base64.b64encode(gzip.compress(report.meshes[name], mtime=0)).decode() for name in MESH_WORDS if small
+        },
         "viewer": files("prefpaint.reporting").joinpath("static/viewer.js").read_text(encoding="utf-8"),
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.applications.reconstruct_config import ReconstructConfig
+from prefpaint.folders import FoldersWork
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.masks.config import MasksConfig
@@ -25,12 +26,18 @@ def prepare_photograph(
 ) -> tuple[Any, str]:
     """The photograph with its depth, and its name."""
     from prefpaint.applications.novel_view import choose_photograph
-    from prefpaint.applications.reconstruct import own_picture, prepare
+    from prefpaint.applications.own_pictures import own_picture
+    from prefpaint.applications.reconstruct_collection import first_subject
+    from prefpaint.applications.subject import prepare
     from prefpaint.masks.depth import decode_depth
 
+    if config.folder is not None:
+        name, subject = first_subject(config, _estimator(masks))
+        logger.info("%s: depth is %s; the report shows this picture", name, subject.source)
+        return subject, name
     if config.picture is not None:
         name = config.picture.name
-        image, depth, source = own_picture(config, masks.geometry.depth_checkpoint)
+        image, depth, source = own_picture(config.picture, config.depth, _estimator(masks))
     else:
         key = choose_photograph(regions, depth_maps, config.photograph, "reconstruct")
         row = regions[regions["key"] == key].iloc[0]
@@ -41,12 +48,36 @@ def prepare_photograph(
     return prepare(image, depth, source, config), name
 
 
+def _estimator(masks: MasksConfig) -> Any:
+    """What estimates depth; None without a checkpoint."""
+    from prefpaint.masks.depth import checkpoint_depth
+
+    checkpoint = masks.geometry.depth_checkpoint
+    return checkpoint_depth(checkpoint) if checkpoint else None
+
+
+def _painters(
+    base: Any, aligned: Any, reward_model: Any, sampling: SamplingConfig, masks: MasksConfig, config: ReconstructConfig
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What paints, and a stamp of all that its scenes depend on, by the name of the model."""
+    from prefpaint.applications.reconstruct import painter
+    from prefpaint.inpainting.checkpoint import module_digest
+    from prefpaint.inpainting.sampling import painting_digest
+
+    pipes = {"base": base, "aligned": aligned}
+    chosen_by = module_digest(reward_model) if config.samples > 1 else ""
+    checkpoint = masks.geometry.depth_checkpoint
+    stamps = {name: f"{painting_digest(pipe, sampling)} {checkpoint} {chosen_by}" for name, pipe in pipes.items()}
+    return {name: painter(pipe, sampling) for name, pipe in pipes.items()}, stamps
+
+
 def build_scenes(
     base: Any,
     aligned: Any,
     reward_model: Any,
     choice_errors: dict[str, Any],
     subject: Any,
+    name: str,
     sampling: SamplingConfig,
     masks: MasksConfig,
     config: ReconstructConfig,
@@ -54,31 +85,52 @@ def build_scenes(
 ) -> tuple[Any, Any]:
     """The scene as the base and as the aligned model paint it."""
     from prefpaint.applications.best import Chooser
-    from prefpaint.applications.reconstruct import all_views, painter, reconstruct_in
-    from prefpaint.inpainting.checkpoint import module_digest
-    from prefpaint.inpainting.sampling import painting_digest
-    from prefpaint.masks.depth import checkpoint_depth
+    from prefpaint.applications.reconstruct import reconstruct_in
+    from prefpaint.applications.reconstruct_collection import views_folder
+    from prefpaint.applications.subject import all_views
     from prefpaint.trust.choice import read_choice_errors
 
     chooser = Chooser(reward_model, read_choice_errors(choice_errors))
-    chosen_by = module_digest(reward_model) if config.samples > 1 else ""
-    checkpoint = masks.geometry.depth_checkpoint
-    estimate = checkpoint_depth(checkpoint) if checkpoint else None
+    painters, stamps = _painters(base, aligned, reward_model, sampling, masks, config)
+    estimate = _estimator(masks)
+    place = workspace if config.folder is None else views_folder(workspace, name)
     base_scene, aligned_scene = (
         reconstruct_in(
-            workspace / name,
-            f"scene of the {name} model",
-            painter(pipe, sampling),
-            f"{painting_digest(pipe, sampling)} {checkpoint} {chosen_by}",
+            place / model,
+            f"scene of the {model} model",
+            paint,
+            stamps[model],
             subject,
             all_views(config),
             config,
             estimate,
             chooser,
         )
-        for name, pipe in (("base", base), ("aligned", aligned))
+        for model, paint in painters.items()
     )
     return base_scene, aligned_scene
+
+
+def make_folder(
+    base: Any,
+    aligned: Any,
+    reward_model: Any,
+    choice_errors: dict[str, Any],
+    sampling: SamplingConfig,
+    masks: MasksConfig,
+    config: ReconstructConfig,
+    workspace: Path,
+) -> FoldersWork:
+    """The scenes of all pictures of the user's folder, as files; none without a folder."""
+    from prefpaint.applications.best import Chooser
+    from prefpaint.applications.reconstruct_collection import scenes_work
+    from prefpaint.trust.choice import read_choice_errors
+
+    if config.folder is None:
+        return FoldersWork({}, lambda missing: ())
+    chooser = Chooser(reward_model, read_choice_errors(choice_errors))
+    painters, stamps = _painters(base, aligned, reward_model, sampling, masks, config)
+    return scenes_work(config, painters, stamps, workspace, _estimator(masks), chooser)
 
 
 def export_scenes(base_scene: Any, aligned_scene: Any, subject: Any) -> tuple[bytes, bytes, bytes, bytes]:
@@ -138,7 +190,8 @@ def measure(
 
     from prefpaint.applications import reconstruct_quality as quality
     from prefpaint.applications.best import Chooser
-    from prefpaint.applications.reconstruct import grid_views, painter
+    from prefpaint.applications.reconstruct import painter
+    from prefpaint.applications.subject import grid_views
     from prefpaint.inpainting.checkpoint import module_digest
     from prefpaint.inpainting.families.registry import native_size
     from prefpaint.inpainting.sampling import painting_digest
@@ -166,6 +219,8 @@ def measure(
         "aspect": round(width / height, 6),
         "field_of_view": config.field_of_view,
         "pivot": round(subject.pivot, 6),
+        "farthest_yaw": max(abs(yaw) for yaw, _ in grid_views(config)),
+        "farthest_pitch": max(abs(pitch) for _, pitch in grid_views(config)),
         "points": sum(int(sheet.own.sum()) for sheet in aligned_scene),
         **quality.consistency_metrics(aligned_scene, alone, subject, config),
         **quality.stereo_metrics(hole, pictures, truth, side, config),

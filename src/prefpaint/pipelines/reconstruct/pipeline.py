@@ -13,6 +13,7 @@ def create_pipeline() -> Pipeline:
     scenes = named(
         base_scene="reconstruct_base_scene", aligned_scene="reconstruct_aligned_scene", subject="reconstruct_subject"
     )
+    subject = named(subject="reconstruct_subject", name="reconstruct_name")
     sampling, config = named(sampling="params:sampling"), named(config="params:reconstruct")
     masks, workspace = named(masks="params:masks"), named(workspace="reconstruct_workspace")
     return Pipeline(
@@ -26,8 +27,14 @@ def create_pipeline() -> Pipeline:
             Node(
                 name="build_scenes",
                 func=nodes.build_scenes,
-                inputs=models | judges | named(subject="reconstruct_subject") | sampling | masks | config | workspace,
+                inputs=models | judges | subject | sampling | masks | config | workspace,
                 outputs=["reconstruct_base_scene", "reconstruct_aligned_scene"],
+            ),
+            Node(
+                name="make_folder",
+                func=nodes.make_folder,
+                inputs=models | judges | sampling | masks | config | workspace,
+                outputs="reconstruct_scenes",
             ),
             Node(
                 name="export_scenes",

@@ -1,23 +1,24 @@
 // Shows two meshes side by side through one camera, which starts where the photograph was taken.
 //
-// The page holds <div class="scene"> with two <canvas data-mesh="ID">, each with a GLB in base64 in the element of that
-// id; [data-reset], a button; and [data-trouble], for what cannot be shown. `data-fov` is the horizontal angle of the
-// photograph's camera, radians, `data-aspect` the photograph's width by its height, `data-pivot` how far in front of it
-// lies the point that cameras circle. Meshes have vertex colours, y up; that camera is at the origin and looks along -z.
+// The page holds <div class="scene"> with two <canvas data-mesh="ID">, each with a gzipped GLB in base64 in the element
+// of that id; [data-reset], a button; and [data-trouble], for what cannot be shown. `data-fov` is the horizontal angle of
+// the photograph's camera, radians, `data-aspect` the photograph's width by its height, `data-pivot` how far in front of
+// it lies the point that cameras circle, `data-farthest-yaw` and `data-farthest-pitch` how far they may turn, radians.
+// Meshes have vertex colours, y up; that camera is at the origin and looks along -z.
 import { Color, MeshBasicMaterial, PerspectiveCamera, Scene, Spherical, WebGLRenderer } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { GLTFLoader } from "three/examples/jsm/loaders/GLTFLoader.js";
 
-// How far one can turn before the surface is seen from its side, radians, and how far the sway goes.
-const FARTHEST = { yaw: 0.4, pitch: 0.2 };
-const SWAY = { yaw: 0.14, pitch: 0.03, seconds: 9 };
+// How far the sway goes, as a share of how far one can turn.
+const SWAY = { yaw: 0.45, pitch: 0.2, seconds: 9 };
 const STEP = 0.06;
 const NO_WEBGL = "This browser does not draw in three dimensions (WebGL 2 is missing or switched off); the figure below shows the scene from several sides.";
 
 async function mesh(canvas) {
   const text = document.getElementById(canvas.dataset.mesh).textContent.trim();
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const { scene } = await new GLTFLoader().parseAsync(bytes.buffer, "");
+  const whole = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const { scene } = await new GLTFLoader().parseAsync(await new Response(whole).arrayBuffer(), "");
   scene.traverse((one) => {
     // The colours are the photograph's, with its light; the surface has no back.
     if (one.isMesh) one.material = new MeshBasicMaterial({ vertexColors: true });
@@ -41,6 +42,8 @@ async function start(frame) {
   const tangent = Math.tan(Number(frame.dataset.fov) / 2);
   const aspect = Number(frame.dataset.aspect);
   const depth = Number(frame.dataset.pivot);
+  // Beyond, nothing was painted.
+  const farthest = { yaw: Number(frame.dataset.farthestYaw), pitch: Number(frame.dataset.farthestPitch) };
   const vertical = (2 * Math.atan(tangent / aspect) * 180) / Math.PI;
   const camera = new PerspectiveCamera(vertical, aspect, depth / 100, depth * 100);
 
@@ -50,10 +53,10 @@ async function start(frame) {
   // Across a pane from one side to the other.
   controls.rotateSpeed = 0.3;
   controls.target.set(0, 0, -depth);
-  controls.minAzimuthAngle = -FARTHEST.yaw;
-  controls.maxAzimuthAngle = FARTHEST.yaw;
-  controls.minPolarAngle = Math.PI / 2 - FARTHEST.pitch;
-  controls.maxPolarAngle = Math.PI / 2 + FARTHEST.pitch;
+  controls.minAzimuthAngle = -farthest.yaw;
+  controls.maxAzimuthAngle = farthest.yaw;
+  controls.minPolarAngle = Math.PI / 2 - farthest.pitch;
+  controls.maxPolarAngle = Math.PI / 2 + farthest.pitch;
   controls.minDistance = depth * 0.4;
   controls.maxDistance = depth * 1.5;
   controls.enableZoom = false;
@@ -94,8 +97,8 @@ async function start(frame) {
     began ??= now;
     const phase = (2 * Math.PI * (now - began)) / 1000 / SWAY.seconds;
     turn((place) => {
-      place.theta = SWAY.yaw * Math.sin(phase);
-      place.phi = Math.PI / 2 - SWAY.pitch * Math.sin(2 * phase);
+      place.theta = SWAY.yaw * farthest.yaw * Math.sin(phase);
+      place.phi = Math.PI / 2 - SWAY.pitch * farthest.pitch * Math.sin(2 * phase);
     });
     draw();
     requestAnimationFrame(sway);
