@@ -14,7 +14,7 @@ from prefpaint.applications.extend import KEPT, extend, plan_layout, wanted_size
 from prefpaint.applications.extend_config import ExtendConfig
 from prefpaint.applications.seams import Visibility, seam_visibility
 from prefpaint.config import derive_seed, fingerprint
-from prefpaint.errors import PrefPaintError
+from prefpaint.errors import PrefPaintError, printable
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.progress import Progress
@@ -52,13 +52,16 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
         PrefPaintError: the folder is missing or holds no image.
     """
     from prefpaint.photographs.collection import photograph_key
-    from prefpaint.photographs.sources import image_files, read_image
+    from prefpaint.photographs.sources import count_files, image_files, other_files, read_image
 
     if config.folder is None:
         chosen = choose_pictures(prompts, config.images)
         stamp = fingerprint({name: images.checksum(name) for name in chosen})
         return ImageWork(stamp, chosen, lambda missing: ((name, images[name]) for name in missing))
     paths = image_files(config.folder, "extend.folder")
+    others = other_files(config.folder)
+    if others:
+        logger.warning("%s: skipped %s", config.folder, printable(count_files(others)))
     names = [path.relative_to(config.folder) for path in paths]
     # Without its ending a name is nicer, unless two files differ in nothing else.
     plain = [name.with_suffix("") for name in names]

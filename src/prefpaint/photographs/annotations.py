@@ -12,7 +12,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.photographs.coco import coco_rows
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.shapes import Hole, read_mask
-from prefpaint.photographs.sources import image_files
+from prefpaint.photographs.sources import image_files, other_files
 from prefpaint.photographs.tables import READERS, Row, table_rows
 
 
@@ -67,6 +67,21 @@ def own_photographs(config: PhotographsConfig) -> list[Path]:
     if not files:
         raise PrefPaintError(f"photographs.folder: {config.folder} holds no image besides the masks; add photographs")
     return files
+
+
+def other_files_of(config: PhotographsConfig) -> list[str]:
+    """Names of the files in the user's folders that are no images, but for the table of annotations.
+
+    Relative to the folder of photographs; those of a folder of masks elsewhere come last, with their whole paths.
+    """
+    if config.folder is None:
+        return []
+    table = config.annotations.resolve() if config.annotations is not None else None
+    names = [name for name in other_files(config.folder) if (config.folder / name).resolve() != table]
+    if config.masks is not None and not config.masks.resolve().is_relative_to(config.folder.resolve()):
+        paths = (config.masks / name for name in other_files(config.masks))
+        names += [str(path) for path in paths if path.resolve() != table]
+    return names
 
 
 def read_annotations(config: PhotographsConfig, names: Sequence[str]) -> Annotations:

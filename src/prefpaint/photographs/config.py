@@ -61,6 +61,13 @@ class PhotographsConfig(Config):
         description="Share of all photographs, at least one, that is set aside first for the unseen prompts: nothing "
         "is rated, trained or chosen on them.",
     )
+    near_duplicates: Literal["together", "ignore"] = Field(
+        "together",
+        description="Photographs that are the same picture re-encoded, resized, trimmed a little, turned or mirrored. "
+        "together: each such group goes to one split as a whole, and one of a group is used where photographs are cut "
+        "into regions; every photograph is read once more for it. ignore: they are divided like any others, and a "
+        "picture that is trained on may be tested on.",
+    )
     crop_side: tuple[int, int] = Field(
         (80, 160),
         description="Smallest and largest longer side of the crops, in photograph pixels, before they are resized to "
