@@ -27,7 +27,7 @@ ROOMS: tuple[set[str], ...] = (
     {"stats"},
 )
 PLAIN: tuple[set[str], ...] = (
-    {"images", "pretrained", "progress", "web"},
+    {"images", "pretrained", "progress", "tables", "web"},
     {"config", "distributed", "files"},
     {"errors"},
 )

@@ -59,7 +59,7 @@ FAULTS = [
     ),
     ("words.csv", "image,mask\nz.jpg,m/0.png\nb c.png,m/1.png\n", "words.csv, row 2: image 'z.jpg' was not found in"),
     ("words.csv", "image,mask\n,m/0.png\nb c.png,m/1.png\n", "words.csv, row 2: no image is named"),
-    ("words.csv", "image,mask\na.jpg,m/0.png,x\nb c.png,m/1.png\n", "row 2: it has more cells than the first row"),
+    ("words.csv", "image,mask\na.jpg,m/0.png,x\nb c.png,m/1.png\n", "row 2: it has 3 fields where the header has 2"),
     ("words.jsonl", '{"image"\n{"image": "a.jpg", "mask": "m/1.png"}', "words.jsonl, row 1: it is not JSON"),
     ("words.jsonl", '[1]\n{"image": "a.jpg", "mask": "m/1.png"}', "row 1: it is not a set of columns and values"),
     (
@@ -116,11 +116,12 @@ def test_a_fault_is_named_by_row_and_the_rest_is_used(
             "image,wort\na.jpg,x\n",
             "words.csv has neither masks nor words; call the columns image, mask and",
         ),
-        ("words.csv", 'image,mask\n"a.jpg,x\n', "words.csv cannot be read"),
+        ("words.csv", 'image,mask\n"a.jpg,x\n', "words.csv, row 2: a quotation mark is not closed"),
         ("words.txt", "a.jpg", "words.txt is of no known kind; the name ends in .csv, .jsonl, .parquet, or .json"),
         ("words.json", "[]", "words.json is not COCO's JSON, an object with the lists images and annotations"),
         ("words.json", "{", "words.json cannot be read"),
-        ("words.parquet", "PAR1", "words.parquet cannot be read"),
+        ("words.parquet", "PAR1", "words.parquet: is not a Parquet file"),
+        ("words.parquet", "a.jpg", "words.parquet: is not a Parquet file"),
     ],
 )
 def test_a_table_that_cannot_be_used_stops_in_one_sentence(

@@ -1,6 +1,5 @@
 """A user's own holes and words for their photographs, from whichever files they keep them in."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,8 @@ from prefpaint.photographs.coco import coco_rows
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.shapes import Hole, read_mask
 from prefpaint.photographs.sources import image_files, other_files
-from prefpaint.photographs.tables import READERS, Row, table_rows
+from prefpaint.photographs.tables import Row, table_rows
+from prefpaint.tables import TABLE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -221,16 +221,20 @@ def _rows(config: PhotographsConfig) -> tuple[list[Row], list[dict[str, str]]]:
     assert path is not None
     if not path.is_file():
         raise PrefPaintError(f"photographs.annotations: {path} was not found; give a CSV, JSONL, Parquet or COCO file")
-    kind = path.suffix.lower()
-    if kind != ".json" and kind not in READERS:
+    # A table may be packed.
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    kind = plain.suffix.lower()
+    if kind not in (".json", *TABLE_SUFFIXES):
         raise PrefPaintError(
             f"photographs.annotations: {path} is of no known kind; the name ends in .csv, .jsonl, .parquet, or .json "
-            "for COCO"
+            f"for COCO; {', '.join(TABLE_SUFFIXES)} are tables, too, and each may be packed as .gz"
         )
     try:
         return coco_rows(path, config) if kind == ".json" else table_rows(path, config)
-    except PrefPaintError:
-        raise
-    except (OSError, ValueError, csv.Error, RecursionError, MemoryError) as error:
+    except PrefPaintError as error:
+        if str(error).startswith("photographs."):
+            raise
+        raise PrefPaintError(f"photographs.annotations: {error}") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         said = " ".join(str(error).split())[:200]
         raise PrefPaintError(f"photographs.annotations: {path} cannot be read ({said})") from error

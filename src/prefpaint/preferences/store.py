@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.preferences.names import spellings
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, HIGHEST, LOWEST, OUTCOMES, RATING_COLUMNS
 
 FILE = "ratings.sqlite"
@@ -297,6 +298,8 @@ class RatingStore:
     def add_ratings(self, table: pd.DataFrame) -> int:
         """Add imported ratings; one that the store has ever held is skipped, even if it was withdrawn since.
 
+        Raters whose names are another spelling of one that is known are that one (`preferences.names.spellings`).
+
         Args:
             table: RATING_COLUMNS and sha256.
 
@@ -320,6 +323,9 @@ class RatingStore:
         if table.empty:
             return 0
         self.prepare()
+        with self.read() as connection:
+            known = connection.scalars(sa.select(raters.c.name).order_by(raters.c.id)).all()
+        table = table.assign(rater=table["rater"].map(spellings(table["rater"].unique(), known)).astype("str"))
         names = [name for name in table.columns if name != "rater"]
         said = self.rows(sa.select(raters.c.name.label("rater"), *(to.c[name] for name in names)).join_from(to, raters))
         said = said.astype({name: table[name].dtype for name in table.columns if name != "rated_at"})
@@ -373,6 +379,12 @@ def _add_columns(connection: sa.Connection) -> None:
 
 class StoreError(PrefPaintError):
     """The database is busy, away or broken: nobody's input is wrong."""
+
+
+def find_rater(connection: sa.Connection, name: str) -> "sa.Row[Any] | None":
+    """The rater of a name, however it is spelled (`preferences.names.spellings`); None where there is none."""
+    rows = {row.name: row for row in connection.execute(sa.select(raters).order_by(raters.c.id))}
+    return rows.get(spellings([name], rows)[name])
 
 
 def enrol(connection: sa.Connection, names: Sequence[str]) -> Mapping[str, int]:
