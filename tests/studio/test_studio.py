@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
-from prefpaint.preferences import store as tables
+from prefpaint.preferences import rating_tables as tables
 from prefpaint.studio.accounts import add_rater, block_rater, has_token_holders
 from prefpaint.studio.overview import overview
 from prefpaint.studio.questions import Answer

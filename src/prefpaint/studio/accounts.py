@@ -7,7 +7,9 @@ import sqlalchemy as sa
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.preferences.names import NAME_RULE, composed, is_name
-from prefpaint.preferences.store import RatingStore, find_rater, now, raters, sessions
+from prefpaint.preferences.raters import find_rater
+from prefpaint.preferences.rating_tables import now, raters, sessions
+from prefpaint.preferences.store import RatingStore
 
 
 def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:

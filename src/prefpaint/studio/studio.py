@@ -22,7 +22,9 @@ from prefpaint.masks.config import RATED_SPLITS
 from prefpaint.masks.figures import show_hole
 from prefpaint.masks.words import text_prompts
 from prefpaint.preferences.names import composed, is_name
-from prefpaint.preferences.store import RatingStore, answers, enrol, find_rater, now, pages, raters, sessions
+from prefpaint.preferences.raters import enrol, find_rater
+from prefpaint.preferences.rating_tables import answers, now, pages, raters, sessions
+from prefpaint.preferences.store import RatingStore
 from prefpaint.studio.accounts import hashed
 from prefpaint.studio.calibration import KnownFill, calibration_prompts, paint
 from prefpaint.studio.config import StudioConfig
