@@ -1,5 +1,7 @@
 """Tables of masks and words, and everything that can be wrong with one of any kind."""
 
+import gzip
+import io
 import json
 from pathlib import Path
 
@@ -49,6 +51,50 @@ def test_a_table_of_images_masks_and_words(
     assert list(found["text_prompt"]) == ["a cat, sleeping", "a dog", "", "a “roof”", "the sea"]
     assert list(found["annotation"] == "") == [False, False, False, False, True]
     np.testing.assert_array_equal(holes[found["annotation"][1]], hole(1))
+
+
+LINES = 'image,mask,text_prompt\na.jpg,m/0.png,"a café, sunny"\n'
+SHEET = pd.DataFrame([["a.jpg", "m/0.png", "a café, sunny"]], columns=["image", "mask", "text_prompt"])
+
+
+def excel(table: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    table.to_excel(file, index=False)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("words.CSV", LINES.encode()),
+        ("words.csv", LINES.replace("image,mask,text_prompt", "Image,MASK,Text Prompt").encode("utf-8-sig")),
+        ("words.csv", LINES.encode("latin-1")),
+        ("words.csv", LINES.encode("utf-16")),
+        ("words.csv", LINES.replace(',"a café, sunny"', ',"a café, sunny",,,').encode()),
+        ("words.csv", SHEET.to_csv(sep=";", index=False, lineterminator="\r\n").encode("cp1252")),
+        ("words.csv", b"sep=;\r\n" + SHEET.to_csv(sep=";", index=False, lineterminator="\r\n").encode()),
+        ("words.tsv", SHEET.to_csv(sep="\t", index=False).encode()),
+        ("words.csv.gz", gzip.compress(LINES.encode())),
+        ("words.JSONL", SHEET.to_json(orient="records", lines=True).encode()),
+        ("words.ndjson", SHEET.to_json(orient="records", lines=True, force_ascii=False).encode("utf-8-sig")),
+        ("words.xlsx", excel(SHEET)),
+        ("words.csv", excel(SHEET.rename(columns={"mask": "Mask Path", "image": "FILE_NAME"}))),
+        ("words.PARQUET", SHEET.to_parquet()),
+    ],
+)
+def test_tables_of_every_dialect(folder: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    save_masks(tmp_path / "m", ["0.png"])
+    (tmp_path / name).write_bytes(content)
+    found, skipped, _ = read(PhotographsConfig(folder=folder, annotations=tmp_path / name), tmp_path)
+    assert skipped == [] and found["text_prompt"].tolist() == ["a café, sunny"]
+
+
+def test_cocos_json_in_capitals_and_in_utf16(folder: Path, tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT}]
+    coco = {"images": images, "annotations": [{"id": 1, "image_id": 1, "caption": "a café"}]}
+    (tmp_path / "coco.JSON").write_text(json.dumps(coco, ensure_ascii=False), encoding="utf-16")
+    found, skipped, _ = read(PhotographsConfig(folder=folder, annotations=tmp_path / "coco.JSON"), tmp_path)
+    assert skipped == [] and found["text_prompt"].tolist() == ["a café"]
 
 
 FAULTS = [
