@@ -185,10 +185,7 @@ def _check_common(rows: Rows, candidates: pd.DataFrame, pictures: dict[str, str]
         )
     rows.table = rows.table.assign(rater=rows.table["rater"].map(spelled))
     for name in pictures:
-        rows.reject(
-            ~rows.table[name].isin(candidates.index),
-            lambda row, name=name: f"candidate {shown(row[name])} is unknown; remove the row or correct the id",
-        )
+        rows.reject(~rows.table[name].isin(candidates.index), partial(_say_unknown, name))
     for candidate, picture in pictures.items():
         if picture in rows.table:
             now = rows.table[candidate].map(candidates["sha256"])
@@ -197,6 +194,10 @@ def _check_common(rows: Rows, candidates: pd.DataFrame, pictures: dict[str, str]
                 partial(_say_regenerated, candidate),
             )
     rows.times("rated_at")
+
+
+def _say_unknown(name: str, row: pd.Series) -> str:
+    return f"candidate {shown(row[name])} is unknown; remove the row or correct the id"
 
 
 def _say_regenerated(candidate: str, row: pd.Series) -> str:

@@ -134,8 +134,8 @@ def _whole(value: Any) -> int | None:
         return None
     if isinstance(value, Integral):
         return int(value)
-    if isinstance(value, Real | Decimal) and np.isfinite(float(value)) and value == int(value):
-        return int(value)
+    if isinstance(value, Real | Decimal) and float(value).is_integer():
+        return int(float(value))
     return None
 
 
