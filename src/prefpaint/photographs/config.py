@@ -28,7 +28,7 @@ class PhotographsConfig(Config):
     )
     annotations: Path | None = Field(
         None,
-        description="Table of holes and words: CSV, JSONL or Parquet with columns image, mask and text_prompt (the "
+        description="Table of holes and words: CSV, Excel, JSONL or Parquet with columns image, mask and text_prompt (the "
         "last two may be empty), or COCO's JSON of objects or captions.",
     )
     invert_masks: bool = Field(False, description="Masks are black where to repaint.")
