@@ -28,8 +28,8 @@ class PhotographsConfig(Config):
     )
     annotations: Path | None = Field(
         None,
-        description="Table of holes and words: CSV, Excel, JSONL or Parquet with columns image, mask and text_prompt (the "
-        "last two may be empty), or COCO's JSON of objects or captions.",
+        description="Table of holes and words: CSV, Excel, JSONL or Parquet with columns image, mask and text_prompt "
+        "(the last two may be empty), or COCO's JSON of objects or captions.",
     )
     invert_masks: bool = Field(False, description="Masks are black where to repaint.")
     objects: Literal["each", "together"] = Field(

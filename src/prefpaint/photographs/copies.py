@@ -19,9 +19,9 @@ from prefpaint.progress import Progress
 
 # Sides of the small picture and of its low frequencies that are hashed, in pixels.
 SIDE, HASHED = 32, 8
-# Bits in which hashes of copies may differ, and how closely the small pictures must agree. Chosen on 483 photographs: no
-# two correlate above 0.934, and all copies of each are found (JPEG of quality 10, a quarter of the size, a fifth brighter
-# or darker, blurred, sharpened, trimmed by 1 % a side, …) and nothing else.
+# Bits in which hashes of copies may differ, and how closely the small pictures must agree. Chosen on 483 photographs:
+# no two correlate above 0.934, and all copies of each are found (JPEG of quality 10, a quarter of the size, a fifth
+# brighter or darker, blurred, sharpened, trimmed by 1 % a side, …) and nothing else.
 MOST_BITS, LEAST_CORRELATION = 12, 0.95
 # Of a small picture in grey levels; less is a flat picture, whose hash is noise. No photograph was below 12.
 LEAST_CONTRAST = 4.0
