@@ -304,12 +304,17 @@ def _separator(text: str, known: Sequence[str]) -> tuple[str, int]:
 
 
 def _parquet(file: File) -> Table:
+    from pyarrow import ArrowException
+
     try:
         table = pd.read_parquet(io.BytesIO(file.content))
-    except (OSError, ValueError) as error:
+        # pandas keeps what was made the index apart.
+        table = table.reset_index(drop=not any(table.index.names))
+        # Only now is it seen whether texts are UTF-8.
+        texts = [name for name, kind in table.dtypes.items() if isinstance(kind, pd.StringDtype)]
+        table = table.astype(dict.fromkeys(texts, object))
+    except (ArrowException, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise PrefPaintError(f"{file.path}: is not a Parquet file ({error}); write it again") from error
-    # pandas keeps what was made the index apart.
-    table = table.reset_index(drop=not any(table.index.names))
     return Table(table, range(1, len(table) + 1), "row")
 
 
