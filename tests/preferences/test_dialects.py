@@ -547,3 +547,12 @@ def test_exports_come_back_unchanged_whatever_the_names(tmp_path: Path) -> None:
     found = read(tmp_path, "x.csv", text()).ratings
     pd.testing.assert_frame_equal(read(tmp_path, "y.csv", to_csv(found)).ratings, found)
     assert np.array_equal(found["overall"], [6, 3])
+
+
+def test_a_time_to_come_that_is_in_the_store_already_does_not_win(tmp_path: Path) -> None:
+    store, good = RatingStore(tmp_path), read(tmp_path, "x.csv", text(rows=ROWS[:1])).ratings
+    for year, overall in ((9999, 1), (2026, 2), (9999, 3)):
+        time = pd.Timestamp(f"{year}-01-01", tz="UTC").as_unit("us")
+        store.add_ratings(good.assign(overall=overall, rated_at=time))
+    assert store.ratings()["overall"].tolist() == [2]
+    store.close()

@@ -20,7 +20,8 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.preferences import rating_tables
 from prefpaint.preferences.names import spellings
 from prefpaint.preferences.raters import enrol
-from prefpaint.preferences.rating_tables import answers, comparisons, pages, raters, ratings
+from prefpaint.preferences.rating_tables import answers, comparisons, now, pages, raters, ratings
+from prefpaint.preferences.rows import AHEAD
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, RATING_COLUMNS
 
 FILE = "ratings.sqlite"
@@ -37,6 +38,18 @@ COMPARED = {"candidate_a": "sha256_a", "candidate_b": "sha256_b"}
 
 def _utc(values: pd.Series) -> pd.Series:
     return pd.to_datetime(values, utc=True).dt.as_unit("us")
+
+
+def _in_time(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of their times, those still to come first of all.
+
+    Imports refuse such times. Earlier versions did not, and what they let in must not win for ever.
+
+    Args:
+        found: with rated_at, in its order.
+    """
+    ahead = _utc(found["rated_at"]) > pd.Timestamp(now() + AHEAD, tz="UTC")
+    return found.iloc[np.argsort(~ahead, kind="stable")]
 
 
 class RatingStore:
@@ -169,7 +182,7 @@ class RatingStore:
         # By the time of the rating: an old export that is imported again does not undo what was said since.
         found = self.rows(_that_count(chosen, ratings).order_by(ratings.c.rated_at, ratings.c.id))
         key = ["candidate_id", "rater", "sha256"]
-        found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+        found = _in_time(found).drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
         found = found.astype(
             {"candidate_id": "str", "rater": "str", "sha256": "str", **dict.fromkeys(CRITERIA, "int64")}
         )
@@ -191,7 +204,7 @@ class RatingStore:
         chosen = _that_count(chosen, comparisons) if self.has(comparisons.c.answer_id) else chosen
         found = self.rows(chosen.order_by(comparisons.c.rated_at, comparisons.c.id))
         key = ["candidate_a", "candidate_b", "rater", "sha256_a", "sha256_b"]
-        found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+        found = _in_time(found).drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
         found = found.astype(dict.fromkeys([*key, "preferred"], "str"))
         return found.assign(rated_at=_utc(found["rated_at"]))[[*COMPARISON_COLUMNS, "sha256_a", "sha256_b"]]
 
