@@ -26,7 +26,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from prefpaint.preferences import store as tables
+from prefpaint.preferences import rating_tables as tables
 from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.store import RatingStore
 from tests.studio.project import Client, Server, make_pictures

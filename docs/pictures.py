@@ -28,8 +28,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from prefpaint.images import ImageFolder
+from prefpaint.preferences.rating_tables import pages
 from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST
-from prefpaint.preferences.store import RatingStore, pages
+from prefpaint.preferences.store import RatingStore
 from prefpaint.studio.calibration import KnownFill
 from prefpaint.studio.config import StudioConfig
 from prefpaint.studio.studio import Answer, Rater, Studio

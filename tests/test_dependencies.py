@@ -23,6 +23,7 @@ EXTRAS = {
     "dvc": ("dvc",),
     "tracking": ("tensorboard",),
     "postgres": ("psycopg",),
+    "formats": ("pillow_heif", "pillow_jxl"),
 }
 # Modules of the extra `studio`.
 SERVERS = {"prefpaint.applications.tryout.server", "prefpaint.studio.server", "prefpaint.web"}
@@ -171,6 +172,24 @@ def test_a_missing_tracker_is_one_sentence() -> None:
     done = without_extras(code)
     assert done.stdout.startswith("PrefPaintError align.trackers: tensorboard is not installed"), done.stderr
     assert "`pip install 'prefpaint[tracking]'`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\0\0\0\x1cftypheic", "is HEIF and needs `pip install 'prefpaint[formats]'`: pillow_heif is missing"),
+        (b"\xff\x0a\xe8\xb0", "is JPEG XL and needs `pip install 'prefpaint[formats]'`: pillow_jxl is missing"),
+    ],
+)
+def test_a_missing_decoder_is_one_sentence_whatever_the_files_name(tmp_path: Path, head: bytes, said: str) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(head + bytes(100))
+    code = (
+        "from pathlib import Path; from prefpaint.photographs.sources import read_image\n"
+        f"try: read_image(Path({str(path)!r}), 100)\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    assert without_extras(code).stdout.strip() == f"PrefPaintError {path} {said}"
 
 
 def test_make_installs_every_extra() -> None:

@@ -27,7 +27,7 @@ ROOMS: tuple[set[str], ...] = (
     {"stats"},
 )
 PLAIN: tuple[set[str], ...] = (
-    {"animations", "folders", "images", "pretrained", "progress", "web"},
+    {"animations", "folders", "images", "pretrained", "progress", "tables", "web"},
     {"config", "distributed", "files"},
     {"errors"},
 )

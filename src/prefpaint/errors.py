@@ -7,8 +7,23 @@ from contextlib import contextmanager
 class PrefPaintError(Exception):
     """Something the user can fix: one sentence naming the file, row or key and what to do.
 
-    The command line prints only the message, without a traceback.
+    The command line prints only the message, without a traceback. What messages quote from files and file names may
+    hold anything; they are made `printable` here, once for all.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """A text as one line that any terminal and log can show.
+
+    Line ends, control characters, invisible and bidirectional ones, private ones and lone surrogates are written as
+    escapes (\\x1b, \\u202e).
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 @contextmanager

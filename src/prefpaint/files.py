@@ -1,5 +1,7 @@
 """Files that appear whole or not at all, and training states made of them."""
 
+import json
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +14,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from prefpaint.errors import PrefPaintError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -58,6 +62,27 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def files_digest(files: Sequence[Path]) -> str:
     """SHA-256, hexadecimal, of the names and contents of files in the order given."""
     return sha256(" ".join(f"{file.name} {_digest(file)}" for file in files).encode()).hexdigest()
+
+
+def kept_json(path: Path, *needed: str) -> dict[str, Any]:
+    """What earlier work left in a JSON file, to be taken up again; empty where there is none.
+
+    A file that is damaged or holds something else counts as none, with a warning: the work is then done again.
+
+    Args:
+        path: the file.
+        needed: keys that it must have.
+    """
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        kept = None
+    if isinstance(kept, dict) and all(key in kept for key in needed):
+        return kept
+    logger.warning("%s: is damaged or cut short, and what it held is made again", path)
+    return {}
 
 
 def _digest(file: Path) -> str:

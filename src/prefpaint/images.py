@@ -1,18 +1,24 @@
 """Folders of PNG images that are filled item by item and survive a kill."""
 
+import io
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
 from prefpaint.files import whole_file
 
+logger = logging.getLogger(__name__)
+
 MARKER = "fingerprint.txt"
+# What every PNG file ends with: an empty chunk and its checksum.
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 class ImageFolder(Mapping[str, np.ndarray]):
@@ -110,8 +116,51 @@ class ImageFolder(Mapping[str, np.ndarray]):
         return [found[key] for key in keys]
 
     def checksum(self, key: str) -> str:
-        """SHA-256 of the file's bytes, hexadecimal."""
-        return sha256(self.file(key).read_bytes()).hexdigest()
+        """SHA-256 of the file's bytes, hexadecimal.
+
+        Raises:
+            PrefPaintError: the image is missing or damaged, so that nothing is recorded of half a file.
+        """
+        content = self._content(key)
+        try:
+            _check_png(content)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise self._damaged(key, error) from error
+        return sha256(content).hexdigest()
+
+    def is_whole(self, key: str) -> bool:
+        """Whether an image is there from its first byte to its last, by the checksums in the file.
+
+        Nothing is decoded: this costs little more than reading the file.
+        """
+        if key not in self:
+            return False
+        try:
+            _check_png(self.file(key).read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            return False
+        return True
+
+    def _content(self, key: str) -> bytes:
+        try:
+            return self.file(key).read_bytes()
+        except FileNotFoundError as error:
+            raise PrefPaintError(f"{self.file(key)}: is missing; run its pipeline again") from error
+        except OSError as error:
+            raise self._damaged(key, error) from error
+
+
+def _check_png(content: bytes) -> None:
+    """Hold every chunk of a PNG file against its checksum.
+
+    Raises:
+        OSError, SyntaxError, ValueError: the file is cut short, damaged or no PNG.
+    """
+    if not content.endswith(PNG_END):
+        raise ValueError("its end is missing")
+    # Pillow checks what precedes the first pixels when it opens a file, and the rest here.
+    with PngImagePlugin.PngImageFile(io.BytesIO(content)) as image:
+        image.verify()
 
 
 def in_order(places: Sequence[np.ndarray], parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -140,8 +189,9 @@ class ImageWork:
 def complete_folder(folder: ImageFolder, work: ImageWork) -> None:
     """Make the images of `work` that the folder lacks; leave exactly those of `work` in it.
 
-    A killed call leaves whole images only; the next one makes the rest. Where several processes call this,
-    each makes its share, and all return when the folder is complete.
+    A killed call leaves whole images only; the next one makes the rest. An image that a full disk or a copy cut short
+    or damaged is made again, with a warning. Where several processes call this, each makes its share, and all return
+    when the folder is complete.
 
     Raises:
         PrefPaintError: the disk is full.
@@ -173,10 +223,21 @@ def _prepare(folder: ImageFolder, work: ImageWork) -> None:
         lines = sorted(marks.values())
     before = marker.read_text().splitlines() if marker.exists() else []
     known = set(before)
-    for path in folder.path.iterdir():
+    damaged = []
+    for path in sorted(folder.path.iterdir()):
         kept = path.suffix != ".png" or marks.get(path.stem) in known
         if path.name.startswith(".") or not kept:
             path.unlink()
+        elif path.suffix == ".png" and not folder.is_whole(path.stem):
+            damaged.append(path.name)
+            path.unlink()
+    if damaged:
+        logger.warning(
+            "%s: %d pictures are damaged or cut short (first %s) and are made again",
+            folder.path,
+            len(damaged),
+            damaged[0],
+        )
     if before != lines or not marker.exists():
         with whole_file(marker) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines))

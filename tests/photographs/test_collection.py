@@ -120,3 +120,19 @@ def test_a_size_that_is_none_is_one_sentence(size: object) -> None:
 def test_sizes_are_shapes() -> None:
     shapes = [PhotographsConfig.model_validate({"size": size}).shape for size in (64, [48, 96], "native")]
     assert shapes == [(64, 64), (48, 96), None]
+
+
+def test_files_that_are_no_pictures_are_counted_but_for_the_table(tmp_path: Path) -> None:
+    mine = user_folder(tmp_path / "mine")
+    (mine / "words.csv").write_text("image,text_prompt\nholiday 0.png,the sea\n")
+    (mine / "masks").mkdir()
+    shutil.copy(mine / "holiday 0.png", mine / "masks")
+    for name in ("a.cr2", "notes.txt", "._holiday 1.png", "masks/holiday 1.npy"):
+        (mine / name).touch()
+    config = PhotographsConfig(folder=mine, annotations=mine / "words.csv", masks=mine / "masks")
+    _, report = photograph_regions(config, collected(config, tmp_path / "out"))
+    assert report == {"photographs": 4, "skipped": [], "others": ["a.cr2", "masks/holiday 1.npy", "notes.txt"]}
+    outside = config.model_copy(update={"masks": tmp_path / "masks"})
+    shutil.move(mine / "masks", tmp_path / "masks")
+    _, report = photograph_regions(outside, collected(outside, tmp_path / "out"))
+    assert report["others"] == ["a.cr2", "notes.txt", str(tmp_path / "masks/holiday 1.npy")]

@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.photographs.sources import EMBEDDED_NAMES, embedded_photographs, image_files, read_image
+from prefpaint.photographs.sources import (
+    EMBEDDED_NAMES,
+    count_files,
+    embedded_photographs,
+    image_files,
+    other_files,
+    read_image,
+)
 
 SIDE = 20
 
@@ -54,6 +61,123 @@ def test_grey_and_cmyk(tmp_path: Path) -> None:
     # No ink on white paper, all black ink.
     assert (saved(tmp_path, Image.new("CMYK", (SIDE, SIDE), (0, 0, 0, 0)), "x.tif") == 255).all()
     assert (saved(tmp_path, Image.new("CMYK", (SIDE, SIDE), (0, 0, 0, 255)), "x.tif") == 0).all()
+
+
+RAMP = np.linspace(0, 1, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
+INTEGERS = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+
+
+def with_pixel(value: float, image: np.ndarray = RAMP) -> np.ndarray:
+    changed = image.copy()
+    changed[3, 3] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    "values",
+    [RAMP, RAMP * 255, RAMP * 1e-30, RAMP * 3e38, (RAMP * 2 - 1) * 3e38, -RAMP, RAMP + 1000, 1000 * INTEGERS - 7],
+)
+def test_floats_and_large_integers_are_scaled_by_their_own_range(tmp_path: Path, values: np.ndarray) -> None:
+    kind = np.int32 if values.dtype == np.int64 else np.float32
+    read = saved(tmp_path, Image.fromarray(values.astype(kind)), "x.tif")
+    assert read.min() == 0 and read.max() == 255 and len(np.unique(read)) > 100
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (with_pixel(np.nan), "1 of its 400 pixels are NaN or infinite"),
+        (with_pixel(np.inf), "1 of its 400 pixels are NaN or infinite"),
+        (with_pixel(-np.inf), "1 of its 400 pixels are NaN or infinite"),
+        (RAMP * np.nan, "400 of its 400 pixels are NaN or infinite"),
+        (np.full_like(RAMP, np.inf), "400 of its 400 pixels are NaN or infinite"),
+        (RAMP * 0 + 0.5, r"all its pixels are 0\.5, so that it has no range"),
+        (RAMP * 0, "all its pixels are 0, so that it has no range"),
+        ((RAMP * 200).astype(np.uint16), "uses 200 of 65535 levels, so that it would come out black"),
+        ((RAMP * 255).astype(np.int32), "uses 255 of 65535 levels, so that it would come out black"),
+        ((RAMP * 0 - 5).astype(np.int32), "all its pixels are -5, so that it has no range"),
+    ],
+)
+def test_a_picture_without_a_finite_range_is_refused_and_not_black(
+    tmp_path: Path, values: np.ndarray, reason: str
+) -> None:
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    with pytest.raises(PrefPaintError, match=rf"x\.tif: .*{reason}.* save"):
+        read_image(tmp_path / "x.tif", 1024)
+
+
+def test_black_16_bit_pictures_stay_black(tmp_path: Path) -> None:
+    assert not saved(tmp_path, Image.fromarray(np.zeros((SIDE, SIDE), np.uint16))).any()
+
+
+FORMATS = [
+    *((name, {"quality": 95}) for name in ("x.avif", "x.heic", "x.HEIF", "x.hif", "x.jxl", "x.jfif", "x.jpe", "x.JPG")),
+    *((name, {}) for name in ("x.jp2", "x.ppm", "x.pnm", "x.tga", "x.bmp", "x.apng", "x.TIFF")),
+]
+PLUGIN = {
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".hif": "HEIF",
+    ".jxl": "JXL",
+    ".jpe": "JPEG",
+    ".pnm": "PPM",
+    ".apng": "PNG",
+}
+
+
+@pytest.mark.parametrize(("name", "options"), FORMATS)
+def test_formats_that_people_have(tmp_path: Path, name: str, options: dict[str, int]) -> None:
+    import pillow_heif
+    import pillow_jxl  # noqa: F401
+
+    pillow_heif.register_heif_opener()
+    image = Image.new("RGB", (64, 48), (200, 90, 20))
+    image.save(tmp_path / name, PLUGIN.get(Path(name).suffix.lower()), **options)
+    assert image_files(tmp_path) == [tmp_path / name]
+    read = np.asarray(read_image(tmp_path / name, 1024)).astype(int)
+    assert read.shape == (48, 64, 3) and np.abs(read - (200, 90, 20)).max() < 12
+
+
+def test_the_contents_count_and_not_the_ending(tmp_path: Path) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "phone.heic")
+    (tmp_path / "phone.heic").rename(tmp_path / "phone.jpg")
+    assert read_image(tmp_path / "phone.jpg", 1024).size == (64, 48)
+    (tmp_path / "film.jpg").write_bytes(b"\0\0\0\x20ftypisom" + bytes(100))
+    with pytest.raises(PrefPaintError, match=r"film\.jpg: cannot be read as an image"):
+        read_image(tmp_path / "film.jpg", 1024)
+
+
+LITTER = (
+    *("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", "sub/._b.JPG", "__MACOSX/a.png", "__MACOSX/sub/._a.png"),
+    *("@eaDir/a.png/x.jpg", "$RECYCLE.BIN/a.png", ".Trashes/501/a.png", "sub/THUMBS.DB"),
+)
+
+
+def test_what_systems_leave_in_folders_is_ignored(tmp_path: Path) -> None:
+    for name in (*LITTER, "a.png", "sub/b.jpg", ".hidden/notes.txt", ".directory"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)] == ["a.png", "sub/b.jpg"]
+    assert other_files(tmp_path) == []
+
+
+def test_other_files_are_counted_and_named_in_one_phrase(tmp_path: Path) -> None:
+    names = ["a.cr2", "b.CR2", "notes.txt", "raw/c.nef", "README", "d.xmp", "e.mov", "f.pdf"]
+    for name in (*names, "a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    others = other_files(tmp_path)
+    assert sorted(others) == sorted(names)
+    said = count_files(others)
+    assert (
+        said.startswith("8 other files (2 of .cr2, 1 of no ending, ") and "and 2 more endings): README, a.cr2" in said
+    )
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(PrefPaintError, match=r"holds no image .*, only 8 other files \(2 of \.cr2"):
+        image_files(tmp_path)
 
 
 def test_large_images_are_reduced(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Tables of masks and words, and everything that can be wrong with one of any kind."""
 
+import gzip
+import io
 import json
 from pathlib import Path
 
@@ -51,6 +53,50 @@ def test_a_table_of_images_masks_and_words(
     np.testing.assert_array_equal(holes[found["annotation"][1]], hole(1))
 
 
+LINES = 'image,mask,text_prompt\na.jpg,m/0.png,"a café, sunny"\n'
+SHEET = pd.DataFrame([["a.jpg", "m/0.png", "a café, sunny"]], columns=["image", "mask", "text_prompt"])
+
+
+def excel(table: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    table.to_excel(file, index=False)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("words.CSV", LINES.encode()),
+        ("words.csv", LINES.replace("image,mask,text_prompt", "Image,MASK,Text Prompt").encode("utf-8-sig")),
+        ("words.csv", LINES.encode("latin-1")),
+        ("words.csv", LINES.encode("utf-16")),
+        ("words.csv", LINES.replace(',"a café, sunny"', ',"a café, sunny",,,').encode()),
+        ("words.csv", SHEET.to_csv(sep=";", index=False, lineterminator="\r\n").encode("cp1252")),
+        ("words.csv", b"sep=;\r\n" + SHEET.to_csv(sep=";", index=False, lineterminator="\r\n").encode()),
+        ("words.tsv", SHEET.to_csv(sep="\t", index=False).encode()),
+        ("words.csv.gz", gzip.compress(LINES.encode())),
+        ("words.JSONL", SHEET.to_json(orient="records", lines=True).encode()),
+        ("words.ndjson", SHEET.to_json(orient="records", lines=True, force_ascii=False).encode("utf-8-sig")),
+        ("words.xlsx", excel(SHEET)),
+        ("words.csv", excel(SHEET.rename(columns={"mask": "Mask Path", "image": "FILE_NAME"}))),
+        ("words.PARQUET", SHEET.to_parquet()),
+    ],
+)
+def test_tables_of_every_dialect(folder: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    save_masks(tmp_path / "m", ["0.png"])
+    (tmp_path / name).write_bytes(content)
+    found, skipped, _ = read(PhotographsConfig(folder=folder, annotations=tmp_path / name), tmp_path)
+    assert skipped == [] and found["text_prompt"].tolist() == ["a café, sunny"]
+
+
+def test_cocos_json_in_capitals_and_in_utf16(folder: Path, tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT}]
+    coco = {"images": images, "annotations": [{"id": 1, "image_id": 1, "caption": "a café"}]}
+    (tmp_path / "coco.JSON").write_text(json.dumps(coco, ensure_ascii=False), encoding="utf-16")
+    found, skipped, _ = read(PhotographsConfig(folder=folder, annotations=tmp_path / "coco.JSON"), tmp_path)
+    assert skipped == [] and found["text_prompt"].tolist() == ["a café"]
+
+
 FAULTS = [
     (
         "words.csv",
@@ -59,7 +105,7 @@ FAULTS = [
     ),
     ("words.csv", "image,mask\nz.jpg,m/0.png\nb c.png,m/1.png\n", "words.csv, row 2: image 'z.jpg' was not found in"),
     ("words.csv", "image,mask\n,m/0.png\nb c.png,m/1.png\n", "words.csv, row 2: no image is named"),
-    ("words.csv", "image,mask\na.jpg,m/0.png,x\nb c.png,m/1.png\n", "row 2: it has more cells than the first row"),
+    ("words.csv", "image,mask\na.jpg,m/0.png,x\nb c.png,m/1.png\n", "row 2: it has 3 fields where the header has 2"),
     ("words.jsonl", '{"image"\n{"image": "a.jpg", "mask": "m/1.png"}', "words.jsonl, row 1: it is not JSON"),
     ("words.jsonl", '[1]\n{"image": "a.jpg", "mask": "m/1.png"}', "row 1: it is not a set of columns and values"),
     (
@@ -116,11 +162,12 @@ def test_a_fault_is_named_by_row_and_the_rest_is_used(
             "image,wort\na.jpg,x\n",
             "words.csv has neither masks nor words; call the columns image, mask and",
         ),
-        ("words.csv", 'image,mask\n"a.jpg,x\n', "words.csv cannot be read"),
+        ("words.csv", 'image,mask\n"a.jpg,x\n', "words.csv, row 2: a quotation mark is not closed"),
         ("words.txt", "a.jpg", "words.txt is of no known kind; the name ends in .csv, .jsonl, .parquet, or .json"),
         ("words.json", "[]", "words.json is not COCO's JSON, an object with the lists images and annotations"),
         ("words.json", "{", "words.json cannot be read"),
-        ("words.parquet", "PAR1", "words.parquet cannot be read"),
+        ("words.parquet", "PAR1", "words.parquet: is not a Parquet file"),
+        ("words.parquet", "a.jpg", "words.parquet: is not a Parquet file"),
     ],
 )
 def test_a_table_that_cannot_be_used_stops_in_one_sentence(

@@ -268,3 +268,27 @@ def test_sixty_photographs_get_candidates(tmp_path: Path, tiny_base: Path) -> No
     SequentialRunner().run(candidates.create_pipeline(), catalog)
     table = catalog["candidates"].load()
     assert (table.groupby("prompt_id").size() == 3).all() and table["prompt_id"].nunique() == 12
+
+
+def test_what_is_skipped_is_said_in_sentences(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from prefpaint.pipelines.masks.nodes import list_regions
+
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)).save(mine / f"{number}.png")
+    Image.open(mine / "0.png").resize((90, 90)).save(mine / "0 again.avif", quality=90)
+    Image.fromarray(np.full((40, 40), np.nan, np.float32)).save(mine / "nan.tif")
+    for name in ("raw.cr2", "notes.txt", "._0.png", "Thumbs.db", "\x1b[2J.nef"):
+        (mine / name).write_bytes(b"x")
+    config = PhotographsConfig(folder=mine)
+    photographs, holes = ImageFolder(tmp_path / "made"), ImageFolder(tmp_path / "holes")
+    complete_folder(photographs, photograph_work(config))
+    list_regions(config, photographs, holes)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 4 and all(line.isprintable() for line in said)
+    assert said[0].startswith("1 photographs are near-duplicates of others (1 groups: 0 again.avif and 0.png)")
+    assert "nan.tif: 1600 of its 1600 pixels are NaN or infinite" in said[1] + said[2]
+    assert said[-1].startswith(f"{mine}: skipped 3 other files (")
+    assert "notes.txt, raw.cr2" in said[-1] and r"\x1b[2J.nef" in said[-1]

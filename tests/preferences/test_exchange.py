@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.preferences.exchange import (
-    Imported,
-    label_studio_folder,
-    label_studio_tasks,
-    read_preferences,
-    to_csv,
-    write_table,
-)
+from prefpaint.preferences.exchange import Imported, read_preferences, to_csv, write_table
+from prefpaint.preferences.label_studio import label_studio_folder, label_studio_tasks
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, RATING_COLUMNS, WEIGHTS
 
 HEADER = "candidate_id,rater,structure,texture,overall,rated_at"

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.preferences import store as tables
+from prefpaint.preferences import rating_tables as tables
 from prefpaint.preferences.collecting import stored_preferences
 from prefpaint.preferences.schema import COMPARISON_COLUMNS, RATING_COLUMNS
-from prefpaint.preferences.store import RatingStore
+from prefpaint.preferences.store import FILE, RatingStore
 
 AT = pd.Timestamp("2026-05-01T10:00:00Z")
 
@@ -129,7 +129,7 @@ def test_reading_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     store.add_ratings(said(("a", "ann", 3)))
     store.close()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert list(before) == [tables.FILE]
+    assert list(before) == [FILE]
     store = RatingStore(tmp_path)
     store.ratings()
     store.close()
@@ -163,7 +163,7 @@ def test_a_store_that_cannot_be_reached(location: str, message: str) -> None:
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    (tmp_path / tables.FILE).write_bytes(b"dear diary, " * 100)
+    (tmp_path / FILE).write_bytes(b"dear diary, " * 100)
     with pytest.raises(
         PrefPaintError, match=r"ratings\.sqlite: the rating store cannot be used \(file is not a database"
     ):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.preferences import store as tables
+from prefpaint.preferences import rating_tables as tables
 from prefpaint.preferences.comparisons import strengths
 from prefpaint.preferences.exchange import read_preferences, write_table
 from prefpaint.preferences.store import RatingStore

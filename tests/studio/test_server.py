@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prefpaint.preferences import store as tables
+from prefpaint.preferences import rating_tables as tables
+from prefpaint.preferences import store
 from prefpaint.studio.accounts import add_rater
 from prefpaint.studio.server import COOKIE, LARGEST_BODY, create_app
 from prefpaint.studio.studio import Studio
@@ -153,7 +154,7 @@ def test_other_sites_and_other_names_of_this_machine_stay_out(studio: Studio) ->
 
 def test_a_busy_store_is_no_crash(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     client = browser(studio, "ann")
-    monkeypatch.setattr(tables, "PATIENCE_S", 0)
+    monkeypatch.setattr(store, "PATIENCE_S", 0)
     with studio.store.engine.connect() as other:
         # A writer that does not come to an end.
         studio.store.engine.dispose(close=False)

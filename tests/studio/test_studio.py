@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, write_image
-from prefpaint.preferences import store as tables
+from prefpaint.preferences import rating_tables as tables
 from prefpaint.studio.accounts import add_rater, block_rater, has_token_holders
 from prefpaint.studio.overview import overview
 from prefpaint.studio.questions import Answer
@@ -363,6 +363,10 @@ def test_tokens(pictures: Path, location: Path | str) -> None:
         assert studio.sign_in(name, "", needs_token=False) is None
     opened = studio.sign_in("ann", token, needs_token=True)
     assert opened is not None and studio.rater(opened[0]) == opened[1] and opened[1].organiser
+    for spelled in ("Ann", "ANN", "ａｎｎ"):
+        same = studio.sign_in(spelled, token, needs_token=True)
+        assert same is not None and same[1] == opened[1], "however the name is spelled, it is one rater"
+        assert studio.sign_in(spelled, "", needs_token=False) is None
     sessions = studio.store.rows(sa.select(tables.sessions.c.token_hash))["token_hash"]
     assert not sessions.str.contains(opened[0], regex=False).any(), "sessions are hashed at rest, too"
     fresh = add_rater(studio.store, "ann")

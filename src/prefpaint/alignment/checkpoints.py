@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,14 +23,14 @@ class Checkpoints:
         keep_last: how many checkpoints are kept.
 
     Raises:
-        PrefPaintError: the folder holds an unfinished run of another identity.
+        PrefPaintError: the folder holds an unfinished run of another identity, or its description is damaged.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], keep_last: int) -> None:
         self.folder, self.identity, self.keep_last = folder, json.loads(json.dumps(identity)), keep_last
         self.description, self.best = folder / "run.json", folder / "best.safetensors"
         folder.mkdir(parents=True, exist_ok=True)
-        there = json.loads(self.description.read_text()) if self.description.exists() else None
+        there = self._described()
         distributed.barrier()
         if there is not None and there["identity"] != self.identity and not there["finished"]:
             raise PrefPaintError(
@@ -44,6 +45,19 @@ class Checkpoints:
                 self._clear()
             self._describe(finished=False)
         distributed.barrier()
+
+    def _described(self) -> dict[str, Any] | None:
+        """What the folder holds a run of, or None where there is none yet."""
+        if not self.description.exists():
+            return None
+        try:
+            there = json.loads(self.description.read_text())
+            return {"identity": dict(there["identity"]), "finished": bool(there["finished"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PrefPaintError(
+                f"{self.description}: is damaged ({error}), so it is unknown what {self.folder} holds a run of; remove "
+                "the folder to start afresh"
+            ) from error
 
     def _states(self) -> list[Path]:
         return sorted(self.folder.glob("iteration_*.pt"))
@@ -92,8 +106,17 @@ class Checkpoints:
                 save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
 
     def load_best(self) -> dict[str, Tensor]:
-        """The best weights so far, on the CPU."""
-        return load_file(self.best)
+        """The best weights so far, on the CPU.
+
+        Raises:
+            PrefPaintError: their file is missing or damaged.
+        """
+        try:
+            return load_file(self.best)
+        except (OSError, SafetensorError) as error:
+            raise PrefPaintError(
+                f"{self.best}: cannot be read ({error}); remove {self.folder} to start afresh"
+            ) from error
 
     def finish(self) -> None:
         """Mark the run as done; returns when all processes are here."""

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import click
 
 from prefpaint.commands.base import OneSentence, environment, load, project
-from prefpaint.errors import PrefPaintError, needs_extra
+from prefpaint.errors import PrefPaintError, needs_extra, printable
 
 PORT = 8500
 
@@ -213,7 +213,7 @@ def ratings() -> None:
 @click.option("--strict", is_flag=True, help="Import nothing if any row is wrong.")
 @environment
 def import_ratings(files: tuple[Path, ...], strict: bool, env: str | None) -> None:
-    """Add the ratings or comparisons in FILES (CSV, Parquet, Label Studio's JSON) to the store."""
+    """Add the ratings or comparisons in FILES (CSV, Excel, Parquet, Label Studio's JSON, …) to the store."""
     from prefpaint.preferences.exchange import read_preferences
 
     with project(env) as context:
@@ -221,15 +221,18 @@ def import_ratings(files: tuple[Path, ...], strict: bool, env: str | None) -> No
     read = [read_preferences(file, candidates) for file in files]
     wrong = 0
     for one in read:
+        for note in one.notes:
+            click.echo(printable(f"{one.path}: {note}"), err=True)
         for row in one.rejected:
-            click.echo(f"{one.path}, {row.place}: {row.reason}", err=True)
+            click.echo(printable(f"{one.path}, {row.place}: {row.reason}"), err=True)
         wrong += len(one.rejected)
     if strict and wrong:
         raise PrefPaintError(f"{wrong} rows are wrong and --strict was given: nothing was imported")
     for one in read:
         new = store.add_ratings(one.ratings) + store.add_comparisons(one.comparisons)
         good = len(one.ratings) + len(one.comparisons)
-        click.echo(f"{one.path}: {good} good rows, {new} of them new; {len(one.rejected)} rejected")
+        said = f"{one.path}: {good} good rows, {new} of them new; {len(one.rejected)} rejected"
+        click.echo(printable(said))
     store.close()
 
 
@@ -269,7 +272,7 @@ def export(file: Path, comparisons: bool, env: str | None) -> None:
 def tasks(folder: Path, address: str, env: str | None) -> None:
     """Write Label Studio tasks, its labelling configuration and the images to FOLDER."""
     from prefpaint.masks.figures import show_hole
-    from prefpaint.preferences.exchange import label_studio_folder
+    from prefpaint.preferences.label_studio import label_studio_folder
 
     with project(env) as context:
         names = ("candidates", "prompt_images", "prompt_masks", "candidate_images")

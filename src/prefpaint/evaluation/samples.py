@@ -319,8 +319,9 @@ def judge_samples(
                 judges.digest, part.to_dict("list"), *sums, [samples.checksum(k) for k in part["image_id"]]
             )
             kept = workspace / f"{stamp}.parquet"
-            if main and kept.exists():
-                parts[kept] = pd.read_parquet(kept)
+            earlier = _kept_part(kept) if main else None
+            if earlier is not None:
+                parts[kept] = earlier
             else:
                 parts[kept] = _judge(part, samples, images, masks, judges)
                 if main:
@@ -331,6 +332,17 @@ def judge_samples(
         for path in set(workspace.glob("*.parquet")) - set(parts):
             path.unlink()
     return pd.concat(parts.values()).loc[plan.index]
+
+
+def _kept_part(kept: Path) -> pd.DataFrame | None:
+    """A part that was judged before; None where there is none, or only half of one."""
+    try:
+        return pd.read_parquet(kept)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        logger.warning("%s: is damaged or cut short, and its pictures are judged again", kept)
+        return None
 
 
 def _judge(

@@ -16,7 +16,7 @@ from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError
 from prefpaint.experiments.ablate_reward_config import AblateRewardConfig
 from prefpaint.experiments.runs import of_some_prompts
-from prefpaint.files import whole_file
+from prefpaint.files import kept_json, whole_file
 from prefpaint.images import ImageFolder
 from prefpaint.masks.words import text_prompts
 from prefpaint.progress import Progress
@@ -99,10 +99,9 @@ def train_and_score(
         reward,
         *([text_prompts(given.prompts)] if reward.text.checkpoint else []),
     )
-    if done.exists():
-        saved = json.loads(done.read_text())
-        if saved["stamp"] == stamp:
-            return np.array(saved["rewards"]), saved["seconds"]
+    saved = kept_json(done, "stamp", "rewards", "seconds")
+    if saved.get("stamp") == stamp:
+        return np.array(saved["rewards"]), saved["seconds"]
     started = time.perf_counter()
     model, _ = train_reward(train, validation, reward)
     seconds = time.perf_counter() - started

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from prefpaint.alignment.job import Job
 from prefpaint.experiments.runs_config import VariantsConfig
-from prefpaint.files import whole_file
+from prefpaint.files import kept_json, whole_file
 from prefpaint.reward.model import RewardModel
 from prefpaint.reward.training import RatedImages
 from prefpaint.trust.calibration import judge
@@ -56,8 +56,9 @@ def once(done: Path, stamp: str, make: Callable[[], dict[str, Any]]) -> dict[str
         stamp: of everything that the result depends on.
         make: gives the result, which JSON must be able to hold.
     """
-    if done.exists() and (saved := json.loads(done.read_text()))["stamp"] == stamp:
-        return dict(saved)
+    saved = kept_json(done, "stamp")
+    if saved.get("stamp") == stamp:
+        return saved
     made = {"stamp": stamp, **make()}
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps(made))

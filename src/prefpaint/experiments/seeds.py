@@ -22,7 +22,7 @@ from prefpaint.evaluation.samples import evaluation_work, judge_samples, make_ju
 from prefpaint.evaluation.stlpips import outside_judges
 from prefpaint.experiments.runs import trust_in
 from prefpaint.experiments.seeds_config import SeedsConfig
-from prefpaint.files import whole_file
+from prefpaint.files import kept_json, whole_file
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import weights_digest
 from prefpaint.inpainting.families.registry import with_network
@@ -96,10 +96,9 @@ def train_and_evaluate(plan: Plan, seed: int, oracle: bool, workspace: Path) -> 
         *([words] if any((words := text_prompts(job.prompts)).values()) else []),
     )
     done = workspace / "metrics.json"
-    if done.exists():
-        saved = json.loads(done.read_text())
-        if saved["stamp"] == stamp:
-            return dict(saved["metrics"])
+    saved = kept_json(done, "stamp", "metrics")
+    if saved.get("stamp") == stamp:
+        return dict(saved["metrics"])
     train, validation = plan.rated("train"), plan.rated("validation")
     model, _ = train_reward(train, validation, reward_config)
     trust = trust_in(model, train, validation, job.reward.score_batch, plan.bound, job.gamma)

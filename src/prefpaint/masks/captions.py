@@ -14,7 +14,7 @@ from PIL import Image
 from prefpaint import distributed
 from prefpaint.config import fingerprint
 from prefpaint.errors import PrefPaintError, within_memory
-from prefpaint.files import files_digest, whole_file
+from prefpaint.files import files_digest, kept_json, whole_file
 from prefpaint.images import ImageFolder
 from prefpaint.masks.config import CaptionsConfig
 from prefpaint.pretrained import first_line, load_pretrained
@@ -70,7 +70,7 @@ def _captions(crops: pd.DataFrame, photographs: ImageFolder, config: CaptionsCon
     files = sorted(file for file in Path(config.checkpoint).glob("*") if file.is_file())
     identity = files_digest(files) if files else config.checkpoint
     kept = workspace / f"captions_{fingerprint(identity, config.tokens)}.json"
-    captions: dict[str, str] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    captions: dict[str, str] = kept_json(kept)
     # By photograph, so that each is decoded for one batch or two.
     todo = crops[~crops["crop"].isin(captions)].sort_values(["key", "crop"])
     if todo.empty:

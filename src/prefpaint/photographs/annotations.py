@@ -1,6 +1,5 @@
 """A user's own holes and words for their photographs, from whichever files they keep them in."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,8 +11,9 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.photographs.coco import coco_rows
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.shapes import Hole, read_mask
-from prefpaint.photographs.sources import image_files
-from prefpaint.photographs.tables import READERS, Row, table_rows
+from prefpaint.photographs.sources import image_files, other_files
+from prefpaint.photographs.tables import Row, table_rows
+from prefpaint.tables import TABLE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,21 @@ def own_photographs(config: PhotographsConfig) -> list[Path]:
     if not files:
         raise PrefPaintError(f"photographs.folder: {config.folder} holds no image besides the masks; add photographs")
     return files
+
+
+def other_files_of(config: PhotographsConfig) -> list[str]:
+    """Names of the files in the user's folders that are no images, but for the table of annotations.
+
+    Relative to the folder of photographs; those of a folder of masks elsewhere come last, with their whole paths.
+    """
+    if config.folder is None:
+        return []
+    table = config.annotations.resolve() if config.annotations is not None else None
+    names = [name for name in other_files(config.folder) if (config.folder / name).resolve() != table]
+    if config.masks is not None and not config.masks.resolve().is_relative_to(config.folder.resolve()):
+        paths = (config.masks / name for name in other_files(config.masks))
+        names += [str(path) for path in paths if path.resolve() != table]
+    return names
 
 
 def read_annotations(config: PhotographsConfig, names: Sequence[str]) -> Annotations:
@@ -206,16 +221,20 @@ def _rows(config: PhotographsConfig) -> tuple[list[Row], list[dict[str, str]]]:
     assert path is not None
     if not path.is_file():
         raise PrefPaintError(f"photographs.annotations: {path} was not found; give a CSV, JSONL, Parquet or COCO file")
-    kind = path.suffix.lower()
-    if kind != ".json" and kind not in READERS:
+    # A table may be packed.
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    kind = plain.suffix.lower()
+    if kind not in (".json", *TABLE_SUFFIXES):
         raise PrefPaintError(
             f"photographs.annotations: {path} is of no known kind; the name ends in .csv, .jsonl, .parquet, or .json "
-            "for COCO"
+            f"for COCO; {', '.join(TABLE_SUFFIXES)} are tables, too, and each may be packed as .gz"
         )
     try:
         return coco_rows(path, config) if kind == ".json" else table_rows(path, config)
-    except PrefPaintError:
-        raise
-    except (OSError, ValueError, csv.Error, RecursionError, MemoryError) as error:
+    except PrefPaintError as error:
+        if str(error).startswith("photographs."):
+            raise
+        raise PrefPaintError(f"photographs.annotations: {error}") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         said = " ".join(str(error).split())[:200]
         raise PrefPaintError(f"photographs.annotations: {path} cannot be read ({said})") from error

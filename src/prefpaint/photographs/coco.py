@@ -9,6 +9,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.shapes import coco_hole, united
 from prefpaint.photographs.tables import Row, text_cell
+from prefpaint.tables import open_table
 
 
 def coco_rows(path: Path, config: PhotographsConfig) -> tuple[list[Row], list[dict[str, str]]]:
@@ -18,7 +19,7 @@ def coco_rows(path: Path, config: PhotographsConfig) -> tuple[list[Row], list[di
         PrefPaintError: the file is of another kind, lacks a category that is wanted, or has nothing that can be used.
         OSError, ValueError: the file cannot be read.
     """
-    given = json.loads(path.read_text(encoding="utf-8-sig"))
+    given = json.loads(open_table(path).text()[0])
     if not isinstance(given, dict) or not all(isinstance(given.get(key), list) for key in ("images", "annotations")):
         raise PrefPaintError(
             f"photographs.annotations: {path} is not COCO's JSON, an object with the lists images and annotations; "

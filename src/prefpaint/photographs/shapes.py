@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.photographs.sources import MAX_PIXELS
+from prefpaint.photographs.sources import MAX_PIXELS, open_image
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def read_mask(path: Path, width: int, height: int, invert: bool) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with open_image(path) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise PrefPaintError(f"is too large; at most {MAX_PIXELS:,} pixels are allowed")
                 opened.load()
@@ -73,7 +73,8 @@ def mask_grey(opened: Image.Image) -> np.ndarray:
     """A mask of any mode, upright, as (H, W) float in [0, 1].
 
     Raises:
-        PrefPaintError: it is partly transparent. The sentence says what is wrong, not of which mask.
+        PrefPaintError: it is partly transparent, or a pixel is not a finite number. The sentence says what is wrong,
+            not of which mask.
     """
     opened = ImageOps.exif_transpose(opened)
     if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
@@ -83,7 +84,9 @@ def mask_grey(opened: Image.Image) -> np.ndarray:
             raise PrefPaintError("is partly transparent; save the mask without transparency, white where to repaint")
         opened = Image.fromarray(rgba[..., :3])
     if opened.mode.startswith("I") or opened.mode == "F":
-        values = np.nan_to_num(np.asarray(opened, dtype=np.float64))
+        values = np.asarray(opened, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise PrefPaintError("has pixels that are NaN or infinite; save the mask as 8 bit, white where to repaint")
         most = values.max()
         # 16-bit greys, but 0 and 1, or 0 and 255, are kept in such files as well.
         return values / (1 if most <= 1 else 255 if most <= 255 else 65535)

@@ -1,16 +1,30 @@
 """Decoded photographs: the embedded ones and a user's folder."""
 
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from prefpaint.errors import PrefPaintError
+from prefpaint.errors import PrefPaintError, needs_extra
 
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+PLAIN_SUFFIXES = {
+    *(".apng", ".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pgm", ".png"),
+    *(".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+}
+# What the extra `formats` reads.
+EXTRA_SUFFIXES = {".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl"}
+IMAGE_SUFFIXES = PLAIN_SUFFIXES | EXTRA_SUFFIXES
+# What operating systems leave beside pictures; macOS' `._photo.jpg` even has a picture's ending. In lower case.
+LITTER = {".ds_store", "desktop.ini", "thumbs.db", "ehthumbs.db", ".localized", "icon\r", ".directory"}
+LITTER_FOLDERS = {"__macosx", ".appledouble", ".spotlight-v100", ".trashes", ".fseventsd", "@eadir", "$recycle.bin"}
+# Of ISO/IEC 23008-12; AVIF's own are Pillow's.
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+# Other files of a folder that a message names.
+NAMED_FILES = 5
 EMBEDDED_NAMES = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower", "grace_hopper")
 MIN_SIDE = 16
 # Decoding goes line by line, but the decoded picture is held whole: 400 Mpx of RGB are 1.2 GB.
@@ -55,21 +69,72 @@ def embedded_photographs() -> Iterator[Photograph]:
 def to_rgb8(image: Image.Image) -> Image.Image:
     """Any PIL image as upright 8-bit RGB.
 
-    EXIF orientation is applied, transparency is laid over mid-grey, 16-bit and float greys are scaled by
-    their type's range (float: by their own minimum and maximum).
+    EXIF orientation is applied, transparency is laid over mid-grey, and greys of more than 8 bits are scaled
+    (`_grey8`).
+
+    Raises:
+        PrefPaintError: such greys have no range to scale by. The sentence says what is wrong, not of which picture.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        if image.mode == "F":
-            low, high = float(np.nanmin(values)), float(np.nanmax(values))
-            values = np.nan_to_num((values - low) / max(high - low, 1e-12)) * 65535
-        image = Image.fromarray(np.clip(values / 257, 0, 255).round().astype(np.uint8))
+        image = Image.fromarray(_grey8(np.asarray(image, dtype=np.float64), image.mode == "F"))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
         image = Image.alpha_composite(ground, rgba)
     return image.convert("RGB")
+
+
+def _grey8(values: np.ndarray, is_float: bool) -> np.ndarray:
+    """Greys of more than 8 bits as uint8: 0 to 65535 for integers, and their own minimum to maximum for others.
+
+    Raises:
+        PrefPaintError: there is a NaN or an infinity, which has no place among greys, or the picture would come out
+            black or in one colour, which it is not.
+    """
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise PrefPaintError(
+            f"{bad} of its {values.size} pixels are NaN or infinite, so that it has no range of greys; replace these "
+            "pixels, or save it as 8 or 16 bit"
+        )
+    low, high = float(values.min()), float(values.max())
+    if is_float or low < 0 or high > 65535:
+        if high == low:
+            raise PrefPaintError(
+                f"all its pixels are {low:g}, so that it has no range of greys to be scaled by; save it as 8 or 16 bit"
+            )
+        return ((values - low) / (high - low) * 255).round().astype(np.uint8)
+    if 0 < high <= 255:
+        raise PrefPaintError(
+            f"it has 16 bits or more, of which it uses {high:g} of 65535 levels, so that it would come out black; save "
+            "it as 8 bit"
+        )
+    return (values / 257).round().astype(np.uint8)
+
+
+def open_image(path: Path) -> Image.Image:
+    """`PIL.Image.open`, which also knows HEIF and JPEG XL where the extra `formats` is installed.
+
+    Raises:
+        PrefPaintError: the file is of such a format, whatever its name, and the extra is missing.
+        OSError, ValueError, SyntaxError: it cannot be opened.
+    """
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        with open(path, "rb") as file:
+            head = file.read(16)
+        if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+            with needs_extra("formats", f"{path} is HEIF and"):
+                import pillow_heif
+            pillow_heif.register_heif_opener()
+        elif head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+            with needs_extra("formats", f"{path} is JPEG XL and"):
+                import pillow_jxl  # noqa: F401
+        else:
+            raise
+        return Image.open(path)
 
 
 def read_image(path: Path, longest_side: int) -> Image.Image:
@@ -82,7 +147,7 @@ def read_image(path: Path, longest_side: int) -> Image.Image:
         # The limit below is ours and generous; PIL's warning at a fifth of it would only confuse.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with open_image(path) as opened:
                 width, height = opened.size
                 if min(width, height) < MIN_SIDE:
                     raise PrefPaintError(
@@ -95,7 +160,10 @@ def read_image(path: Path, longest_side: int) -> Image.Image:
                 # JPEG can be decoded at a fraction of its size; a no-op for other formats.
                 opened.draft("RGB", (2 * longest_side, 2 * longest_side))
                 opened.load()
-                image = to_rgb8(opened)
+                try:
+                    image = to_rgb8(opened)
+                except PrefPaintError as error:
+                    raise PrefPaintError(f"{path}: {error}") from error
     except PrefPaintError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -110,7 +178,7 @@ def read_image(path: Path, longest_side: int) -> Image.Image:
 
 
 def image_files(folder: Path, key: str = "photographs.folder") -> list[Path]:
-    """The image files below a folder, in the order of their paths.
+    """The image files below a folder, in the order of their paths; what operating systems leave there is ignored.
 
     Args:
         folder: searched recursively.
@@ -122,11 +190,13 @@ def image_files(folder: Path, key: str = "photographs.folder") -> list[Path]:
     """
     if not folder.is_dir():
         raise PrefPaintError(f"{key}: {folder} is not a folder; give the folder of your images")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    files = [path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
+        others = other_files(folder)
         raise PrefPaintError(
-            f"{key}: {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
-            f"put images there or leave {key} empty for the embedded ones"
+            f"{key}: {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})"
+            f"{f', only {count_files(others)}' if others else ''}; put images there or leave {key} empty for the "
+            "embedded ones"
         )
     for path in files:
         try:
@@ -134,3 +204,28 @@ def image_files(folder: Path, key: str = "photographs.folder") -> list[Path]:
         except UnicodeEncodeError as error:
             raise PrefPaintError(f"{key}: the name of {str(path)!a} is not UTF-8; rename it") from error
     return files
+
+
+def other_files(folder: Path) -> list[str]:
+    """Names of a folder's files that `image_files` leaves out, in order; hidden ones do not count."""
+    names = (path.relative_to(folder) for path in _files(folder) if path.suffix.lower() not in IMAGE_SUFFIXES)
+    return [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]
+
+
+def count_files(names: Sequence[str]) -> str:
+    """How many files there are of which ending, most frequent first, and the names of the first: a phrase."""
+    endings = Counter(Path(name).suffix.lower() or "no ending" for name in names)
+    counts = ", ".join(f"{count} of {ending}" for ending, count in endings.most_common(NAMED_FILES))
+    rest = len(endings) - NAMED_FILES
+    first = ", ".join(names[:NAMED_FILES])
+    more = ", …" if len(names) > NAMED_FILES else ""
+    return f"{len(names)} other files ({counts}{f' and {rest} more endings' if rest > 0 else ''}): {first}{more}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if not _is_litter(path.relative_to(folder)) and path.is_file())
+
+
+def _is_litter(path: Path) -> bool:
+    name, folders = path.name.lower(), {part.lower() for part in path.parts[:-1]}
+    return name.startswith("._") or name in LITTER or bool(folders & LITTER_FOLDERS)

@@ -1,21 +1,21 @@
-"""Tables of holes and words: CSV, JSONL and Parquet."""
+"""Tables of holes and words."""
 
-import csv
-import io
-import json
+import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from unicodedata import category
 
-from prefpaint.errors import PrefPaintError
+from prefpaint.errors import PrefPaintError, printable
 from prefpaint.photographs.config import PhotographsConfig
 from prefpaint.photographs.shapes import Hole
+from prefpaint.tables import open_table, read_table, show_columns
 
-# Columns that a message names.
-SHOWN_COLUMNS = 8
+logger = logging.getLogger(__name__)
+
 # What people call the columns of such tables; the first is ours, the second Hugging Face's.
 IMAGE_COLUMNS = ("image", "file_name", "image_path", "filename")
 MASK_COLUMNS = ("mask", "mask_file_name", "mask_path", "conditioning_image")
@@ -34,53 +34,28 @@ class Row:
     caption: bool = False
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    text = path.read_text(encoding="utf-8-sig")
-    # Where a comma is the decimal sign, spreadsheets write semicolons.
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    # Line ends inside of quotes belong to a cell.
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-    for row in reader:
-        yield reader.line_num, row if None not in row else "it has more cells than the first row"
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield number, f"it is not JSON ({error})"
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    import pandas as pd
-
-    yield from enumerate(pd.read_parquet(path).to_dict("records"), 1)
-
-
-# By the ending of the file's name.
-READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
-
-
 def table_rows(path: Path, config: PhotographsConfig) -> tuple[list[Row], list[dict[str, str]]]:
     """The rows of a table, and what could not be used: name (where it stands) and reason.
 
     Raises:
-        PrefPaintError: no row can be used, or there are neither masks nor words.
-        OSError, ValueError, csv.Error: the file cannot be read.
+        PrefPaintError: the file cannot be read, no row can be used, or there are neither masks nor words.
     """
     rows, skipped = [], []
-    for number, cells in READERS[path.suffix.lower()](path):
+    table = read_table(open_table(path), (*IMAGE_COLUMNS, *MASK_COLUMNS, *TEXT_COLUMNS), short_rows=True)
+    for note in table.notes:
+        logger.warning("%s: %s", path, printable(note))
+    # A row that is none is a reason.
+    found: list[tuple[int, Any]] = list(zip(table.numbers, table.cells.to_dict("records"), strict=True))
+    for number, cells in sorted([*found, *table.faults], key=itemgetter(0)):
         origin = f"{path}, row {number}"
         try:
             if not isinstance(cells, Mapping):
-                raise PrefPaintError(cells if isinstance(cells, str) else "it is not a set of columns and values")
+                raise PrefPaintError(f"it {cells}" if str(cells).startswith(("is ", "has ")) else str(cells))
             image, mask = text_cell(cells, IMAGE_COLUMNS), text_cell(cells, MASK_COLUMNS)
             if not image:
-                found = ", ".join(str(name) for name in list(cells)[:SHOWN_COLUMNS])
                 raise PrefPaintError(
-                    f"no image is named (column {' or '.join(IMAGE_COLUMNS[:2])}); its columns are {found}"
+                    f"no image is named (column {' or '.join(IMAGE_COLUMNS[:2])}); its columns are "
+                    f"{show_columns(list(cells))}"
                 )
             rows.append(Row(origin, image, text_cell(cells, TEXT_COLUMNS), _mask_path(path, mask, config)))
         except PrefPaintError as error:

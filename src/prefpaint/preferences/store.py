@@ -5,9 +5,8 @@ read off by `RatingStore.ratings`. `raters`, `sessions` and `pages` say who may 
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, HIGHEST, LOWEST, OUTCOMES, RATING_COLUMNS
+from prefpaint.preferences import rating_tables
+from prefpaint.preferences.names import spellings
+from prefpaint.preferences.raters import enrol
+from prefpaint.preferences.rating_tables import answers, comparisons, now, pages, raters, ratings
+from prefpaint.preferences.rows import AHEAD
+from prefpaint.preferences.schema import COMPARISON_COLUMNS, CRITERIA, RATING_COLUMNS
 
 FILE = "ratings.sqlite"
 # How long a writer waits for another before it gives up.
@@ -28,113 +32,24 @@ _TURN = 7_015_317
 # So that rows of an import reach the server in few trips and never exceed what SQLite allows in one.
 _CHUNK = 5_000
 
-_tables = sa.MetaData()
-# SQLite counts up only in columns of exactly this type.
-_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
-
-def _key() -> "sa.Column[int]":
-    return sa.Column("id", _Id, primary_key=True, autoincrement=True)
-
-
-def _rater() -> "sa.Column[int]":
-    return sa.Column("rater_id", sa.ForeignKey("raters.id"), nullable=False, index=True)
-
-
-raters = sa.Table(
-    "raters",
-    _tables,
-    _key(),
-    sa.Column("name", sa.String(64), nullable=False, unique=True),
-    sa.Column("organiser", sa.Boolean, nullable=False),
-    # SHA-256 of a random token of 256 bits: nothing to guess, so no slow hash is needed. Empty: no token was given out.
-    sa.Column("token_hash", sa.String(64)),
-    sa.Column("blocked", sa.Boolean, nullable=False),
-    sa.Column("added_at", sa.DateTime, nullable=False),
-)
-sessions = sa.Table(
-    "sessions",
-    _tables,
-    sa.Column("token_hash", sa.String(64), primary_key=True),
-    _rater(),
-    sa.Column("expires_at", sa.DateTime, nullable=False),
-)
-pages = sa.Table(
-    "pages",
-    _tables,
-    _key(),
-    _rater(),
-    sa.Column("sequence", sa.Integer, nullable=False),
-    sa.Column("kind", sa.Enum("calibration", "work", "repeat", native_enum=False), nullable=False),
-    sa.Column("prompt_id", sa.String(255), nullable=False),
-    # Fingerprint of the pictures: the same prompt with other pictures is other work.
-    sa.Column("content", sa.String(16), nullable=False),
-    # What was asked, whatever the studio asks by now. Stores of earlier versions asked for scores alone.
-    sa.Column(
-        "question", sa.Enum("scores", "best", "pairs", native_enum=False), nullable=False, server_default="scores"
-    ),
-    # What is shown from left to right: ids, and the SHA-256 of each image's file.
-    sa.Column("shown", sa.JSON, nullable=False),
-    sa.Column("state", sa.Enum("open", "rated", "cannot judge", native_enum=False), nullable=False),
-    sa.Column("opened_at", sa.DateTime, nullable=False),
-    sa.UniqueConstraint("rater_id", "sequence"),
-    sa.Index("pages_claims", "kind", "content"),
-)
-answers = sa.Table(
-    "answers",
-    _tables,
-    _key(),
-    sa.Column("page_id", sa.ForeignKey("pages.id"), nullable=False, index=True),
-    # Chosen by the page in the browser, so that an answer sent twice is one answer.
-    sa.Column("key", sa.String(64), nullable=False, unique=True),
-    sa.Column("verdict", sa.Enum("rated", "cannot judge", "withdrawn", native_enum=False), nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("answered_at", sa.DateTime, nullable=False),
-)
-ratings = sa.Table(
-    "ratings",
-    _tables,
-    _key(),
-    _rater(),
-    # Empty: imported.
-    sa.Column("answer_id", sa.ForeignKey("answers.id"), index=True),
-    sa.Column("candidate_id", sa.String(255), nullable=False, index=True),
-    sa.Column("sha256", sa.String(64), nullable=False),
-    *(
-        sa.Column(name, sa.SmallInteger, sa.CheckConstraint(f"{name} BETWEEN {LOWEST} AND {HIGHEST}"), nullable=False)
-        for name in CRITERIA
-    ),
-    sa.Column("rated_at", sa.DateTime, nullable=False),
-)
-comparisons = sa.Table(
-    "comparisons",
-    _tables,
-    _key(),
-    _rater(),
-    # Empty: imported.
-    sa.Column("answer_id", sa.ForeignKey("answers.id"), index=True),
-    sa.Column("candidate_a", sa.String(255), nullable=False),
-    sa.Column("candidate_b", sa.String(255), nullable=False),
-    sa.Column("sha256_a", sa.String(64), nullable=False),
-    sa.Column("sha256_b", sa.String(64), nullable=False),
-    sa.Column("preferred", sa.Enum(*OUTCOMES, native_enum=False), nullable=False),
-    sa.Column("rated_at", sa.DateTime, nullable=False),
-)
-
-
-# Columns that a store of an earlier version lacks until something is written to it.
-ADDED = (comparisons.c.answer_id, pages.c.question)
 # Column of a candidate → column of the SHA-256 it was compared under; see `fitting`.
 COMPARED = {"candidate_a": "sha256_a", "candidate_b": "sha256_b"}
 
 
-def now() -> datetime:
-    """UTC without a zone, as all times in the store are."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def _utc(values: pd.Series) -> pd.Series:
     return pd.to_datetime(values, utc=True).dt.as_unit("us")
+
+
+def _in_time(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of their times, those still to come first of all.
+
+    Imports refuse such times. Earlier versions did not, and what they let in must not win for ever.
+
+    Args:
+        found: with rated_at, in its order.
+    """
+    ahead = _utc(found["rated_at"]) > pd.Timestamp(now() + AHEAD, tz="UTC")
+    return found.iloc[np.argsort(~ahead, kind="stable")]
 
 
 class RatingStore:
@@ -210,8 +125,7 @@ class RatingStore:
         with self._translated(), self.engine.execution_options(writes=True).begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
-            _tables.create_all(connection)
-            _add_columns(connection)
+            rating_tables.create(connection)
         self._made = True
 
     @contextmanager
@@ -239,7 +153,7 @@ class RatingStore:
             PrefPaintError: as for `read`.
         """
         with self.read() as connection:
-            return _has(connection, column)
+            return rating_tables.has(connection, column)
 
     def close(self) -> None:
         """Close the database; SQLite then folds its log into the file."""
@@ -268,7 +182,7 @@ class RatingStore:
         # By the time of the rating: an old export that is imported again does not undo what was said since.
         found = self.rows(_that_count(chosen, ratings).order_by(ratings.c.rated_at, ratings.c.id))
         key = ["candidate_id", "rater", "sha256"]
-        found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+        found = _in_time(found).drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
         found = found.astype(
             {"candidate_id": "str", "rater": "str", "sha256": "str", **dict.fromkeys(CRITERIA, "int64")}
         )
@@ -290,12 +204,14 @@ class RatingStore:
         chosen = _that_count(chosen, comparisons) if self.has(comparisons.c.answer_id) else chosen
         found = self.rows(chosen.order_by(comparisons.c.rated_at, comparisons.c.id))
         key = ["candidate_a", "candidate_b", "rater", "sha256_a", "sha256_b"]
-        found = found.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+        found = _in_time(found).drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
         found = found.astype(dict.fromkeys([*key, "preferred"], "str"))
         return found.assign(rated_at=_utc(found["rated_at"]))[[*COMPARISON_COLUMNS, "sha256_a", "sha256_b"]]
 
     def add_ratings(self, table: pd.DataFrame) -> int:
         """Add imported ratings; one that the store has ever held is skipped, even if it was withdrawn since.
+
+        Raters whose names are another spelling of one that is known are that one (`preferences.names.spellings`).
 
         Args:
             table: RATING_COLUMNS and sha256.
@@ -320,6 +236,9 @@ class RatingStore:
         if table.empty:
             return 0
         self.prepare()
+        with self.read() as connection:
+            known = connection.scalars(sa.select(raters.c.name).order_by(raters.c.id)).all()
+        table = table.assign(rater=table["rater"].map(spellings(table["rater"].unique(), known)).astype("str"))
         names = [name for name in table.columns if name != "rater"]
         said = self.rows(sa.select(raters.c.name.label("rater"), *(to.c[name] for name in names)).join_from(to, raters))
         said = said.astype({name: table[name].dtype for name in table.columns if name != "rated_at"})
@@ -354,39 +273,8 @@ def _that_count(chosen: "sa.Select[Any]", said: sa.Table) -> "sa.Select[Any]":
     )
 
 
-def _has(connection: sa.Connection, column: "sa.Column[Any]") -> bool:
-    return column.name in {found["name"] for found in sa.inspect(connection).get_columns(column.table.name)}
-
-
-def _add_columns(connection: sa.Connection) -> None:
-    """Bring a store of an earlier version up to date."""
-    for column in ADDED:
-        if _has(connection, column):
-            continue
-        defined = str(sa.schema.CreateColumn(column).compile(dialect=connection.dialect))
-        keys = (f" REFERENCES {key.column.table.name} ({key.column.name})" for key in column.foreign_keys)
-        connection.execute(sa.DDL(f"ALTER TABLE {column.table.name} ADD COLUMN {defined}{''.join(keys)}"))
-        for index in column.table.indexes:
-            if column.name in index.columns:
-                index.create(connection)
-
-
 class StoreError(PrefPaintError):
     """The database is busy, away or broken: nobody's input is wrong."""
-
-
-def enrol(connection: sa.Connection, names: Sequence[str]) -> Mapping[str, int]:
-    """Ids of raters by name; an unknown name becomes a rater without a token."""
-    found: dict[str, int] = {}
-    for start in range(0, len(names), _CHUNK):
-        part = names[start : start + _CHUNK]
-        statement = sa.select(raters.c.name, raters.c.id).where(raters.c.name.in_(part))
-        found |= {row.name: row.id for row in connection.execute(statement)}
-    for name in names:
-        if name not in found:
-            fresh = {"name": name, "organiser": False, "blocked": False, "added_at": now()}
-            found[name] = int(connection.execute(sa.insert(raters).values(fresh)).inserted_primary_key[0])  # type: ignore[index]
-    return found
 
 
 def fitting(table: pd.DataFrame, checksums: Mapping[str, str], pairs: Mapping[str, str]) -> np.ndarray:

@@ -29,7 +29,7 @@ def load_photographs(folder: Path) -> list[np.ndarray]:
     """All photographs of a folder, in the order of their names; each (H, W, 3) uint8.
 
     Raises:
-        PrefPaintError: the folder does not exist or holds no image.
+        PrefPaintError: the folder does not exist or holds no image, or an image is damaged.
     """
     if not folder.is_dir():
         raise PrefPaintError(
@@ -37,8 +37,14 @@ def load_photographs(folder: Path) -> list[np.ndarray]:
         )
     images = []
     for path in image_files(folder, "pretrain.photographs"):
-        with Image.open(path) as opened:
-            images.append(np.asarray(opened.convert("RGB")))
+        try:
+            with Image.open(path) as opened:
+                images.append(np.asarray(opened.convert("RGB")))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise PrefPaintError(
+                f"pretrain.photographs: {path} cannot be read as an image ({error}); remove it, and "
+                f"`kedro photographs download {folder.parent}` makes it again"
+            ) from error
     return images
 
 

@@ -6,12 +6,14 @@ import secrets
 import sqlalchemy as sa
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.preferences.exchange import NAME_RULE, is_name
-from prefpaint.preferences.store import RatingStore, now, raters, sessions
+from prefpaint.preferences.names import NAME_RULE, composed, is_name
+from prefpaint.preferences.raters import find_rater
+from prefpaint.preferences.rating_tables import now, raters, sessions
+from prefpaint.preferences.store import RatingStore
 
 
 def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
-    """Make a rater, or give one a new token; earlier tokens and sessions end.
+    """Make a rater, or give one, however the name is spelled, a new token; earlier tokens and sessions end.
 
     Args:
         store: of ratings.
@@ -28,11 +30,11 @@ def add_rater(store: RatingStore, name: str, organiser: bool = False) -> str:
         raise PrefPaintError(f"rater {name!r}: is not a valid name; {NAME_RULE}")
     token = secrets.token_urlsafe(32)
     with store.write() as connection:
-        row = connection.execute(sa.select(raters).where(raters.c.name == name)).one_or_none()
+        row = find_rater(connection, name)
         rights = organiser or (row is not None and row.organiser)
         values = {"organiser": rights, "blocked": False, "token_hash": hashed(token)}
         if row is None:
-            connection.execute(sa.insert(raters).values(name=name, added_at=now(), **values))
+            connection.execute(sa.insert(raters).values(name=composed(name), added_at=now(), **values))
         else:
             connection.execute(sa.update(raters).where(raters.c.id == row.id).values(values))
             connection.execute(sa.delete(sessions).where(sessions.c.rater_id == row.id))
@@ -46,11 +48,11 @@ def block_rater(store: RatingStore, name: str) -> None:
         PrefPaintError: the rater is unknown.
     """
     with store.write() as connection:
-        number = connection.execute(sa.select(raters.c.id).where(raters.c.name == name)).scalar()
-        if number is None:
+        row = find_rater(connection, name)
+        if row is None:
             raise PrefPaintError(f"rater {name!r}: is unknown; `kedro raters list` shows all raters")
-        connection.execute(sa.update(raters).where(raters.c.id == number).values(blocked=True))
-        connection.execute(sa.delete(sessions).where(sessions.c.rater_id == number))
+        connection.execute(sa.update(raters).where(raters.c.id == row.id).values(blocked=True))
+        connection.execute(sa.delete(sessions).where(sessions.c.rater_id == row.id))
 
 
 def has_token_holders(store: RatingStore) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
+from prefpaint.preferences.rating_tables import answers, comparisons, pages, raters, ratings
 from prefpaint.preferences.schema import CRITERIA
 from prefpaint.preferences.scoring import weighted_score
-from prefpaint.preferences.store import COMPARED, RatingStore, answers, comparisons, fitting, pages, raters, ratings
+from prefpaint.preferences.store import COMPARED, RatingStore, fitting
 from prefpaint.stats.agreement import krippendorff_alpha, rank_agreement, spearman, vote_agreement
 from prefpaint.studio.calibration import GOOD, KnownFill, passed
 from prefpaint.studio.config import Question, StudioConfig

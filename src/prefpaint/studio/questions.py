@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from prefpaint.config import derive_seed, fingerprint
 from prefpaint.masks.config import RATED_SPLITS
 from prefpaint.masks.words import text_prompts
+from prefpaint.preferences.rating_tables import comparisons, ratings
 from prefpaint.preferences.schema import CRITERIA
-from prefpaint.preferences.store import comparisons, ratings
 from prefpaint.studio.calibration import FILLS, GOOD, KnownFill, passed
 from prefpaint.studio.config import Question, StudioConfig
 from prefpaint.studio.order import rearranged, seeded

@@ -9,7 +9,8 @@ from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from prefpaint.preferences.exchange import NAME_RULE, is_name, to_csv
+from prefpaint.preferences.exchange import to_csv
+from prefpaint.preferences.names import NAME_RULE, is_name
 from prefpaint.preferences.schema import CRITERIA, HIGHEST, LOWEST
 from prefpaint.preferences.store import COMPARED, StoreError, fitting
 from prefpaint.studio.overview import overview

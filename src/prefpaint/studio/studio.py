@@ -21,8 +21,10 @@ from prefpaint.images import ImageFolder
 from prefpaint.masks.config import RATED_SPLITS
 from prefpaint.masks.figures import show_hole
 from prefpaint.masks.words import text_prompts
-from prefpaint.preferences.exchange import is_name
-from prefpaint.preferences.store import RatingStore, answers, enrol, now, pages, raters, sessions
+from prefpaint.preferences.names import composed, is_name
+from prefpaint.preferences.raters import enrol, find_rater
+from prefpaint.preferences.rating_tables import answers, now, pages, raters, sessions
+from prefpaint.preferences.store import RatingStore
 from prefpaint.studio.accounts import hashed
 from prefpaint.studio.calibration import KnownFill, calibration_prompts, paint
 from prefpaint.studio.config import StudioConfig
@@ -127,10 +129,11 @@ class Studio:
         if not is_name(name):
             return None
         with self.store.write() as connection:
-            row = connection.execute(sa.select(raters).where(raters.c.name == name)).one_or_none()
+            row = find_rater(connection, name)
             if row is None:
                 if needs_token or token:
                     return None
+                name = composed(name)
                 rater = Rater(enrol(connection, [name])[name], name, False)
             else:
                 stored = row.token_hash

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from prefpaint.errors import printable
 from prefpaint.images import ImageFolder, ImageWork
 from prefpaint.masks.config import MasksConfig
 from prefpaint.photographs.config import PhotographsConfig
@@ -36,15 +37,18 @@ def list_regions(
     """The regions each split may use, the user's holes and words, and what was skipped."""
     from prefpaint.photographs.collection import photograph_regions
     from prefpaint.photographs.own_holes import annotation_table
+    from prefpaint.photographs.sources import count_files
 
     regions, report = photograph_regions(source, photographs)
     annotations, unused = annotation_table(source, regions, photographs, holes)
     if source.annotated:
         report |= {"masks": int((annotations["annotation"] != "").sum()), "skipped": [*report["skipped"], *unused]}
     for skipped in report["skipped"][:SAID]:
-        log.warning("skipped %s", skipped["reason"])
+        log.warning("skipped %s", printable(skipped["reason"]))
     if len(report["skipped"]) > SAID:
         log.warning("and %d more; data/08_reporting/photographs.json lists them", len(report["skipped"]) - SAID)
+    if report.get("others"):
+        log.warning("%s: skipped %s", source.folder, printable(count_files(report["others"])))
     return regions, annotations, report
 
 
