@@ -66,7 +66,7 @@ def load_pipeline(checkpoint: str | Path) -> Any:
             are not finite, or numbers that the family does not know.
     """
     local = isinstance(checkpoint, Path) or Path(checkpoint).exists()
-    folder = Path(checkpoint) if local else _hub_folder(checkpoint)
+    folder = Path(checkpoint) if local else _hub_folder(str(checkpoint))
     listed = read_index(folder)
     family = family_named(str(listed["_class_name"]), str(checkpoint))
     _check_index(folder, listed, family)
@@ -95,7 +95,7 @@ def _is_there(origin: Any) -> bool:
 
 
 def _check_index(folder: Path, listed: Mapping[str, Any], family: type[Family]) -> None:
-    """Raise for the first component that is missing, is another's, or leaves out a number that diffusers would guess."""
+    """Raise for a component that is missing, is another's, or leaves out a number that diffusers would guess."""
     there = [name for name, origin in listed.items() if _is_there(origin)]
     others = {part for one in FAMILIES for part in one.parts} - set(signature_parts(family))
     strange = [name for name in there if name in others]
@@ -150,8 +150,8 @@ def _check_vae(file: Path, family: type[Family]) -> None:
     )
     if "scaling_factor" not in config and not default:
         raise PrefPaintError(
-            f"{file}: has no scaling_factor, and diffusers' own is Stable Diffusion's; write there what this checkpoint "
-            "was trained with"
+            f"{file}: has no scaling_factor, and diffusers' own is Stable Diffusion's; write there what this "
+            "checkpoint was trained with"
         )
 
 
@@ -186,7 +186,9 @@ def _module(part: Path, origin: list[str]) -> Any:
             **square,
         )
     except LOADING_ERRORS as error:
-        raise PrefPaintError(f"{part}: cannot be loaded ({first_line(error)}); {COPY}") from error
+        raise PrefPaintError(
+            f"{part.parent}: cannot be loaded as an inpainting checkpoint ({part.name}: {first_line(error)}); {COPY}"
+        ) from error
     # transformers would draw them at random, and diffusers leave them without values.
     lacking = sorted(loading["missing_keys"])
     if lacking:

@@ -128,7 +128,7 @@ def _shapes(path: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}
+        return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.offset_keys()}
 
 
 def is_git_lfs(file: Path) -> bool:
@@ -173,11 +173,11 @@ def weights_variant(part: Path, library: str) -> str | None:
         if not isinstance(listed, dict) or not listed:
             raise PrefPaintError(f"{chosen}: is damaged (it lists no weights); {COPY}")
         shards = sorted(set(listed.values()))
-    for file in (part / one for one in shards):
-        if not file.is_file():
-            raise PrefPaintError(f"{file}: is missing; {COPY}")
-        if is_git_lfs(file):
-            raise PrefPaintError(f"{file}: is a pointer of Git LFS and no weights; run `git lfs pull`")
+    for one in (part / shard for shard in shards):
+        if not one.is_file():
+            raise PrefPaintError(f"{one}: is missing; {COPY}")
+        if is_git_lfs(one):
+            raise PrefPaintError(f"{one}: is a pointer of Git LFS and no weights; run `git lfs pull`")
     return variants[0]
 
 

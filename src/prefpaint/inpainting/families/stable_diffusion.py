@@ -9,7 +9,6 @@ from prefpaint.inpainting.chain import Levels, Schedule, ddim_schedule, ddim_ste
 from prefpaint.inpainting.config import SamplingConfig
 from prefpaint.inpainting.families.family import ATTENTION, Condition, Family, Text
 
-
 # Those of diffusers whose betas are all that the network was trained with. Their solvers are replaced by DDIM's.
 WITH_BETAS = (
     "DDIMScheduler",
