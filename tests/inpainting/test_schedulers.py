@@ -183,7 +183,9 @@ def test_every_other_scheduler_is_refused_by_a_unet(pipe: Any, name: str) -> Non
             pipe.scheduler = getattr(diffusers, name)()
         except (TypeError, ImportError):
             pytest.skip("cannot be made without arguments or a further library")
-    with pytest.raises(PrefPaintError, match=f"has a {name}, whose noise levels are of another kind") as caught:
+    with pytest.raises(
+        PrefPaintError, match=f"has the scheduler {name}, whose noise levels are of another kind"
+    ) as caught:
         family_of(pipe)
     assert "\n" not in str(caught.value)
 
@@ -193,7 +195,7 @@ def test_every_other_scheduler_is_refused_by_a_unet(pipe: Any, name: str) -> Non
 def test_a_flow_is_refused_a_scheduler_with_betas(model: str, name: str) -> None:
     flow = random_model(model)
     flow.scheduler = scheduler(name)
-    with pytest.raises(PrefPaintError, match=f"has a {name}.*give it a FlowMatchEulerDiscreteScheduler"):
+    with pytest.raises(PrefPaintError, match=f"has the scheduler {name}.*give it FlowMatchEulerDiscreteScheduler"):
         family_of(flow)
 
 

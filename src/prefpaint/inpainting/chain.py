@@ -109,7 +109,7 @@ def _ddim(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
     config = scheduler.config
     made = config.trained_betas is None and config.beta_schedule in DDIM_BETAS
     betas = {} if made else {"trained_betas": scheduler.betas.tolist()}
-    # Pipelines of Stable Diffusion set an offset that the file leaves out, which `from_config` would take for a default.
+    # Stable Diffusion's pipelines set an offset that its file leaves out; `from_config` would take it for a default.
     ddim = DDIMScheduler.from_config(config, steps_offset=config.get("steps_offset", 0), **betas)
     if steps > len(ddim.alphas_cumprod):
         raise PrefPaintError(

@@ -71,13 +71,14 @@ def load_pipeline(checkpoint: str | Path) -> Any:
     family = family_named(str(listed["_class_name"]), str(checkpoint))
     _check_index(folder, listed, family)
     loads = getattr(diffusers, family.pipelines[0])
-    # Not every family's pipeline knows of all of them.
-    given: dict[str, Any] = {name: None for name in UNUSED if name in signature(loads.__init__).parameters}
+    taken = _parts_of(family)
+    given: dict[str, Any] = {name: None for name in UNUSED if name in taken}
     if "feature_extractor" in given and (folder / "feature_extractor").is_dir():
         del given["feature_extractor"]
     for name, origin in listed.items():
-        if name == family.network_name or name == "vae" or name.startswith("text_encoder"):
-            given |= {name: _module(folder / name, origin)} if _is_there(origin) else {}
+        weighty = name in (family.network_name, "vae") or name.startswith("text_encoder")
+        if weighty and name in taken and _is_there(origin):
+            given[name] = _module(folder / name, origin)
     try:
         pipe = loads.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True, **given)
     except LOADING_ERRORS as error:
@@ -96,8 +97,8 @@ def _is_there(origin: Any) -> bool:
 
 def _check_index(folder: Path, listed: Mapping[str, Any], family: type[Family]) -> None:
     """Raise for a component that is missing, is another's, or leaves out a number that diffusers would guess."""
-    there = [name for name, origin in listed.items() if _is_there(origin)]
-    others = {part for one in FAMILIES for part in one.parts} - set(signature_parts(family))
+    there, taken = [name for name, origin in listed.items() if _is_there(origin)], _parts_of(family)
+    others = {part for one in FAMILIES for part in one.parts}.difference(taken)
     strange = [name for name in there if name in others]
     if strange:
         raise PrefPaintError(
@@ -110,18 +111,22 @@ def _check_index(folder: Path, listed: Mapping[str, Any], family: type[Family]) 
                 f"{folder}: its {INDEX} says that it is of {family.name}, and lists no {name}; correct _class_name "
                 "there, or copy all parts from one checkpoint"
             )
-    for name in (name for name in there if name in signature_parts(family) and name not in UNUSED):
+    for name in (name for name in there if name in taken and name not in UNUSED):
         part = folder / name
         if name.startswith("tokenizer") or name == "scheduler":
             if not any((part / file).is_file() for file in CONFIG_FILES):
                 raise PrefPaintError(f"{part}: its configuration file is missing; {COPY}")
         elif not (part / "config.json").is_file():
             raise PrefPaintError(f"{part}: its configuration file is missing; {COPY}")
+    sized = folder / family.sized / "config.json"
+    if read_json(sized).get("sample_size") is None:
+        unit = "pixels" if family.sized == "vae" else "latents"
+        raise PrefPaintError(f"{sized}: has no sample_size; write there the side, in {unit}, of the pictures it paints")
     _check_scheduler(folder / "scheduler" / "scheduler_config.json", family)
     _check_vae(folder / "vae" / "config.json", family)
 
 
-def signature_parts(family: type[Family]) -> list[str]:
+def _parts_of(family: type[Family]) -> list[str]:
     """Names of the components that a family's diffusers class can have."""
     return list(signature(getattr(diffusers, family.pipelines[0]).__init__).parameters)
 
@@ -131,7 +136,7 @@ def _check_scheduler(file: Path, family: type[Family]) -> None:
     kind = config.get("_class_name")
     if kind is not None and kind not in family.schedulers:
         raise PrefPaintError(
-            f"{file}: is of a {kind}, whose noise levels are not those of {family.name}; give it a "
+            f"{file}: is of the class {kind}, whose noise levels are not those of {family.name}; give it "
             f"{family.schedulers[0]}"
         )
     wanted = BETAS if "DDIMScheduler" in family.schedulers else ("shift",)

@@ -91,6 +91,7 @@ class Family(ABC):
         network_name: the component that predicts, which is what alignment tunes.
         network_class: the diffusers class of it.
         parts: the components that a checkpoint must have.
+        sized: the component whose `sample_size` is that of the pictures it was trained on.
         schedulers: names of the diffusers schedulers whose noise levels the family reads.
         lora_targets: the layers of the network that an adapter is put into.
         tune: what alignment tunes where that is not set.
@@ -105,6 +106,7 @@ class Family(ABC):
     network_name: ClassVar[str] = "transformer"
     network_class: ClassVar[str]
     parts: ClassVar[tuple[str, ...]]
+    sized: ClassVar[str] = "transformer"
     schedulers: ClassVar[tuple[str, ...]] = ("FlowMatchEulerDiscreteScheduler",)
     lora_targets: ClassVar[tuple[str, ...]] = JOINT_ATTENTION
     tune: ClassVar[Literal["full", "lora"]] = "lora"
@@ -158,7 +160,7 @@ class Family(ABC):
         for name, wanted in ((self.network_name, self.network_class), ("vae", "AutoencoderKL")):
             found = type(getattr(self.pipe, name)).__name__
             if found != wanted:
-                raise self.refusal(f"has a {found} as its {name}, and not {wanted}", self._whole)
+                raise self.refusal(f"has {found} as its {name}, and not {wanted}", self._whole)
         channels = self.network.config.in_channels
         if channels != self.wanted_channels:
             raise PrefPaintError(
@@ -168,8 +170,10 @@ class Family(ABC):
         kind = type(self.pipe.scheduler).__name__
         if kind not in self.schedulers:
             raise self.refusal(
-                f"has a {kind}, whose noise levels are of another kind", f"give it a {self.schedulers[0]}"
+                f"has the scheduler {kind}, whose noise levels are of another kind", f"give it {self.schedulers[0]}"
             )
+        if getattr(self.pipe, self.sized).config.sample_size is None:
+            raise self.refusal(f"has a {self.sized} without sample_size", f"write it into {self.sized}/config.json")
         self._check_vae()
         for what, found, wanted in self.widths():
             if found != wanted:

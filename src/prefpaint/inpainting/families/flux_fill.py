@@ -21,6 +21,7 @@ class FluxFill(Family):
     pipelines = ("FluxFillPipeline",)
     network_class = "FluxTransformer2DModel"
     parts = ("transformer", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    sized = "vae"
     classifier_free = False
     # The stock pipeline encodes the whole picture first and then starts from noise alone.
     spare_draws = 1

@@ -42,6 +42,7 @@ class StableDiffusion(Family):
     pipelines = ("StableDiffusionInpaintPipeline", "StableDiffusionPipeline")
     network_name = "unet"
     network_class = "UNet2DConditionModel"
+    sized = "unet"
     parts: ClassVar[tuple[str, ...]] = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
     schedulers = WITH_BETAS
     shifts = False
