@@ -7,10 +7,13 @@ et al. 2021, equations 12 and 16; DDPO, equation 4) and signal + spread = 1 on a
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from prefpaint.errors import PrefPaintError
 
 
 @dataclass(frozen=True)
@@ -91,33 +94,74 @@ def _schedule(
     return Schedule(levels, next_signal, direction, sigma, prediction, trained, stochastic)
 
 
-def ddim_schedule(scheduler: object, steps: int, eta: float) -> Schedule:
-    """The DDIM chain of `steps` steps over a diffusers scheduler's noise schedule.
+# diffusers' names of the formulas by which DDIM makes betas; other schedulers have more.
+DDIM_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
-    Args:
-        scheduler: any diffusers scheduler; its configuration is read as DDIM's, as
-            `DDIMScheduler.from_config` does, and it is left untouched.
-        steps: length of the chain.
-        eta: 0 deterministic, 1 the variance of DDPM.
+
+def _ddim(scheduler: Any, steps: int) -> tuple[Any, Tensor]:
+    """DDIM over the betas of any diffusers scheduler that has betas, and where its steps begin, (steps,) int64.
+
+    Where a solver's own steps lie (Karras' spacing, midpoints, repeated steps) is the solver's, not the network's, and
+    is left out.
     """
     from diffusers import DDIMScheduler
 
-    ddim = DDIMScheduler.from_config(scheduler.config)  # type: ignore[attr-defined]
+    config = scheduler.config
+    made = config.trained_betas is None and config.beta_schedule in DDIM_BETAS
+    betas = {} if made else {"trained_betas": scheduler.betas.tolist()}
+    # Stable Diffusion's pipelines set an offset that its file leaves out; `from_config` would take it for a default.
+    ddim = DDIMScheduler.from_config(config, steps_offset=config.get("steps_offset", 0), **betas)
+    if steps > len(ddim.alphas_cumprod):
+        raise PrefPaintError(
+            f"steps: a chain of {steps} is longer than the {len(ddim.alphas_cumprod)} levels that the checkpoint was "
+            "trained at; lower sampling.steps or align.steps"
+        )
     ddim.set_timesteps(steps)
+    # Trailing spacing sums floating-point steps, and for some numbers of steps has one too many, at time -1.
+    times = ddim.timesteps.cpu().long()[:steps]
+    # An offset would put the first of very many steps beyond what was trained.
+    return ddim, times - (times.max() - len(ddim.alphas_cumprod) + 1).clamp(min=0)
+
+
+def ddim_schedule(scheduler: Any, steps: int, eta: float) -> Schedule:
+    """The DDIM chain of `steps` steps over a diffusers scheduler's noise schedule.
+
+    Each step ends where the next begins, and the last at the schedule's clean end, `final_alpha_cumprod` of DDIM.
+
+    Args:
+        scheduler: any diffusers scheduler with betas; these, its prediction, spacing and offset are read as DDIM's, as
+            `DDIMScheduler.from_config` does, and it is left untouched.
+        steps: length of the chain.
+        eta: 0 deterministic, 1 the variance of DDPM.
+
+    Raises:
+        PrefPaintError: there are more steps than trained levels.
+    """
+    ddim, times = _ddim(scheduler, steps)
     table = ddim.alphas_cumprod.double().cpu()
     trained = Levels(torch.arange(len(table)), table.sqrt(), (1 - table).sqrt())
-    times = ddim.timesteps.cpu().long()
-    final = float(ddim.final_alpha_cumprod)
-    after = [float(table[time]) if time >= 0 else final for time in (times - len(table) // steps).tolist()]
-    ahead = torch.tensor(after, dtype=torch.float64)
+    ahead = torch.cat([table[times[1:]], torch.as_tensor(ddim.final_alpha_cumprod).double().reshape(1)])
     return _schedule(trained[times], ahead.sqrt(), (1 - ahead).sqrt(), eta, str(ddim.config.prediction_type), trained)
 
 
-def flow_schedule(scheduler: object, steps: int, eta: float, tokens: int, unit: float, from_one: bool) -> Schedule:
+def ddim_steps_the_same(scheduler: Any, steps: int) -> bool:
+    """Whether `DDIMScheduler.from_config(scheduler.config)` goes through the chain of `ddim_schedule`.
+
+    DDIM takes a step to be T // steps long, which is not where the next begins where T is not a multiple of the steps,
+    or with linear spacing; and it can clip what is painted.
+    """
+    ddim, times = _ddim(scheduler, steps)
+    config, length = ddim.config, len(ddim.alphas_cumprod) // steps
+    its_own = ddim.timesteps.tolist() == times.tolist() and scheduler.config.get("beta_schedule") in DDIM_BETAS
+    chained = bool((times[:-1] - times[1:] == length).all()) and int(times[-1]) < length
+    return its_own and chained and not config.clip_sample and not config.thresholding
+
+
+def flow_schedule(scheduler: Any, steps: int, eta: float, tokens: int, unit: float, from_one: bool) -> Schedule:
     """The chain of `steps` steps along a straight flow, at a diffusers flow-matching scheduler's noise levels.
 
     Args:
-        scheduler: a `FlowMatchEulerDiscreteScheduler`; it is left untouched.
+        scheduler: a `FlowMatchEulerDiscreteScheduler`, or another class with its levels; it is left untouched.
         steps: length of the chain.
         eta: 0 for Euler's steps, which are deterministic; above 0 noise is taken away and added again.
         tokens: of a picture, by which schedulers with dynamic shifting shift their levels.
@@ -127,7 +171,7 @@ def flow_schedule(scheduler: object, steps: int, eta: float, tokens: int, unit: 
     from diffusers import FlowMatchEulerDiscreteScheduler
     from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
-    flow = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)  # type: ignore[attr-defined]
+    flow = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
     config = flow.config
     ends = (config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift)
     shift = {"mu": calculate_shift(tokens, *ends)} if config.use_dynamic_shifting else {}

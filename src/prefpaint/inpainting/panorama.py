@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from prefpaint.inpainting.chain import Levels, per_image, step_mean
-from prefpaint.inpainting.sampling import Inpainter
+from prefpaint.inpainting.sampling import Inpainter, eight_bits
 
 # A canvas of so many times the area of a window is painted whole: sides are rounded to the family's units.
 AT_ONCE = 1.2
@@ -162,4 +162,8 @@ def paint_canvas(
         config.batch,
         lambda places: inpainter.decode_pixels(cut(latents, places)),
     )
-    return (decoded * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    painted = eight_bits(decoded[None])
+    # From what was painted before, different seeds may lead to the same picture.
+    if start == 0:
+        inpainter.check.painted(painted, image[None], hole[None], [seed])
+    return painted[0]

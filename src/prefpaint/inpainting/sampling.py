@@ -18,6 +18,7 @@ from prefpaint.inpainting.checkpoint import TRAINED_TEXTS, weights_digest
 from prefpaint.inpainting.config import SPEED_ONLY, SamplingConfig
 from prefpaint.inpainting.families.family import Condition, Text
 from prefpaint.inpainting.families.registry import family_of
+from prefpaint.inpainting.fill_check import FillCheck
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,11 @@ def paste_known(generated: np.ndarray, images: np.ndarray, masks: np.ndarray) ->
     return np.where(masks[..., None] > 0, generated, images)
 
 
+def eight_bits(pixels: Tensor) -> np.ndarray:
+    """(N, 3, H, W) in [0, 1] → (N, H, W, 3) uint8."""
+    return (pixels.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
 class Inpainter:
     """An inpainting checkpoint ready to sample.
 
@@ -71,6 +77,7 @@ class Inpainter:
         network, vae: what samples: the pipeline's own in float32, copies in bfloat16, so that no weight of the original
             is rounded.
         evaluations: passes of the network so far, counted per image.
+        check: stops what paints nothing; `rollout`, `repaint` and `decode_pixels` ask it.
 
     Raises:
         PrefPaintError: the checkpoint is of no family, or not for inpainting.
@@ -95,6 +102,7 @@ class Inpainter:
         if config.compile:
             self.network.compile()
         self._schedules: dict[tuple[int, int, int], Schedule] = {}
+        self.check = FillCheck(self.family.checkpoint, self.family.network_name)
 
     def _ready(self, module: Any) -> Any:
         module = module if self.dtype == torch.float32 else copy.deepcopy(module)
@@ -284,16 +292,33 @@ class Inpainter:
         inputs = latents.contiguous(memory_format=self._layout)
         return self.family.predict(network, inputs, level, condition, text, self.config.guidance).float()
 
-    def decode(self, latents: Tensor) -> np.ndarray:
-        """(N, C, h, w) latents → (N, H, W, 3) uint8."""
-        pixels = self.decode_pixels(latents).permute(0, 2, 3, 1) * 255
-        return pixels.round().to(torch.uint8).cpu().numpy()
-
     def decode_pixels(self, latents: Tensor) -> Tensor:
-        """(N, C, h, w) latents → (N, 3, H, W) float32 in [0, 1]; gradients flow through it."""
+        """(N, C, h, w) latents → (N, 3, H, W) float32 in [0, 1]; gradients flow through it.
+
+        Raises:
+            PrefPaintError: the pictures are not finite.
+        """
         shift, scale = self._latent_units
         decoded = self.vae.decode((latents / scale + shift).to(self.dtype)).sample
+        self.check.decoded(latents, decoded)
         return (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """(N, C, h, w) latents → (N, H, W, 3) uint8."""
+        return eight_bits(self.decode_pixels(latents))
+
+    def _pasted(
+        self,
+        latents: Tensor,
+        images: np.ndarray,
+        masks: np.ndarray,
+        seeds: Sequence[int],
+        texts: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """The pictures that chains end in, looked at, with known pixels pasted back."""
+        painted = self.decode(latents)
+        self.check.painted(painted, images, masks, seeds, texts)
+        return paste_known(painted, images, masks)
 
     @torch.no_grad()
     def rollout(
@@ -331,7 +356,8 @@ class Inpainter:
                 if index in schedule.stochastic
                 else torch.zeros(len(mean), device=self.device)
             )
-        pasted = paste_known(self.decode(chain[-1]), images, masks)
+        self.check.predicted(predicted)
+        pasted = self._pasted(chain[-1], images, masks, seeds, texts)
         return Trajectory(condition, schedule, torch.stack(chain), torch.stack(log_probs), pasted)
 
     @torch.no_grad()
@@ -359,6 +385,9 @@ class Inpainter:
             predicted = self.predict(self.network, latents, schedule.levels[index], condition)
             mean = step_mean(schedule, index, latents, predicted)
             latents = mean + per_image(schedule.sigma[index], mean) * noise[index + 2]
+        if start == 0:
+            return self._pasted(latents, images, masks, seeds)
+        # From an original, different seeds may lead to the same picture.
         return paste_known(self.decode(latents), images, masks)
 
     def sample(

@@ -1,5 +1,6 @@
 """What one kind of inpainting checkpoint does in its own way."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.chain import Levels, Schedule
 from prefpaint.inpainting.config import SamplingConfig
 
@@ -64,6 +66,15 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 JOINT_ATTENTION = (*ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
 
+def side_of(size: int | Sequence[int]) -> int:
+    """One number for the side of pictures or latents of a size as diffusers' configurations have it.
+
+    Args:
+        size: a side, or height and width, of which the square of the same area is meant.
+    """
+    return size if isinstance(size, int) else round(math.sqrt(math.prod(size)))
+
+
 class Family(ABC):
     """A kind of inpainting checkpoint; one object for one checkpoint.
 
@@ -78,20 +89,30 @@ class Family(ABC):
         pipelines: names of the diffusers classes that such checkpoints say they are of; the first is what they are
             loaded as.
         network_name: the component that predicts, which is what alignment tunes.
+        network_class: the diffusers class of it.
+        parts: the components that a checkpoint must have.
+        sized: the component whose `sample_size` is that of the pictures it was trained on.
+        schedulers: names of the diffusers schedulers whose noise levels the family reads.
         lora_targets: the layers of the network that an adapter is put into.
         tune: what alignment tunes where that is not set.
         classifier_free: whether guidance mixes two predictions; otherwise its strength is an input of the network.
         spare_draws: tensors of latents' shape that the stock pipeline draws and does not use before the first latents.
+        shifts: whether latents have an offset, the VAE's `shift_factor`.
         patch: side, in latents, of what the network takes as one token; pictures must be divisible by it.
     """
 
     name: ClassVar[str]
     pipelines: ClassVar[tuple[str, ...]]
     network_name: ClassVar[str] = "transformer"
+    network_class: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]]
+    sized: ClassVar[str] = "transformer"
+    schedulers: ClassVar[tuple[str, ...]] = ("FlowMatchEulerDiscreteScheduler",)
     lora_targets: ClassVar[tuple[str, ...]] = JOINT_ATTENTION
     tune: ClassVar[Literal["full", "lora"]] = "lora"
     classifier_free: ClassVar[bool] = True
     spare_draws: ClassVar[int] = 0
+    shifts: ClassVar[bool] = True
     patch: ClassVar[int] = 1
 
     def __init__(self, pipe: Any) -> None:
@@ -101,6 +122,11 @@ class Family(ABC):
     def network(self) -> Any:
         """The network as it was loaded."""
         return getattr(self.pipe, self.network_name)
+
+    @property
+    def checkpoint(self) -> str:
+        """What the checkpoint was loaded from, for messages."""
+        return self.pipe.name_or_path or "the checkpoint"
 
     @property
     def factor(self) -> int:
@@ -120,7 +146,72 @@ class Family(ABC):
     @property
     def native_size(self) -> int:
         """Side in pixels of the pictures that the checkpoint was trained on."""
-        return int(self.network.config.sample_size * self.factor)
+        return side_of(self.network.config.sample_size) * self.factor
+
+    def check(self) -> None:
+        """Look at every number of a checkpoint's configurations that this family does not read itself.
+
+        Raises:
+            PrefPaintError: the parts are not those of this family, or one of them needs what the family does not do.
+        """
+        lacking = [name for name in self.parts if getattr(self.pipe, name, None) is None]
+        if lacking:
+            raise self.refusal(f"has no {lacking[0]}", "give a complete checkpoint")
+        for name, wanted in ((self.network_name, self.network_class), ("vae", "AutoencoderKL")):
+            found = type(getattr(self.pipe, name)).__name__
+            if found != wanted:
+                raise self.refusal(f"has {found} as its {name}, and not {wanted}", self._whole)
+        channels = self.network.config.in_channels
+        if channels != self.wanted_channels:
+            raise PrefPaintError(
+                f"{self.checkpoint}: its {self.network_name} takes {channels} input channels, that of {self.name} "
+                f"takes {self.wanted_channels}; give an inpainting checkpoint"
+            )
+        kind = type(self.pipe.scheduler).__name__
+        if kind not in self.schedulers:
+            raise self.refusal(
+                f"has the scheduler {kind}, whose noise levels are of another kind", f"give it {self.schedulers[0]}"
+            )
+        if getattr(self.pipe, self.sized).config.sample_size is None:
+            raise self.refusal(f"has a {self.sized} without sample_size", f"write it into {self.sized}/config.json")
+        self._check_vae()
+        for what, found, wanted in self.widths():
+            if found != wanted:
+                raise self.refusal(f"has {what} of width {found} instead of {wanted}", self._whole)
+
+    _whole = "correct _class_name in its model_index.json, or copy all parts from one checkpoint"
+
+    def refusal(self, reason: str, advice: str) -> PrefPaintError:
+        """What to say of a checkpoint that is not what it says.
+
+        Args:
+            reason: a verb and what follows, such as `has no vae`.
+            advice: what to do about it.
+        """
+        return PrefPaintError(f"{self.checkpoint}: says that it is of {self.name}, but {reason}; {advice}")
+
+    def _check_vae(self) -> None:
+        """Raise for units of the latents that would not be those that the network was trained in."""
+        config = self.pipe.vae.config
+        scale, shift = config.scaling_factor, config.shift_factor or 0.0
+        if not isinstance(scale, (int, float)) or not (math.isfinite(scale) and scale > 0):
+            raise self.refusal(
+                f"has {scale} as scaling_factor of its vae", "write the number it was trained with into vae/config.json"
+            )
+        if not math.isfinite(shift) or (shift and not self.shifts):
+            raise self.refusal(
+                f"has {shift:g} as shift_factor of its vae, which this family's pipelines do not apply",
+                "copy the vae that belongs to it",
+            )
+        if config.latents_mean is not None or config.latents_std is not None:
+            raise self.refusal(
+                "has latents_mean and latents_std in its vae, by which this family's latents are not scaled",
+                "copy the vae that belongs to it",
+            )
+
+    def widths(self) -> list[tuple[str, Any, Any]]:
+        """What must fit: its name, its width, and the width that the network takes."""
+        return []
 
     @abstractmethod
     def schedule(self, steps: int, eta: float, shape: tuple[int, int, int]) -> Schedule:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prefpaint.inpainting.chain import Levels, Schedule, flow_schedule
-from prefpaint.inpainting.families.family import Condition, Family, Text
+from prefpaint.inpainting.families.family import Condition, Family, Text, side_of
 
 
 class FluxFill(Family):
@@ -19,14 +19,26 @@ class FluxFill(Family):
 
     name = "FLUX.1 Fill"
     pipelines = ("FluxFillPipeline",)
+    network_class = "FluxTransformer2DModel"
+    parts = ("transformer", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    sized = "vae"
     classifier_free = False
     # The stock pipeline encodes the whole picture first and then starts from noise alone.
     spare_draws = 1
     patch = 2
 
+    def widths(self) -> list[tuple[str, Any, Any]]:
+        transformer, pipe = self.network.config, self.pipe
+        predicted = transformer.out_channels or transformer.in_channels
+        return [
+            ("its transformer's predictions", predicted, self.patch**2 * self.channels),
+            ("its pooled text", pipe.text_encoder.config.hidden_size, transformer.pooled_projection_dim),
+            ("its text_encoder_2", pipe.text_encoder_2.config.d_model, transformer.joint_attention_dim),
+        ]
+
     @property
     def native_size(self) -> int:
-        return int(self.pipe.vae.config.sample_size)
+        return side_of(self.pipe.vae.config.sample_size)
 
     @property
     def wanted_channels(self) -> int:

@@ -34,16 +34,11 @@ def family_of(pipe: Any) -> Family:
     """The family of a loaded pipeline.
 
     Raises:
-        PrefPaintError: it has none, or its network cannot be told what is known.
+        PrefPaintError: it has none, or its parts are not what the family takes (`Family.check`).
     """
     checkpoint = pipe.name_or_path or "the checkpoint"
     family = family_named(type(pipe).__name__, checkpoint)(pipe)
-    channels = family.network.config.in_channels
-    if channels != family.wanted_channels:
-        raise PrefPaintError(
-            f"{checkpoint}: its {family.network_name} takes {channels} input channels, that of {family.name} takes "
-            f"{family.wanted_channels}; give an inpainting checkpoint"
-        )
+    family.check()
     return family
 
 

@@ -15,7 +15,21 @@ class StableDiffusion3(Family):
 
     name = "Stable Diffusion 3 inpainting"
     pipelines = ("StableDiffusion3InpaintPipeline", "StableDiffusion3Pipeline")
+    network_class = "SD3Transformer2DModel"
+    # The third text encoder may be left out, as Stable Diffusion 3's authors say.
+    parts = ("transformer", "vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    schedulers = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
     patch = 2
+
+    def widths(self) -> list[tuple[str, Any, Any]]:
+        transformer, pipe = self.network.config, self.pipe
+        pooled = pipe.text_encoder.config.projection_dim + pipe.text_encoder_2.config.projection_dim
+        words = [] if pipe.text_encoder_3 is None else [pipe.text_encoder_3.config.d_model]
+        return [
+            ("its transformer's predictions", transformer.out_channels, self.channels),
+            ("its pooled texts", pooled, transformer.pooled_projection_dim),
+            *(("its text_encoder_3", width, transformer.joint_attention_dim) for width in words),
+        ]
 
     def schedule(self, steps: int, eta: float, shape: tuple[int, int, int]) -> Schedule:
         tokens = shape[1] * shape[2] // self.patch**2

@@ -1,6 +1,6 @@
 """Stable Diffusion XL: a larger UNet, two text encoders, and the pictures' sizes as an input."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,17 @@ class StableDiffusionXL(StableDiffusion):
     name = "Stable Diffusion XL inpainting"
     pipelines = ("StableDiffusionXLInpaintPipeline", "StableDiffusionXLPipeline")
     tune = "lora"
+    parts: ClassVar[tuple[str, ...]] = (*StableDiffusion.parts, "text_encoder_2", "tokenizer_2")
+    added = "text_time"
+
+    def widths(self) -> list[tuple[str, Any, Any]]:
+        unet, pooled = self.network.config, self.pipe.text_encoder_2.config.projection_dim
+        numbers = 5 if self.pipe.config.requires_aesthetics_score else 6
+        added = numbers * (unet.addition_time_embed_dim or 0) + pooled
+        return [*super().widths(), ("texts and sizes", added, unet.projection_class_embeddings_input_dim)]
+
+    def _text_width(self) -> int:
+        return super()._text_width() + int(self.pipe.text_encoder_2.config.hidden_size)
 
     def encode_text(self, words: str, device: torch.device, negative: bool) -> Text:
         states, _, pooled, _ = self.pipe.encode_prompt(words, device=device, do_classifier_free_guidance=False)
