@@ -24,6 +24,7 @@ PLUMBING = {
     "distributed.py",
     "errors.py",
     "hooks.py",
+    "lock.py",
     "pretrained.py",
     "progress.py",
     "settings.py",

@@ -28,7 +28,7 @@ ROOMS: tuple[set[str], ...] = (
 )
 PLAIN: tuple[set[str], ...] = (
     {"images", "pretrained", "progress", "web"},
-    {"config", "distributed", "files"},
+    {"config", "distributed", "files", "lock"},
     {"errors"},
 )
 

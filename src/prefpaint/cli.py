@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import click
-from kedro.framework.cli.project import run as kedro_run
 
 from prefpaint.commands.base import OneSentence, environment, project
 from prefpaint.commands.photographs import photographs
 from prefpaint.commands.raters import rate, raters, ratings
+from prefpaint.commands.run import run
 from prefpaint.commands.tryout import tryout
-
-run = OneSentence("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)
+from prefpaint.lock import LOCK, RunLock
 
 
 @click.command("import-reward", cls=OneSentence)
@@ -23,7 +22,7 @@ def import_reward(file: Path, env: str | None) -> None:
     from prefpaint.reward.published import load_published
 
     model = load_published(file)
-    with project(env) as context:
+    with project(env) as context, RunLock(context.project_path / LOCK).unless_it_fails("kedro import-reward"):
         context.catalog.save("reward_model", model)
         context.catalog.save("reward_history", pd.DataFrame({"epoch": [0]}))  # nothing was trained here
     option = f" --env={env}" if env else ""

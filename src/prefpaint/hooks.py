@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -13,7 +15,8 @@ from kedro.pipeline.node import Node
 
 from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
-from prefpaint.parameters import check_parameters, known_models
+from prefpaint.lock import LOCK, RunLock
+from prefpaint.parameters import check_parameters, known_models, suggest
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +26,47 @@ class ParametersFit:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Raise `PrefPaintError` for the first parameter that does not fit its model."""
+        """Raise `PrefPaintError` for the first parameter that does not fit its model, or an unknown environment."""
+        _check_environment(context.config_loader)
         check_parameters(context.config_loader["parameters"], known_models(dict(pipelines)))
+
+
+def _check_environment(loader: Any) -> None:
+    source = Path(loader.conf_source)
+    if not source.is_dir():
+        return  # An archive, or a remote place.
+    for env in filter(None, (loader.base_env, loader.env)):
+        if not (source / env).is_dir():
+            known = sorted(path.name for path in source.iterdir() if path.is_dir())
+            raise PrefPaintError(f"environment {env}: {source / env} does not exist; {suggest(env, known)}")
+
+
+class OneRun:
+    """Two runs in one project would write the same files: the second is refused, with the name of the first."""
+
+    def __init__(self) -> None:
+        self.lock: RunLock | None = None
+
+    @hook_impl(wrapper=True)
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> Iterator[None]:
+        """Raise `PrefPaintError` if another process runs a pipeline of this project."""
+        if not distributed.is_main():
+            return (yield)  # Its main process has the lock.
+        self.lock = self.lock or RunLock(Path(run_params["project_path"]) / LOCK)
+        names = ",".join(run_params["pipeline_names"] or ())
+        with self.lock.unless_it_fails("kedro run" + (f" --pipelines={names}" if names else "")):
+            return (yield)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Let the next run begin."""
+        if self.lock:
+            self.lock.give_back()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """The same after an error, in a notebook."""
+        self.after_pipeline_run()
 
 
 class InputsExist:

@@ -31,7 +31,7 @@ def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel
     """
     for key in raw:
         if key not in models:
-            raise PrefPaintError(f"parameter {key}: is not a known parameter; {_suggest(key, list(models))}")
+            raise PrefPaintError(f"parameter {key}: is not a known parameter; {suggest(key, list(models))}")
     for key, model in sorted(models.items(), key=lambda item: item[0]):
         if key not in raw:
             raise PrefPaintError(f"parameter {key}: is missing; put it into conf/base/parameters_{key}.yml")
@@ -47,9 +47,7 @@ def _sentence(key: str, model: type[BaseModel], error: ValidationError) -> str:
         place = problem["loc"]
         dotted = ".".join(str(part) for part in (key, *place))
         if problem["type"] == "extra_forbidden":
-            problems.append(
-                f"{dotted}: is not a known parameter; {_suggest(str(place[-1]), _known(model, place[:-1]))}"
-            )
+            problems.append(f"{dotted}: is not a known parameter; {suggest(str(place[-1]), _known(model, place[:-1]))}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
             given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"
@@ -57,8 +55,10 @@ def _sentence(key: str, model: type[BaseModel], error: ValidationError) -> str:
     return "parameter " + "; parameter ".join(problems)
 
 
-def _suggest(wrong: str, known: list[str]) -> str:
-    close = get_close_matches(wrong, known, n=1)
+def suggest(wrong: str, known: list[str]) -> str:
+    """What may have been meant, and what there is."""
+    folded = {name.casefold(): name for name in known}
+    close = [folded[name] for name in get_close_matches(wrong.casefold(), folded, n=1)]
     return (f"did you mean {close[0]}? " if close else "") + f"allowed are {', '.join(known)}"
 
 

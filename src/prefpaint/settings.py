@@ -2,9 +2,9 @@
 
 from kedro.config import OmegaConfigLoader
 
-from prefpaint.hooks import InputsExist, NodeTimes, ParametersFit
+from prefpaint.hooks import InputsExist, NodeTimes, OneRun, ParametersFit
 
-HOOKS = (ParametersFit(), InputsExist(), NodeTimes())
+HOOKS = (ParametersFit(), OneRun(), InputsExist(), NodeTimes())
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
