@@ -10,6 +10,7 @@ KEDRO: tuple[set[str], ...] = (
     {"__main__", "cli", "settings"},
     {"commands", "hooks", "pipeline_registry"},
     {"pipelines"},
+    {"provenance"},
     {"datasets", "parameters"},
 )
 ROOMS: tuple[set[str], ...] = (

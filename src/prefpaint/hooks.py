@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines
+from kedro.framework.project import pipelines, settings
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -17,6 +17,9 @@ from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
 from prefpaint.lock import LOCK, RunLock
 from prefpaint.parameters import check_parameters, known_models, suggest
+
+if TYPE_CHECKING:
+    from prefpaint.provenance import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class OneRun:
 class InputsExist:
     """Says which pipeline makes a missing input, instead of failing in the middle of a node."""
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Raise `PrefPaintError` for the first free input, parameters aside, that does not exist."""
         for name in sorted(pipeline.inputs()):
@@ -82,13 +85,96 @@ class InputsExist:
             raise PrefPaintError(f"{name}: {place} does not exist yet; run {_maker(name, run_params)}")
 
 
+def _environment_option(run_params: dict[str, Any]) -> str:
+    environment = run_params.get("env")
+    return f" --env={environment}" if environment and environment != "local" else ""
+
+
 def _maker(name: str, run_params: dict[str, Any]) -> str:
     """The commands that make a dataset."""
-    environment = run_params.get("env")
-    option = f" --env={environment}" if environment and environment != "local" else ""
+    option = _environment_option(run_params)
     stages = [stage for stage, made in pipelines.items() if stage != "__default__" and name in made.all_outputs()]
     commands = [f"`kedro run --pipeline={stage}{option}`" for stage in stages]
     return " or ".join([*commands, "`dvc pull`"])
+
+
+class UpToDate:
+    """A stage does not start from what an earlier one made before its own inputs or parameters changed."""
+
+    def __init__(self) -> None:
+        self.provenance: Provenance | None = None
+        self.refuses = True
+        self.made: set[str] = set()
+        self.saving: Node | None = None
+        self.option = ""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Keep the loader: parameters of all stages are compared."""
+        self.loader: Any = context.config_loader
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Raise `PrefPaintError` if an input is out of date."""
+        # Needed where something runs; pandas takes a while.
+        from prefpaint.provenance import Ledger, Provenance
+
+        self.provenance, self.made, self.saving = None, set(), None
+        if not distributed.is_main():
+            return
+        models = known_models(dict(pipelines))
+
+        def read(raw: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: model.model_validate(raw[key]) for key, model in models.items()}
+
+        given = settings_ = read(self.loader["parameters"])
+        if run_params["runtime_params"]:
+            arguments = {"conf_source": self.loader.conf_source, "env": self.loader.env, **settings.CONFIG_LOADER_ARGS}
+            settings_ = read(type(self.loader)(**arguments)["parameters"])
+        self.refuses = given["run"].out_of_date == "refuse"
+        self.option = _environment_option(run_params)
+        ledger = Ledger(Path(run_params["project_path"]))
+        self.provenance = Provenance(ledger, pipelines["__default__"], catalog, settings_, given, run_params["env"])
+        names = pipeline.inputs()
+        if run_params["only_missing_outputs"]:
+            names = names | {name for name in pipeline.all_outputs() if name in catalog and catalog.exists(name)}
+        self._check(names)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """The same for what became out of date in this run, and a note of what the node loads."""
+        if self.provenance:
+            self._check(set(node.inputs) - self.made)
+            self.provenance.begin(node)
+
+    @hook_impl
+    def before_dataset_saved(self, node: Node) -> None:
+        """From here on outputs may be of two runs."""
+        self.saving = node
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Record what the node's outputs were made from once all of them are there."""
+        self.made.add(dataset_name)
+        if dataset_name == node.outputs[-1]:
+            self.saving = None
+            if self.provenance:
+                self.provenance.end(node)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Record that a node failed while it saved."""
+        if self.provenance and self.saving:
+            self.provenance.broken(self.saving)
+
+    def _check(self, names: Iterable[str]) -> None:
+        assert self.provenance
+        stages = {stage: made for stage, made in pipelines.items() if stage != "__default__"}
+        sentence = self.provenance.check(names, stages, self.option)
+        if sentence and self.refuses:
+            raise PrefPaintError(sentence)
+        if sentence:
+            log.warning(sentence)
 
 
 class NodeTimes:

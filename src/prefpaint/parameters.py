@@ -4,19 +4,30 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from kedro.pipeline import Pipeline
 from kedro.validation import TypeExtractor
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from prefpaint.config import Config
 from prefpaint.errors import PrefPaintError
 from prefpaint.studio.config import StudioConfig
 
 
+class RunConfig(Config):
+    """`kedro run`: what it does about earlier work."""
+
+    out_of_date: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="When a stage would start from what an earlier stage made before its own inputs or parameters "
+        "changed: refuse: stop, and name the pipelines to run; warn: use it as it is.",
+    )
+
+
 def known_models(pipelines: dict[str, Pipeline]) -> dict[str, type[BaseModel]]:
-    """The model of every top-level parameter: those that nodes take, and that of `kedro rate`."""
-    return {**TypeExtractor(pipelines).extract_types_from_pipelines(), "studio": StudioConfig}
+    """The model of every top-level parameter: those that nodes take, and those of the commands themselves."""
+    return {**TypeExtractor(pipelines).extract_types_from_pipelines(), "run": RunConfig, "studio": StudioConfig}
 
 
 def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> None:

@@ -2,9 +2,9 @@
 
 from kedro.config import OmegaConfigLoader
 
-from prefpaint.hooks import InputsExist, NodeTimes, OneRun, ParametersFit
+from prefpaint.hooks import InputsExist, NodeTimes, OneRun, ParametersFit, UpToDate
 
-HOOKS = (ParametersFit(), OneRun(), InputsExist(), NodeTimes())
+HOOKS = (ParametersFit(), OneRun(), InputsExist(), UpToDate(), NodeTimes())
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
