@@ -243,7 +243,7 @@ def test_an_imported_reward(small: Small) -> None:
         ({"candidates": {"seed": 9}}, "reward", "candidates.seed 0, and now 9"),
         ({"sampling": {"steps": 3}}, "preferences", "candidate_images is out of date: it was made with sampling.steps"),
         ({"preferences": {"seed": 9}}, "reward", "preferences.seed 0, and now 9"),
-        ({"gamma": {"k": 0.7}}, "evaluate", "aligned_model is out of date: it was made with gamma.k"),
+        ({"gamma": {"k": 0.7}}, "evaluate", "trust is out of date: it was made with gamma.k 0.5, and now 0.7"),
         ({"align": {"iterations": 2}}, "extend", "aligned_model is out of date: it was made with align.iterations"),
         ({"bound": {"delta": 0.2}}, "align", "bound.delta"),
     ],

@@ -1,6 +1,7 @@
 """Kedro hooks: mistakes are caught before anything runs, and progress is shown node by node."""
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,12 @@ class ParametersFit:
 
 
 def _check_environment(loader: Any) -> None:
+    chosen, stage = os.environ.get("KEDRO_ENV"), os.environ.get("DVC_STAGE")
+    if stage and chosen and chosen != "local":
+        raise PrefPaintError(
+            f"KEDRO_ENV={chosen}: DVC does not see it, and would take the outcome for that of conf/base; run `kedro "
+            f"run --env={chosen} --pipeline={stage.rpartition(':')[2]}` without DVC, or put the values into params.yaml"
+        )
     source = Path(loader.conf_source)
     if not source.is_dir():
         return  # An archive, or a remote place.

@@ -4,15 +4,22 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Pipeline
 from kedro.validation import TypeExtractor
+from omegaconf import OmegaConf
 from pydantic import BaseModel, Field, ValidationError
 
 from prefpaint.config import Config
 from prefpaint.errors import PrefPaintError
 from prefpaint.studio.config import StudioConfig
+
+# Beside conf. Its name is DVC's: that of `dvc exp run -S reward.seed=4`.
+OVERRIDES = "params.yaml"
 
 
 class RunConfig(Config):
@@ -23,6 +30,42 @@ class RunConfig(Config):
         description="When a stage would start from what an earlier stage made before its own inputs or parameters "
         "changed: refuse: stop, and name the pipelines to run; warn: use it as it is.",
     )
+
+
+class ParametersLoader(OmegaConfigLoader):
+    """Kedro's loader, which also takes what `params.yaml` sets: DVC's file of parameters, null where nothing is set.
+
+    It is merged over the environment's parameters and below those of `--params`.
+    """
+
+    def __init__(
+        self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        overrides = read_overrides(Path(conf_source).parent / OVERRIDES)
+        given: Any = OmegaConf.to_container(OmegaConf.merge(overrides, runtime_params or {}))
+        super().__init__(conf_source, env=env, runtime_params=given, **options)
+
+
+def read_overrides(file: Path) -> dict[str, Any]:
+    """The values of `params.yaml` that are not null.
+
+    Raises:
+        PrefPaintError: the file is not a mapping in YAML.
+    """
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise PrefPaintError(f"{file}: cannot be read ({' '.join(str(error).split())}); correct it") from error
+    if not isinstance(values, dict | None):
+        raise PrefPaintError(f"{file}: is not a mapping of parameters; `git checkout {file.name}` restores it")
+    return _without_null(values or {})
+
+
+def _without_null(values: dict[str, Any]) -> dict[str, Any]:
+    said = {key: _without_null(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in said.items() if value is not None and value != {}}
 
 
 def known_models(pipelines: dict[str, Pipeline]) -> dict[str, type[BaseModel]]:
