@@ -99,3 +99,29 @@ def test_from_a_folder_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY / "data")
     assert "did you mean reward?" in refusal("--pipeline=rewrad")
     assert Path.cwd() == REPOSITORY
+
+
+def test_dvc_does_not_see_an_environment_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEDRO_ENV", "paper")
+    monkeypatch.setenv("DVC_STAGE", "dvc.yaml:reward")
+    said = refusal("--pipeline=reward")
+    assert "KEDRO_ENV=paper: DVC does not see it" in said and "`kedro run --env=paper --pipeline=reward`" in said
+
+
+def test_a_packed_configuration(tmp_path: Path) -> None:
+    packed = tmp_path / "conf-prefpaint.tar.gz"
+    packed.touch()
+    assert "is not a folder; put the configuration into conf here" in refusal(f"--conf-source={packed}")
+
+
+def test_kedros_own_commands_end_in_a_sentence_too(capsys: pytest.CaptureFixture[str]) -> None:
+    from prefpaint import cli
+    from prefpaint.errors import PrefPaintError
+
+    try:
+        raise ValueError("of Kedro") from PrefPaintError("environment papr: does not exist")
+    except ValueError as error:
+        cli._in_one_sentence(ValueError, error, error.__traceback__)
+    assert capsys.readouterr().err == "Error: environment papr: does not exist\n"
+    cli._in_one_sentence(ZeroDivisionError, ZeroDivisionError("unexpected"), None)
+    assert "ZeroDivisionError" in capsys.readouterr().err

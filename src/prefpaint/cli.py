@@ -1,10 +1,12 @@
 """The project's own `kedro` commands."""
 
+import sys
 from pathlib import Path
+from types import TracebackType
 
 import click
 
-from prefpaint.commands.base import OneSentence, environment, project
+from prefpaint.commands.base import OneSentence, environment, project, user_message
 from prefpaint.commands.photographs import photographs
 from prefpaint.commands.raters import rate, raters, ratings
 from prefpaint.commands.run import run
@@ -35,3 +37,15 @@ def import_reward(file: Path, env: str | None) -> None:
 
 COMMANDS = (run, import_reward, photographs, rate, raters, ratings, tryout)
 cli = click.Group("kedro", commands={str(command.name): command for command in COMMANDS})
+
+
+def _in_one_sentence(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    message = user_message(error)
+    if message is None:
+        _shown_before(kind, error, trace)
+    else:
+        click.echo(f"Error: {message}", err=True)
+
+
+# Kedro's own commands and those of its plugins read the configuration too.
+_shown_before, sys.excepthook = sys.excepthook, _in_one_sentence

@@ -44,7 +44,11 @@ def _check_environment(loader: Any) -> None:
         )
     source = Path(loader.conf_source)
     if not source.is_dir():
-        return  # An archive, or a remote place.
+        # Rules of the catalog are read as files in the project.
+        raise PrefPaintError(
+            f"{source}: is not a folder; put the configuration into conf here (`tar xzf` unpacks that of `kedro "
+            "package`) and leave --conf-source out"
+        )
     for env in filter(None, (loader.base_env, loader.env)):
         if not (source / env).is_dir():
             known = sorted(path.name for path in source.iterdir() if path.is_dir())
