@@ -396,3 +396,18 @@ def test_a_full_disk_does_not_stop_a_run_over_its_records(small: Small, caplog: 
     (small.path / LEDGER).mkdir()
     small.run("reward")
     assert "later stages will not notice what changes" in caplog.text
+
+
+def test_commands_show_what_there_is_and_say_that_it_is_old(small: Small, capsys: pytest.CaptureFixture[str]) -> None:
+    from types import SimpleNamespace
+
+    from prefpaint.commands.base import RATED, warn_of_old
+
+    def warned() -> str:
+        hook, catalog = small.hook()
+        warn_of_old(SimpleNamespace(project_path=small.path, config_loader=hook.loader, catalog=catalog), RATED)
+        return capsys.readouterr().err
+
+    assert warned() == ""
+    small.mine |= {"masks": {"seed": 3}}
+    assert warned().startswith("Warning: prompt_plan is out of date") and "run.out_of_date" not in warned()

@@ -3,13 +3,13 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines, settings
+from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -43,12 +43,6 @@ def _check_environment(loader: Any) -> None:
             f"run --env={chosen} --pipeline={stage.rpartition(':')[2]}` without DVC, or put the values into params.yaml"
         )
     source = Path(loader.conf_source)
-    if not source.is_dir():
-        # Rules of the catalog are read as files in the project.
-        raise PrefPaintError(
-            f"{source}: is not a folder; put the configuration into conf here (`tar xzf` unpacks that of `kedro "
-            "package`) and leave --conf-source out"
-        )
     for env in filter(None, (loader.base_env, loader.env)):
         if not (source / env).is_dir():
             known = sorted(path.name for path in source.iterdir() if path.is_dir())
@@ -116,8 +110,8 @@ class UpToDate:
         self.provenance: Provenance | None = None
         self.refuses = True
         self.made: set[str] = set()
+        self.said: set[str] = set()
         self.saving: Node | None = None
-        self.option = ""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -128,24 +122,15 @@ class UpToDate:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Raise `PrefPaintError` if an input is out of date."""
         # Needed where something runs; pandas takes a while.
-        from prefpaint.provenance import Ledger, Provenance
+        from prefpaint.provenance import read_provenance
 
-        self.provenance, self.made, self.saving = None, set(), None
+        self.provenance, self.made, self.said, self.saving = None, set(), set(), None
         if not distributed.is_main():
             return
-        models = known_models(dict(pipelines))
-
-        def read(raw: Mapping[str, Any]) -> dict[str, Any]:
-            return {key: model.model_validate(raw[key]) for key, model in models.items()}
-
-        given = settings_ = read(self.loader["parameters"])
-        if run_params["runtime_params"]:
-            arguments = {"conf_source": self.loader.conf_source, "env": self.loader.env, **settings.CONFIG_LOADER_ARGS}
-            settings_ = read(type(self.loader)(**arguments)["parameters"])
-        self.refuses = given["run"].out_of_date == "refuse"
-        self.option = _environment_option(run_params)
-        ledger = Ledger(Path(run_params["project_path"]))
-        self.provenance = Provenance(ledger, pipelines["__default__"], catalog, settings_, given, run_params["env"])
+        self.provenance = read_provenance(
+            Path(run_params["project_path"]), self.loader, catalog, run_params["runtime_params"]
+        )
+        self.refuses = self.provenance.given["run"].out_of_date == "refuse"
         names = pipeline.inputs()
         if run_params["only_missing_outputs"]:
             names = names | {name for name in pipeline.all_outputs() if name in catalog and catalog.exists(name)}
@@ -180,12 +165,12 @@ class UpToDate:
 
     def _check(self, names: Iterable[str]) -> None:
         assert self.provenance
-        stages = {stage: made for stage, made in pipelines.items() if stage != "__default__"}
-        sentence = self.provenance.check(names, stages, self.option)
+        sentence = self.provenance.check(names)
         if sentence and self.refuses:
             raise PrefPaintError(sentence)
-        if sentence:
+        if sentence and sentence not in self.said:
             log.warning(sentence)
+            self.said.add(sentence)
 
 
 class NodeTimes:

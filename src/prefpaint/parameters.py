@@ -41,6 +41,12 @@ class ParametersLoader(OmegaConfigLoader):
     def __init__(
         self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **options: Any
     ) -> None:
+        if not Path(conf_source).is_dir():
+            # Rules of the catalog are read as files in the project.
+            raise PrefPaintError(
+                f"{conf_source}: is not a folder; put the configuration into conf here (`tar xzf` unpacks that of "
+                "`kedro package`) and leave --conf-source out"
+            )
         overrides = read_overrides(Path(conf_source).parent / OVERRIDES)
         given: Any = OmegaConf.to_container(OmegaConf.merge(overrides, runtime_params or {}))
         super().__init__(conf_source, env=env, runtime_params=given, **options)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from kedro.framework.project import pipelines, settings
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -23,6 +24,7 @@ from prefpaint.datasets import RatingStoreDataset, WorkspaceDataset
 from prefpaint.errors import PrefPaintError
 from prefpaint.files import files_digest, whole_file
 from prefpaint.images import MARKER
+from prefpaint.parameters import known_models
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +62,15 @@ class Ledger:
     def state(self, path: Path) -> str | None:
         """What a file or folder holds, whatever its name and times: digest, number of files, digest of its marker.
 
-        Contents are read again only where a size or a time of change is another. None: it does not exist.
+        Contents are read again only where a size or a time of change is another. None: it does not exist, or cannot be
+        read.
         """
-        path = self.root / path
+        try:
+            return self._state(self.root / path)
+        except OSError:
+            return None
+
+    def _state(self, path: Path) -> str | None:
         if path.is_file():
             files = [path]
         else:
@@ -88,7 +96,7 @@ class Provenance:
 
     Attributes:
         ledger: where they are kept.
-        whole: the pipeline of all stages; what others make counts as given.
+        stages: all pipelines by name; what those outside `__default__` make counts as given.
         catalog: of the run.
         settings: parameters by top-level key, as the configuration says.
         given: the same with those of the command line.
@@ -96,15 +104,16 @@ class Provenance:
     """
 
     ledger: Ledger
-    whole: Pipeline
+    stages: Mapping[str, Pipeline]
     catalog: DataCatalog
-    settings: Mapping[str, Config]
-    given: Mapping[str, Config]
+    settings: Mapping[str, Any]
+    given: Mapping[str, Any]
     env: str | None = None
     _states: dict[str, str | None] = field(default_factory=dict)
     _loaded: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.whole = self.stages["__default__"]
         self._makers = {output: node for node in self.whole.nodes for output in node.outputs}
         self._names = {node.name for node in self.whole.nodes}
 
@@ -195,13 +204,11 @@ class Provenance:
 
     # ------------------------------------------------------------ reading them
 
-    def check(self, names: Iterable[str], stages: Mapping[str, Pipeline], option: str = "") -> str | None:
+    def check(self, names: Iterable[str]) -> str | None:
         """What is out of date among datasets and all they were made from.
 
         Args:
             names: datasets that are about to be loaded.
-            stages: pipelines by name, for the advice.
-            option: of `kedro run`, for the advice.
 
         Returns:
             One sentence about the first that is out of date, in the order in which they are made; None: nothing is.
@@ -216,11 +223,13 @@ class Provenance:
             return None
         first, reason = next(iter(found.items()))
         again = {node.name for node in before.from_nodes(*(node.name for node in found)).nodes}
-        parts = {stage: {node.name for node in made.nodes} for stage, made in stages.items()}
+        parts = {stage: {node.name for node in made.nodes} for stage, made in self.stages.items()}
+        del parts["__default__"]
         run = [stage for stage, names in parts.items() if again & names and names <= self._names]
         command = f"--pipeline{'s' if len(run) > 1 else ''}={','.join(run)}"
-        if len(run) == 1 and self._starts_inside(first, stages[run[0]]):
+        if len(run) == 1 and self._starts_inside(first, self.stages[run[0]]):
             command += f" --from-nodes={first.name}"
+        option = f" --env={self.env}" if self.env and self.env != "local" else ""
         return (
             f"{reason}; run `kedro run {command}{option}`, or add `--params=run.out_of_date=warn` to use what is there"
         )
@@ -267,6 +276,29 @@ class Provenance:
             return None
         place, (old, new) = next(_differences(key, before, now))
         return f"{place} {old}", str(new)
+
+
+def read_provenance(
+    root: Path, loader: Any, catalog: DataCatalog, runtime_params: Mapping[str, Any] | None = None
+) -> Provenance:
+    """The records of a project, and the parameters of all its stages.
+
+    Args:
+        root: of the project.
+        loader: of its configuration.
+        catalog: of the run.
+        runtime_params: of the command line.
+    """
+    models = known_models(dict(pipelines))
+
+    def read(raw: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: model.model_validate(raw[key]) for key, model in models.items()}
+
+    given = configured = read(loader["parameters"])
+    if runtime_params:
+        without = type(loader)(loader.conf_source, env=loader.env, **settings.CONFIG_LOADER_ARGS)
+        configured = read(without["parameters"])
+    return Provenance(Ledger(root), dict(pipelines), catalog, configured, given, loader.env or "local")
 
 
 def _dump(model: Config) -> Any:

@@ -84,3 +84,12 @@ def load(catalog: Any, name: str) -> Any:
         option = " --pipelines=masks,candidates" if name in RATED else ""
         raise PrefPaintError(f"{name}: does not exist yet; run `kedro run{option}` or `dvc pull`")
     return catalog.load(name)
+
+
+def warn_of_old(context: Any, names: tuple[str, ...]) -> None:
+    """Say what is out of date among datasets; unlike a stage, a command shows what there is."""
+    from prefpaint.provenance import read_provenance
+
+    sentence = read_provenance(context.project_path, context.config_loader, context.catalog).check(names)
+    if sentence:
+        click.echo(f"Warning: {sentence.partition(', or add')[0]}", err=True)
