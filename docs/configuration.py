@@ -1,4 +1,4 @@
-"""Write every parameter with its value in conf/base and its meaning into docs/configuration.md.
+"""Write every parameter with its value in conf/base and its meaning into docs/configuration.md, and params.yaml.
 
 python docs/configuration.py        # after a change to a config.py or to conf/base
 """
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from omegaconf import OmegaConf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from prefpaint.config import Config
-from prefpaint.parameters import known_models
+from prefpaint.parameters import known_models, read_overrides
 from prefpaint.pipeline_registry import register_pipelines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,12 +30,17 @@ BOUNDS = {
     "lt": "below {}",
     "multiple_of": "a multiple of {}",
 }
+OVERRIDES = ROOT / "params.yaml"
+OVERRIDES_HEAD = """# Merged over conf, and seen by DVC: `dvc exp run -S reward.seed=4` writes here.
+# null: as conf says. The names are made by `python docs/configuration.py`.
+"""
 HEAD = """# Configuration
 
 <!-- Made by `python docs/configuration.py`; do not edit. -->
 
 One table per top-level key of the parameters, with the values of `conf/base`. Put what you change into a file of the
 same name in `conf/local/`, which is merged over it, or on the command line: `kedro run --params align.iterations=5`.
+With DVC, `params.yaml` is the better place ([DVC](dvc.md)): it is merged over all of these but the command line.
 `conf/paper/` and `conf/held_out/` are merged instead of `conf/local/` with `--env=paper` and `--env=held_out`. A
 misspelt key or a wrong value stops a run before any work, with the names that would be right.
 """
@@ -144,5 +150,24 @@ def page(conf: Path) -> str:
     return "\n".join(parts)
 
 
+def overrides(conf: Path) -> str:
+    """params.yaml: every knob of a DVC stage, null but for what is set already."""
+    stages = yaml.safe_load((conf.parents[1] / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    keys = {key for stage in stages for file in stage["params"] for names in file.values() for key in names}
+    models, values = known_models(register_pipelines()), {}
+    for file in sorted(conf.glob("parameters*.yml")):
+        for key, given in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+            if key in keys:
+                values[key] = nothing(models[key].model_validate(given).model_dump(mode="json"))
+    kept = OmegaConf.merge(values, read_overrides(OVERRIDES))
+    return OVERRIDES_HEAD + yaml.safe_dump(OmegaConf.to_container(kept))
+
+
+def nothing(value: Any) -> Any:
+    """Null for every value, in the same mappings."""
+    return {key: nothing(inner) for key, inner in value.items()} if isinstance(value, dict) and value else None
+
+
 if __name__ == "__main__":
+    OVERRIDES.write_text(overrides(ROOT / "conf/base"), encoding="utf-8")
     PAGE.write_text(page(ROOT / "conf/base"), encoding="utf-8")

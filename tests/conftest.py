@@ -118,7 +118,7 @@ def project(tmp_path: Path, tiny_base: Path) -> Project:
 def make_project(path: Path, base: Path) -> Project:
     """Copy configuration and code, and put a base checkpoint in place."""
     shutil.copytree(REPOSITORY / "conf", path / "conf", ignore=shutil.ignore_patterns("local"))
-    for file in ("pyproject.toml", ".telemetry"):
+    for file in ("pyproject.toml", "params.yaml", ".telemetry"):
         shutil.copy(REPOSITORY / file, path)
     shutil.copytree(
         REPOSITORY / "src", path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")

@@ -155,3 +155,25 @@ def test_nothing_phones_home(project: Project) -> None:
 
     assert prefpaint.__name__ and os.environ["KEDRO_DISABLE_TELEMETRY"] == os.environ["DO_NOT_TRACK"] == "1"
     assert (project.path / ".telemetry").read_text().strip() == "consent: false"
+
+
+def test_a_stage_that_begins_with_what_is_out_of_date(ready: Project) -> None:
+    ready.set(masks={"seed": 7})
+    message = sentence(ready.run("run", "--pipeline=candidates"))
+    assert "is out of date: it was made with masks.seed 0, and now 7; run `kedro run --pipeline=masks`" in message
+
+
+def test_a_second_run_is_told_who_the_first_is(ready: Project) -> None:
+    from prefpaint.lock import LOCK, RunLock
+
+    lock = RunLock(ready.path / LOCK)
+    lock.take("kedro run --pipelines=align")
+    message = sentence(ready.run("run", "--pipeline=candidates"))
+    assert "`kedro run --pipelines=align` (process " in message and "is at work in this project" in message
+    lock.give_back()
+
+
+def test_a_misspelt_pipeline(project: Project) -> None:
+    assert "pipeline candidats: does not exist; did you mean candidates?" in sentence(
+        project.run("run", "--pipeline=candidats")
+    )

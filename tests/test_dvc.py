@@ -1,6 +1,7 @@
 """dvc.yaml says what the pipelines, the catalog and the imports say, and dvc.lock is true."""
 
 import ast
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 import yaml
 from kedro.pipeline import Pipeline
 
+from prefpaint.errors import PrefPaintError
+from prefpaint.parameters import ParametersLoader, check_parameters, known_models
 from prefpaint.pipeline_registry import register_pipelines
+from prefpaint.settings import CONFIG_LOADER_ARGS
 from tests.conftest import REPOSITORY
 
 STAGES: dict[str, Any] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
@@ -24,6 +28,7 @@ PLUMBING = {
     "distributed.py",
     "errors.py",
     "hooks.py",
+    "lock.py",
     "pretrained.py",
     "progress.py",
     "settings.py",
@@ -81,7 +86,7 @@ def test_data_dependencies(stage: str) -> None:
         if "validator" in CATALOG[name]
     ]
     listed = {path for path in STAGES[stage]["deps"] if not path.startswith("src/")}
-    assert listed == {CATALOG[name]["filepath"] for name in free} | set(rules)
+    assert listed == {CATALOG[name]["filepath"] for name in free} | set(rules) | {"conf/local"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -95,6 +100,121 @@ def test_parameters(stage: str) -> None:
             for part in key.split("."):
                 assert part in value, (path, key)
                 value = value[part]
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one DVC stage: what `reward` reads of the configuration, and no work."""
+    from dvc.repo import Repo
+
+    (tmp_path / "conf/local").mkdir(parents=True)
+    (tmp_path / "conf/local/.gitkeep").touch()
+    for path in (".dvcignore", "params.yaml", "conf/base/parameters_reward.yml"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / path, tmp_path / path)
+    stage = {"cmd": "true", "deps": ["conf/local"], "params": STAGES["reward"]["params"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"reward": stage}}))
+    monkeypatch.chdir(tmp_path)
+    with Repo.init(no_scm=True) as repo:
+        repo.reproduce()
+    assert out_of_date(tmp_path) == "{}"
+    return tmp_path
+
+
+def out_of_date(path: Path) -> str:
+    """What `dvc status` says."""
+    from dvc.repo import Repo
+
+    with Repo(str(path)) as repo:
+        return str(repo.status())
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("conf/local/parameters.yml", "reward: {seed: 4}"),
+        ("conf/local/parameters_reward.yml", "reward: {seed: 4}"),
+        ("conf/local/deep/parameters.yml", "reward: {seed: 4}"),
+        ("conf/local/catalog.yml", "base_model: {hub_id: owner/name}"),
+        ("conf/base/parameters_reward.yml", "reward: {seed: 4}"),
+        ("params.yaml", "reward: {seed: 4}"),
+    ],
+)
+def test_dvc_sees_every_source_of_parameters(small: Path, file: str, text: str) -> None:
+    (small / file).parent.mkdir(exist_ok=True)
+    (small / file).write_text(text)
+    assert ("conf/local" if "local" in file else file) in out_of_date(small)
+
+
+def test_dvc_does_not_look_at_credentials(small: Path) -> None:
+    (small / "conf/local/credentials.yml").write_text("rating_store: {url: secret}")
+    assert out_of_date(small) == "{}"
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "field", "expected"),
+    [
+        ("reward.seed=4", "reward", "seed", 4),
+        ("align.mode=ddpo", "align", "mode", "ddpo"),
+        ("gamma.k=0.7", "gamma", "k", 0.7),
+        ("photographs.size=[64,96]", "photographs", "size", [64, 96]),
+        ("masks.prompts.train=7", "masks", "prompts", {"train": 7}),
+        ("evaluate.resamples=150", "evaluate", "resamples", 150),
+        ("conf/base/parameters_reward.yml:reward.seed=5", "reward", "seed", 5),
+    ],
+)
+def test_the_short_form_of_an_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, key: str, field: str, expected: Any
+) -> None:
+    """What `dvc exp run -S` does to the files is what Kedro then runs with."""
+    from dvc.utils.cli_parse import to_path_overrides
+    from dvc.utils.hydra import apply_overrides
+
+    shutil.copytree(REPOSITORY / "conf/base", tmp_path / "conf/base")
+    (tmp_path / "conf/local").mkdir()
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for path, changes in to_path_overrides([override]).items():
+        apply_overrides(path, changes)
+    loaded = ParametersLoader(str(tmp_path / "conf"), **CONFIG_LOADER_ARGS)["parameters"]
+    found = loaded[key][field]
+    assert (expected.items() <= found.items()) if isinstance(expected, dict) else found == expected
+    check_parameters(loaded, known_models(PIPELINES))
+
+
+def test_params_yaml_names_every_knob_of_the_stages_and_sets_none() -> None:
+    from prefpaint.parameters import read_overrides
+
+    named = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    loaded = ParametersLoader(str(REPOSITORY / "conf"), env="base", **CONFIG_LOADER_ARGS)["parameters"]
+    models = known_models(PIPELINES)
+
+    def names(value: Any) -> Any:
+        return {key: names(inner) for key, inner in value.items()} if isinstance(value, dict) and value else None
+
+    stages = {key for stage in STAGES.values() for keys in entries(stage["params"]).values() for key in keys}
+    full = {key: models[key].model_validate(loaded[key]).model_dump(mode="json") for key in stages}
+    assert names(named) == names(full), "run `python docs/configuration.py`"
+    assert read_overrides(REPOSITORY / "params.yaml") == {}
+
+
+@pytest.mark.parametrize("text", ["reward", "[1]", "reward: [", "reward: {seed: 4}\nreward: ]"])
+def test_params_yaml_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "conf/base").mkdir(parents=True)
+    with pytest.raises(PrefPaintError, match=r"params\.yaml: "):
+        ParametersLoader(str(tmp_path / "conf"), **CONFIG_LOADER_ARGS)
+
+
+def test_the_command_line_is_above_params_yaml(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "conf/base", tmp_path / "conf/base")
+    (tmp_path / "conf/local").mkdir()
+    (tmp_path / "conf/local/parameters.yml").write_text("reward: {seed: 1, ensemble: 2}")
+    (tmp_path / "params.yaml").write_text("reward: {seed: 4, epochs: null}")
+    given = {"reward": {"seed": 9}}
+    for runtime, seed in ((None, 4), (given, 9)):
+        loader = ParametersLoader(str(tmp_path / "conf"), runtime_params=runtime, **CONFIG_LOADER_ARGS)
+        assert (loader["parameters"]["reward"]["seed"], loader["parameters"]["reward"]["ensemble"]) == (seed, 2)
 
 
 def imported(module: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ KEDRO: tuple[set[str], ...] = (
     {"__main__", "cli", "settings"},
     {"commands", "hooks", "pipeline_registry"},
     {"pipelines"},
+    {"provenance"},
     {"datasets", "parameters"},
 )
 ROOMS: tuple[set[str], ...] = (
@@ -28,7 +29,7 @@ ROOMS: tuple[set[str], ...] = (
 )
 PLAIN: tuple[set[str], ...] = (
     {"animations", "folders", "images", "pretrained", "progress", "tables", "web"},
-    {"config", "distributed", "files"},
+    {"config", "distributed", "files", "lock"},
     {"errors"},
 )
 

@@ -28,14 +28,14 @@ def test_every_environment_fits(environment: str) -> None:
     check_parameters(parameters(environment), MODELS)
 
 
-def test_every_pipeline_with_knobs_and_the_studio_have_a_parameters_file_of_their_own() -> None:
+def test_every_pipeline_with_knobs_and_two_commands_have_a_parameters_file_of_their_own() -> None:
     files = {path.stem.removeprefix("parameters_") for path in (REPOSITORY / "conf/base").glob("parameters_*.yml")}
-    assert files == set(register_pipelines()) - {"__default__", "release", "report"} | {"studio"}
+    assert files == set(register_pipelines()) - {"__default__", "release", "report"} | {"run", "studio"}
 
 
 def test_every_typed_parameter_is_a_pydantic_model() -> None:
     used = {name for p in register_pipelines().values() for name in p.inputs() if name.startswith("params:")}
-    assert used == {f"params:{key}" for key in MODELS} - {"params:studio"}
+    assert used == {f"params:{key}" for key in MODELS} - {"params:run", "params:studio"}
 
 
 @pytest.mark.parametrize("pipeline", [*register_pipelines(), None])

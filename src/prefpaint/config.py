@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +11,8 @@ class Config(BaseModel):
     """Typed, immutable configuration; a misspelt key is an error, not a silently ignored line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # Fields that change memory, speed or bookkeeping, never what comes out.
+    speed_only: ClassVar[frozenset[str]] = frozenset()
 
 
 def without_empty(given: Any) -> Any:

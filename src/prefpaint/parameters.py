@@ -4,19 +4,79 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+import yaml
+from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Pipeline
 from kedro.validation import TypeExtractor
-from pydantic import BaseModel, ValidationError
+from omegaconf import OmegaConf
+from pydantic import BaseModel, Field, ValidationError
 
+from prefpaint.config import Config
 from prefpaint.errors import PrefPaintError
 from prefpaint.studio.config import StudioConfig
 
+# Beside conf. Its name is DVC's: that of `dvc exp run -S reward.seed=4`.
+OVERRIDES = "params.yaml"
+
+
+class RunConfig(Config):
+    """`kedro run`: what it does about earlier work."""
+
+    out_of_date: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="When a stage would start from what an earlier stage made before its own inputs or parameters "
+        "changed: refuse: stop, and name the pipelines to run; warn: use it as it is.",
+    )
+
+
+class ParametersLoader(OmegaConfigLoader):
+    """Kedro's loader, which also takes what `params.yaml` sets: DVC's file of parameters, null where nothing is set.
+
+    It is merged over the environment's parameters and below those of `--params`.
+    """
+
+    def __init__(
+        self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        if not Path(conf_source).is_dir():
+            # Rules of the catalog are read as files in the project.
+            raise PrefPaintError(
+                f"{conf_source}: is not a folder; put the configuration into conf here (`tar xzf` unpacks that of "
+                "`kedro package`) and leave --conf-source out"
+            )
+        overrides = read_overrides(Path(conf_source).parent / OVERRIDES)
+        given: Any = OmegaConf.to_container(OmegaConf.merge(overrides, runtime_params or {}))
+        super().__init__(conf_source, env=env, runtime_params=given, **options)
+
+
+def read_overrides(file: Path) -> dict[str, Any]:
+    """The values of `params.yaml` that are not null.
+
+    Raises:
+        PrefPaintError: the file is not a mapping in YAML.
+    """
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise PrefPaintError(f"{file}: cannot be read ({' '.join(str(error).split())}); correct it") from error
+    if not isinstance(values, dict | None):
+        raise PrefPaintError(f"{file}: is not a mapping of parameters; `git checkout {file.name}` restores it")
+    return _without_null(values or {})
+
+
+def _without_null(values: dict[str, Any]) -> dict[str, Any]:
+    said = {key: _without_null(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in said.items() if value is not None and value != {}}
+
 
 def known_models(pipelines: dict[str, Pipeline]) -> dict[str, type[BaseModel]]:
-    """The model of every top-level parameter: those that nodes take, and that of `kedro rate`."""
-    return {**TypeExtractor(pipelines).extract_types_from_pipelines(), "studio": StudioConfig}
+    """The model of every top-level parameter: those that nodes take, and those of the commands themselves."""
+    return {**TypeExtractor(pipelines).extract_types_from_pipelines(), "run": RunConfig, "studio": StudioConfig}
 
 
 def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> None:
@@ -31,7 +91,7 @@ def check_parameters(raw: Mapping[str, Any], models: Mapping[str, type[BaseModel
     """
     for key in raw:
         if key not in models:
-            raise PrefPaintError(f"parameter {key}: is not a known parameter; {_suggest(key, list(models))}")
+            raise PrefPaintError(f"parameter {key}: is not a known parameter; {suggest(key, list(models))}")
     for key, model in sorted(models.items(), key=lambda item: item[0]):
         if key not in raw:
             raise PrefPaintError(f"parameter {key}: is missing; put it into conf/base/parameters_{key}.yml")
@@ -47,9 +107,7 @@ def _sentence(key: str, model: type[BaseModel], error: ValidationError) -> str:
         place = problem["loc"]
         dotted = ".".join(str(part) for part in (key, *place))
         if problem["type"] == "extra_forbidden":
-            problems.append(
-                f"{dotted}: is not a known parameter; {_suggest(str(place[-1]), _known(model, place[:-1]))}"
-            )
+            problems.append(f"{dotted}: is not a known parameter; {suggest(str(place[-1]), _known(model, place[:-1]))}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
             given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r}"
@@ -57,8 +115,10 @@ def _sentence(key: str, model: type[BaseModel], error: ValidationError) -> str:
     return "parameter " + "; parameter ".join(problems)
 
 
-def _suggest(wrong: str, known: list[str]) -> str:
-    close = get_close_matches(wrong, known, n=1)
+def suggest(wrong: str, known: list[str]) -> str:
+    """What may have been meant, and what there is."""
+    folded = {name.casefold(): name for name in known}
+    close = [folded[name] for name in get_close_matches(wrong.casefold(), folded, n=1)]
     return (f"did you mean {close[0]}? " if close else "") + f"allowed are {', '.join(known)}"
 
 

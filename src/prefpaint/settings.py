@@ -1,12 +1,11 @@
 """Kedro project settings."""
 
-from kedro.config import OmegaConfigLoader
+from prefpaint.hooks import InputsExist, NodeTimes, OneRun, ParametersFit, UpToDate
+from prefpaint.parameters import ParametersLoader
 
-from prefpaint.hooks import InputsExist, NodeTimes, ParametersFit
+HOOKS = (ParametersFit(), OneRun(), InputsExist(), UpToDate(), NodeTimes())
 
-HOOKS = (ParametersFit(), InputsExist(), NodeTimes())
-
-CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_CLASS = ParametersLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -72,6 +72,13 @@ class GateConfig(Config):
 class AlignConfig(Config):
     """The `align` pipeline. A knob that is not set takes its mode's value (`PRESETS`)."""
 
+    speed_only = frozenset(
+        {
+            *("rollout_batch", "micro_batch", "gradient_checkpointing"),
+            *("processes", "checkpoint_every", "keep_last", "trackers"),
+        }
+    )
+
     mode: str = Field(
         DEFAULT,
         description="nft: DiffusionNFT; awm: advantage-weighted matching; ddpo: DDPO with group advantages; published: "
@@ -264,9 +271,5 @@ class AlignConfig(Config):
 
     def identity(self) -> dict[str, Any]:
         """What the weights after an iteration depend on: everything but memory, speed, bookkeeping and `iterations`."""
-        bookkeeping = {
-            *("iterations", "rollout_batch", "micro_batch", "gradient_checkpointing"),
-            *("processes", "checkpoint_every", "keep_last", "trackers"),
-        }
         rewards = {"rewards": rewards_config.identity_of(self.rewards)}
-        return self.model_dump(mode="json", exclude=bookkeeping) | rewards
+        return self.model_dump(mode="json", exclude={"iterations", *self.speed_only}) | rewards

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from kedro import KedroDeprecationWarning
+from kedro.framework.cli.utils import KedroCliError
 from kedro.validation import DataValidationError
 
 from prefpaint.errors import PrefPaintError
@@ -25,6 +26,9 @@ def user_message(error: BaseException) -> str | None:
         if isinstance(cause, PrefPaintError):
             return str(cause)
         cause = cause.__cause__
+    # Kedro's own would add its Python name and an option that does nothing here.
+    if isinstance(error, KedroCliError):
+        return " ".join(error.message.split())
     # A validator that raises no PrefPaintError of its own: Kedro's report on one line.
     return " ".join(str(error).split()) if isinstance(error, DataValidationError) else None
 
@@ -36,8 +40,15 @@ class OneSentence(click.Command):
         """Run the command; exit code 1 for a mistake."""
         # Kedro 1.7 announces `--pipelines` as the new name of `--pipeline`; both work.
         warnings.filterwarnings("ignore", category=KedroDeprecationWarning)
-        try:
+        with self.one_sentence():
             return super().invoke(ctx)
+
+    @staticmethod
+    @contextmanager
+    def one_sentence() -> Iterator[None]:
+        """Turn a user's mistake into click's own exception."""
+        try:
+            yield
         except Exception as error:
             message = user_message(error)
             if message is None:
@@ -47,17 +58,19 @@ class OneSentence(click.Command):
 
 @contextmanager
 def project(env: str | None) -> Iterator[Any]:
-    """The project's context in the current folder: `catalog` and `config_loader`."""
+    """The context of the project around the current folder: `catalog` and `config_loader`."""
     import logging
 
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
+    from kedro.utils import find_kedro_project
 
     # What is loaded from where matters in a run; here only the command's own output does.
     logging.getLogger("kedro").setLevel(logging.WARNING)
-    bootstrap_project(Path.cwd())
+    root = find_kedro_project(Path.cwd()) or Path.cwd()
+    bootstrap_project(root)
     session: Any
-    with KedroSession.create(Path.cwd(), env=env) as session:
+    with KedroSession.create(root, env=env) as session:
         yield session.load_context()
 
 
@@ -71,3 +84,12 @@ def load(catalog: Any, name: str) -> Any:
         option = " --pipelines=masks,candidates" if name in RATED else ""
         raise PrefPaintError(f"{name}: does not exist yet; run `kedro run{option}` or `dvc pull`")
     return catalog.load(name)
+
+
+def warn_of_old(context: Any, names: tuple[str, ...]) -> None:
+    """Say what is out of date among datasets; unlike a stage, a command shows what there is."""
+    from prefpaint.provenance import read_provenance
+
+    sentence = read_provenance(context.project_path, context.config_loader, context.catalog).check(names)
+    if sentence:
+        click.echo(f"Warning: {sentence.partition(', or add')[0]}", err=True)

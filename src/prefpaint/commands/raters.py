@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
-from prefpaint.commands.base import OneSentence, environment, load, project
+from prefpaint.commands.base import RATED, OneSentence, environment, load, project, warn_of_old
 from prefpaint.errors import PrefPaintError, needs_extra, printable
 
 PORT = 8500
@@ -28,6 +28,7 @@ def rate(host: str, port: int, env: str | None) -> None:
         from prefpaint.web import address_of, check_free, is_loopback
 
     with project(env) as context:
+        warn_of_old(context, RATED)
         catalog = context.catalog
         names = ("prompts", "candidates", "prompt_images", "prompt_masks", "candidate_images")
         config = StudioConfig.model_validate(context.config_loader["parameters"]["studio"])

@@ -4,7 +4,7 @@ import secrets
 
 import click
 
-from prefpaint.commands.base import OneSentence, environment, load, project
+from prefpaint.commands.base import OneSentence, environment, load, project, warn_of_old
 from prefpaint.errors import needs_extra
 
 PORT = 8600
@@ -35,6 +35,7 @@ def tryout(host: str, port: int, env: str | None) -> None:
     with project(env) as context:
         catalog = context.catalog
         names = ("base_model", "aligned_model", "reward_model", "choice_errors", "prompts", "prompt_images")
+        warn_of_old(context, names)
         base, aligned, reward, errors, prompts, images = (load(catalog, name) for name in names)
         sampling = SamplingConfig.model_validate(context.config_loader["parameters"]["sampling"])
     inpainters = {"base": Inpainter(base, sampling), "aligned": Inpainter(aligned, sampling)}

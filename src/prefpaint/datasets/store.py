@@ -30,6 +30,10 @@ class RatingStoreDataset(PathDataset):
 
         return RatingStore(self._url or self._filepath)
 
+    def is_untouched(self) -> bool:
+        """Whether nobody can have rated yet, told without opening the store."""
+        return not self._url and not any(self._filepath.glob("*.sqlite"))
+
     def _put(self, data: Any) -> NoReturn:
         """Never: ratings are added to the store one by one."""
         raise DatasetError(f"{self._filepath}: ratings are added by `kedro rate` and `kedro ratings import`, not saved")

@@ -13,6 +13,8 @@ SPEED_ONLY = {"batch", "processes", "channels_last", "compile", "vae_slicing"}
 class SamplingConfig(Config):
     """The denoising chain that candidates, alignment and evaluation share."""
 
+    speed_only = frozenset(SPEED_ONLY)
+
     steps: int = Field(10, ge=2, description="Steps of the chain; cost is proportional.")
     eta: float = Field(
         1.0,

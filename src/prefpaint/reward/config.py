@@ -100,6 +100,8 @@ class TextConfig(Config):
 class RewardConfig(Config):
     """The `reward` pipeline."""
 
+    speed_only = frozenset({"score_batch"})
+
     seed: int = Field(0, ge=0, description="Seed of the landmarks, the initial weights and the order of the prompts.")
     backbone: Annotated[BackboneConfig, Field(discriminator="kind")] = ContrastBackboneConfig()
     head: Annotated[HeadConfig, Field(discriminator="kind")] = KernelHeadConfig()
