@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from prefpaint import distributed
 from prefpaint.errors import PrefPaintError
 
 DepthEstimator = Callable[[np.ndarray], np.ndarray]
@@ -53,12 +54,11 @@ def pseudo_depth(image: np.ndarray) -> np.ndarray:
     return (1.0 / (ground + 0.35 * standing_out)).astype(np.float32)
 
 
-def checkpoint_depth(checkpoint: str, device: str = "cpu") -> DepthEstimator:
+def checkpoint_depth(checkpoint: str) -> DepthEstimator:
     """A depth estimator from any `transformers` depth-estimation checkpoint (Depth Anything, DPT, …).
 
     Args:
         checkpoint: folder or hub id. Its prediction is taken as inverse depth, as these models give it.
-        device: torch device.
 
     Raises:
         PrefPaintError: the checkpoint cannot be loaded.
@@ -75,6 +75,8 @@ def checkpoint_depth(checkpoint: str, device: str = "cpu") -> DepthEstimator:
             f"masks.geometry.depth_checkpoint: {checkpoint} is not a depth-estimation checkpoint of transformers "
             f"({error})"
         ) from error
+    # On a GPU where there is one: a large model takes seconds a photograph on a CPU.
+    device = distributed.device()
     model = model.to(device).eval()
 
     def estimate(image: np.ndarray) -> np.ndarray:
