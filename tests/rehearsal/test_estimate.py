@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from prefpaint.errors import PrefPaintError
-from prefpaint.rehearsal.architectures import CLIP_B_32, SD15, SDXL
+from prefpaint.rehearsal.architectures import CLIP_B_32, SD15, SDXL, WHOLE
 from prefpaint.rehearsal.config import RehearseConfig
 from prefpaint.rehearsal.estimate import Scale, Work, checkpoint_bytes, hours, tuning_bytes
 from prefpaint.rehearsal.flops import Costs, costs, count
 from prefpaint.rehearsal.project import merged
-from prefpaint.rehearsal.rehearsal import paper_figures
-from prefpaint.rehearsal.report import estimate_markdown
+from prefpaint.rehearsal.rehearsal import figures_by_base, paper_figures
+from prefpaint.rehearsal.report import bases_markdown, estimate_markdown
 from tests.conftest import REPOSITORY
 
 COST = Costs(network=10.0, encode=2.0, decode=3.0, tower=1.0, weights=100, other_weights=50)
@@ -88,5 +88,8 @@ def test_figures_add_up_and_are_told() -> None:
     # Three states, best weights, aligned model and release.
     assert found["paper_models_disk_bytes"] == 3 * 1200 + 400 + 2 * 600
     assert found["paper_host_bytes"] == 4 * 600
+    by_base = figures_by_base(paper(), dict.fromkeys(WHOLE, COST), config)
+    assert by_base["base_sdxl_gpu_hours"] == found["paper_gpu_hours"] and by_base["base_sdxl_size"] == 1024
+    assert "| FLUX.1 Fill | 1024 px |" in bases_markdown(by_base)
     page = estimate_markdown(found)
     assert "| candidates | 2,550,000 | 51,000 |" in page and "divide by 4" in page

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from prefpaint.errors import PrefPaintError
+from prefpaint.parameters import check_parameters, known_models
+from prefpaint.pipeline_registry import register_pipelines
 from prefpaint.rehearsal.project import ENVIRONMENT, LAYERS, merged, write_project
 from prefpaint.rehearsal.run import Stage, run_stages, stages
 from tests.conftest import REPOSITORY
@@ -74,6 +76,7 @@ def test_the_project_has_the_papers_parameters_with_fewer_counts(tmp_path: Path)
     assert given["photographs"]["size"] == 512 and given["reward"]["head"] == paper["reward"]["head"]
     assert given["align"]["mode"] == "published"
     catalog = yaml.safe_load((tmp_path / f"conf/{ENVIRONMENT}/catalog.yml").read_text())
+    check_parameters(merged(tmp_path / "conf", "parameters", ("base", ENVIRONMENT)), known_models(register_pipelines()))
     # A dataset is replaced whole, as Kedro does: a folder beside the hub id would be two places.
     assert "hub_id" not in catalog["base_model"] and catalog["base_model"]["filepath"] == "models/base"
     assert len(list((tmp_path / "data/01_raw/photographs").glob("*.png"))) == 16

@@ -244,7 +244,9 @@ FLUX_FILL_CUT = replace(
     cut="its transformer has 3 of 57 blocks, and its T5 1 of 24 layers",
 )
 
-BASES = {"sd15": SD15, "sdxl": SDXL, "flux_fill": FLUX_FILL_CUT}
+# What is estimated, and what is rehearsed for it: FLUX.1 with all blocks fits few machines.
+WHOLE = {"sd15": SD15, "sdxl": SDXL, "flux_fill": FLUX_FILL}
+BASES = {**WHOLE, "flux_fill": FLUX_FILL_CUT}
 
 # ViT-B/32's vision tower, and CLIP's text tower of 512 channels beside it.
 VIT_B_32 = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}

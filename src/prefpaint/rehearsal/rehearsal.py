@@ -1,10 +1,11 @@
 """The whole rehearsal: checkpoints, stages, and what a run of the paper's scale takes by these figures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefpaint.config import fingerprint
-from prefpaint.rehearsal.architectures import BASES, FLUX_FILL, Models, write_models
+from prefpaint.rehearsal.architectures import BASES, WHOLE, Models, write_models
 from prefpaint.rehearsal.config import RehearseConfig
 from prefpaint.rehearsal.estimate import Scale, checkpoint_bytes, hours, tuning_bytes
 from prefpaint.rehearsal.flops import Costs, costs
@@ -27,7 +28,8 @@ def rehearse(config: RehearseConfig, conf: Path, judge: Any, workspace: Path, mo
         module: of the command line.
 
     Returns:
-        Flat figures: STAGE_FIGURE for what `run_stages` measured, and those of `paper_figures`.
+        Flat figures: STAGE_FIGURE for what `run_stages` measured, and those of `paper_figures` and
+        `figures_by_base`.
 
     Raises:
         PrefPaintError: a stage failed.
@@ -50,19 +52,41 @@ def rehearse_models(
     write_models(models, project / "models")
     everything = [merged(conf, kind, ("base", *LAYERS)) for kind in ("parameters", "catalog")]
     found = run_stages(project, listed, module, fingerprint(everything, repr(models)))
-    # FLUX.1 is rehearsed with fewer blocks, and estimated with all.
-    whole = FLUX_FILL if config.base == "flux_fill" else models.base
-    size = max(whole.size, int(paper["photographs"]["size"]))
     measured: Metrics = {f"{stage}_{name}": value for stage, row in found.items() for name, value in row.items()}
-    figures = paper_figures(Scale.of(paper), costs(whole, size, models.clip), config, picture_bytes(project / "data"))
-    models_bytes = size_of(project / "models")
+    scale = Scale.of(paper)
+    passes = {name: costs(whole, whole.size, models.clip) for name, whole in WHOLE.items()}
     return {
         "base": config.base,
         "cut": models.base.cut,
-        "models_bytes": models_bytes,
+        "models_bytes": size_of(project / "models"),
         **measured,
-        **figures,
+        **paper_figures(scale, passes[config.base], config, picture_bytes(project / "data")),
+        **figures_by_base(scale, passes, config),
     }
+
+
+def figures_by_base(scale: Scale, passes: Mapping[str, Costs], config: RehearseConfig) -> Metrics:
+    """What the same run takes with each architecture, at the size of picture that it was trained on.
+
+    Args:
+        scale: the run's counts.
+        passes: by architecture.
+        config: GPUs.
+
+    Returns:
+        base_NAME_size, _weights, _operations (of one pass), _gpu_hours and _gpu_bytes.
+    """
+    found: Metrics = {}
+    for name, cost in passes.items():
+        total = sum(work.operations(cost) for work in scale.work().values())
+        found |= {
+            f"base_{name}_size": WHOLE[name].size,
+            f"base_{name}_weights": cost.weights,
+            f"base_{name}_operations": cost.network,
+            f"base_{name}_gpu_hours": hours(total, config.peak, config.share),
+            f"base_{name}_gpu_bytes": tuning_bytes(cost.weights, scale.align.average),
+        }
+    return found
 
 
 def picture_bytes(data: Path) -> dict[str, float]:

@@ -45,7 +45,24 @@ def rehearsal_markdown(found: Mapping[str, Any]) -> str:
         f"{NAMES[found['base']]}, random weights ({_gigabytes(found['models_bytes'])} of checkpoints).{cut} "
         "A stage is a process of its own; its peak includes mapped files, whose memory others may have instead.\n\n"
     )
-    return about + _table(heads, rows) + "\n" + estimate_markdown(found)
+    return about + _table(heads, rows) + "\n" + estimate_markdown(found) + "\n" + bases_markdown(found)
+
+
+def bases_markdown(found: Mapping[str, Any]) -> str:
+    """What the same run takes with each architecture.
+
+    Args:
+        found: of `rehearsal.figures_by_base`.
+    """
+    rows = []
+    for name, title in NAMES.items():
+        size, weights, operations, spent, memory = (
+            found[f"base_{name}_{key}"] for key in ("size", "weights", "operations", "gpu_hours", "gpu_bytes")
+        )
+        row = [title, f"{size} px", f"{weights / 1e6:,.0f} M", f"{operations / 1e12:.2f} · 10¹²", f"{spent:.0f}"]
+        rows.append([*row, _gigabytes(memory)])
+    heads = ["the same run with", "pictures", "weights", "operations of a pass", "GPU hours", "all weights tuned"]
+    return _table(heads, rows)
 
 
 def estimate_markdown(found: Mapping[str, Any]) -> str:
