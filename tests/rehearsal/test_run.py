@@ -11,7 +11,7 @@ from prefpaint.errors import PrefPaintError
 from prefpaint.parameters import check_parameters, known_models
 from prefpaint.pipeline_registry import register_pipelines
 from prefpaint.rehearsal.project import ENVIRONMENT, LAYERS, merged, write_project
-from prefpaint.rehearsal.run import Stage, run_stages, stages
+from prefpaint.rehearsal.run import Stage, check_figures, run_stages, stages
 from tests.conftest import REPOSITORY
 from tests.tiny import tiny_judge
 
@@ -58,6 +58,16 @@ def test_a_failed_stage_is_named_and_the_next_call_begins_with_it(tmp_path: Path
     assert run_stages(tmp_path, listed, "command", "stamp") == found
     run_stages(tmp_path, listed[:1], "command", "another stamp")
     assert len((tmp_path / "calls.txt").read_text().splitlines()) == 4
+
+
+def test_a_stage_that_painted_nothing_is_a_mistake() -> None:
+    """Extending skips prompts that show no whole picture, with a warning."""
+    with pytest.raises(PrefPaintError, match="stage extend painted nothing"):
+        check_figures(Stage("extend", "extend", paints=True), {"evaluations": 0})
+    check_figures(Stage("masks", "masks"), {"evaluations": 0})
+    assert {stage.name for stage in stages(full=True) if not stage.paints} == {
+        *("masks", "preferences", "reward", "bound", "release")
+    }
 
 
 def test_both_ways_of_aligning_are_rehearsed() -> None:
@@ -108,5 +118,5 @@ def test_the_rehearsal_changes_counts_memory_and_checkpoints_alone() -> None:
     }
     numbers |= {"prompts", "resamples", "gallery", "images", "crops", "best_of", "views", "aspect", "refinements"}
     numbers |= {"train", "validation", "test", "seen", "unseen", "gradient_checkpointing"}
-    places = {"checkpoint", "depth_checkpoint", "clip", "blip", "aesthetic", "classifier", "imagereward"}
+    places = {"folder", "checkpoint", "depth_checkpoint", "clip", "blip", "aesthetic", "classifier", "imagereward"}
     assert {name.rsplit(".", 1)[-1] for name in changed} <= numbers | places

@@ -16,6 +16,8 @@ from prefpaint.photographs.sources import embedded_photographs
 ENVIRONMENT = "rehearsal"
 # Environments from the bottom: each is merged over those before it.
 LAYERS = ("paper", ENVIRONMENT)
+# Square, and of the size that conf/paper has.
+EXTENDED = "astronaut"
 PROJECT = """[tool.kedro]
 package_name = "prefpaint"
 project_name = "PrefPaint rehearsal"
@@ -66,10 +68,13 @@ def write_project(folder: Path, conf: Path, judge: Any) -> Mapping[str, Any]:
 
 
 def _write_photographs(folder: Path) -> None:
-    """The embedded photographs, and their mirror images."""
+    """The embedded photographs and their mirror images; and one that is to be extended, in a folder beside."""
     for photograph in embedded_photographs():
-        for end, image in (("", photograph.image), ("_mirrored", photograph.image[:, ::-1])):
-            file = folder / f"{photograph.name}{end}.png"
+        files = {folder / f"{photograph.name}.png": photograph.image}
+        files[folder / f"{photograph.name}_mirrored.png"] = photograph.image[:, ::-1]
+        if photograph.name == EXTENDED:
+            files[folder.parent / f"pictures/{EXTENDED}.png"] = photograph.image
+        for file, image in files.items():
             if not file.exists():
                 with whole_file(file) as temporary:
                     Image.fromarray(np.ascontiguousarray(image)).save(temporary, format="png")

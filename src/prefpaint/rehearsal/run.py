@@ -25,11 +25,13 @@ class Stage:
         name: of the stage.
         pipeline: of the project.
         parameters: over those of the environment, by dotted name.
+        paints: whether it is a mistake if no network was asked.
     """
 
     name: str
     pipeline: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    paints: bool = False
 
     def arguments(self) -> list[str]:
         """Of `kedro`."""
@@ -50,14 +52,15 @@ def stages(full: bool) -> list[Stage]:
     """
     nft = {"align.mode": "nft", "align.tune": "lora", "align.candidates": 2}
     published = {"align.mode": "published", "align.tune": "lora"}
-    before = ("masks", "candidates", "preferences", "reward", "bound")
-    after = ("extend", "novel_view", "evaluate", "release")
     return [
-        *(Stage(name, name) for name in before),
-        Stage("align_nft", "align", nft),
-        Stage("align_published", "align", published),
-        *(Stage(name, name) for name in after),
-        *([Stage("align_full", "align", {**published, "align.tune": "full"})] if full else []),
+        Stage("masks", "masks"),
+        Stage("candidates", "candidates", paints=True),
+        *(Stage(name, name) for name in ("preferences", "reward", "bound")),
+        Stage("align_nft", "align", nft, paints=True),
+        Stage("align_published", "align", published, paints=True),
+        *(Stage(name, name, paints=True) for name in ("extend", "novel_view", "evaluate")),
+        Stage("release", "release"),
+        *([Stage("align_full", "align", {**published, "align.tune": "full"}, paints=True)] if full else []),
     ]
 
 
@@ -117,4 +120,21 @@ def _run(project: Path, stage: Stage, module: str) -> dict[str, float | int]:
         )
     figures = json.loads(report.read_text(encoding="utf-8"))
     report.unlink()
+    check_figures(stage, figures)
     return {**figures, "disk_bytes": max(0, size_of(project / "data") - before)}
+
+
+def check_figures(stage: Stage, figures: Mapping[str, float | int]) -> None:
+    """Raise where a stage ended well and did nothing, such as for want of a fitting prompt.
+
+    Args:
+        stage: what ran.
+        figures: of `measured.run`.
+
+    Raises:
+        PrefPaintError: it was to paint and asked no network.
+    """
+    if stage.paints and not figures["evaluations"]:
+        raise PrefPaintError(
+            f"rehearse: stage {stage.name} painted nothing; give it prompts or pictures in conf/rehearsal"
+        )
