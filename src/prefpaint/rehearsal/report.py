@@ -10,6 +10,8 @@ NAMES = {
     "sdxl": "Stable Diffusion XL inpainting",
     "flux_fill": "FLUX.1 Fill",
 }
+# In the order of the run.
+ESTIMATED = ("candidates", "reward", "align", "evaluate")
 TITLES = {
     "align_nft": "align (nft, LoRA)",
     "align_published": "align (published, LoRA)",
@@ -71,11 +73,6 @@ def estimate_markdown(found: Mapping[str, Any]) -> str:
     Args:
         found: of `rehearsal.paper_figures`.
     """
-    listed = [
-        name.removeprefix("paper_").removesuffix("_gpu_hours")
-        for name in found
-        if name.startswith("paper_") and name.endswith("_gpu_hours") and name != "paper_gpu_hours"
-    ]
     rows = [
         [
             stage,
@@ -84,9 +81,9 @@ def estimate_markdown(found: Mapping[str, Any]) -> str:
             f"{found[f'paper_{stage}_operations'] / 1e18:.3f}",
             f"{found[f'paper_{stage}_gpu_hours']:.1f}",
         ]
-        for stage in listed
+        for stage in ESTIMATED
     ]
-    total = sum(found[f"paper_{stage}_operations"] for stage in listed)
+    total = sum(found[f"paper_{stage}_operations"] for stage in ESTIMATED)
     rows.append(["all", "", "", f"{total / 1e18:.3f}", f"{found['paper_gpu_hours']:.1f}"])
     heads = ["stage of the paper's run", "network passes", "pictures", "10¹⁸ operations", "GPU hours"]
     passes = ", ".join(
