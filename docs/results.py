@@ -1,4 +1,4 @@
-"""Write the measured numbers into docs/results.md and into the table of README.md.
+"""Write the measured numbers into docs/results.md and into the tables of README.md and docs/gpus.md.
 
     python docs/results.py                        # after `kedro run` or `dvc repro`
     python docs/results.py --held-out ../other    # also the numbers of a clone that ran `kedro run --env=held_out`
@@ -17,13 +17,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from prefpaint.rehearsal.report import rehearsal_markdown
 from prefpaint.reporting.wording import MINUS, OUTSIDE_WORDS, number, percent, percent_range, signed
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS, TABLES = "data/08_reporting", "docs/tables.json"
 NOT_MEASURED = "not measured"
 NOTHING = "Not measured.\n"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+RESULTS, REHEARSAL = "results", "rehearsal"
 SPLITS = ("seen", "unseen")
 METRICS = (
     *("preferences", "reward", "bound", "align", "extend", "novel_view", "reconstruct"),
@@ -188,10 +189,26 @@ def readme_table(read: Read) -> str:
     return main_table({"demo: ": load(read), "held out: ": copied(read, "held_out") or {}})
 
 
-def insert(readme: str, made: str) -> str:
-    """The README with its table replaced."""
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{made}\n{END}{rest.split(END)[1]}"
+def insert(page: str, made: str, place: str = RESULTS) -> str:
+    """A page with what stands between two comments replaced.
+
+    Args:
+        page: Markdown.
+        made: what is put there.
+        place: the comments' name.
+    """
+    begin, end = f"<!-- {place} -->", f"<!-- /{place} -->"
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{made}\n{end}{rest.split(end)[1]}"
+
+
+# ------------------------------------------------------------------ docs/gpus.md
+
+
+def rehearsal(read: Read) -> str:
+    """What `kedro run --pipeline=rehearse` measured."""
+    found = read(f"{REPORTS}/rehearsal_metrics.json")
+    return rehearsal_markdown(json.loads(found)) if found else NOTHING
 
 
 # ------------------------------------------------------------------ docs/results.md
@@ -686,7 +703,7 @@ def collect(root: Path, clone: Path | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write docs/results.md, the README's table and, where there is something to copy, docs/tables.json."""
+    """Write docs/results.md, the tables of other pages and, where there is something to copy, docs/tables.json."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--held-out", type=Path, metavar="FOLDER", help="a clone that ran `kedro run --env=held_out`")
     tables = collect(ROOT, parser.parse_args().held_out)
@@ -695,6 +712,8 @@ def main() -> None:
     read, readme = from_folder(ROOT), ROOT / "README.md"
     (ROOT / "docs/results.md").write_text(results_page(read), encoding="utf-8")
     readme.write_text(insert(readme.read_text(encoding="utf-8"), readme_table(read)), encoding="utf-8")
+    gpus = ROOT / "docs/gpus.md"
+    gpus.write_text(insert(gpus.read_text(encoding="utf-8"), rehearsal(read), REHEARSAL), encoding="utf-8")
 
 
 if __name__ == "__main__":

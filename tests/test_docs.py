@@ -145,9 +145,17 @@ def test_numbers_are_those_of_the_metrics() -> None:
     if committed("README.md") is not None:
         readers.append(committed)
     text = TEXTS[REPOSITORY / "README.md"]
-    shown = (TEXTS[DOCS / "results.md"], text)
-    wanted = [(made_by.results_page(read), made_by.insert(text, made_by.readme_table(read))) for read in readers]
-    assert shown in wanted, "the numbers of docs/results.md or README.md are out of date; run `python docs/results.py`"
+    gpus = TEXTS[DOCS / "gpus.md"]
+    shown = (TEXTS[DOCS / "results.md"], text, gpus)
+    wanted = [
+        (
+            made_by.results_page(read),
+            made_by.insert(text, made_by.readme_table(read)),
+            made_by.insert(gpus, made_by.rehearsal(read), made_by.REHEARSAL),
+        )
+        for read in readers
+    ]
+    assert shown in wanted, "numbers of docs/results.md, gpus.md or README.md are old; run `python docs/results.py`"
 
 
 def test_what_is_not_there_is_not_measured() -> None:

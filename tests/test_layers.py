@@ -14,7 +14,7 @@ KEDRO: tuple[set[str], ...] = (
     {"datasets", "parameters"},
 )
 ROOMS: tuple[set[str], ...] = (
-    {"experiments", "reporting"},
+    {"experiments", "rehearsal", "reporting"},
     {"applications", "studio"},
     {"evaluation"},
     {"alignment"},

@@ -15,7 +15,9 @@ from prefpaint.settings import CONFIG_LOADER_ARGS
 from tests.conftest import REPOSITORY
 
 MODELS = known_models(register_pipelines())
-ENVIRONMENTS = sorted(path.name for path in (REPOSITORY / "conf").iterdir() if path.is_dir() and path.name != "local")
+# What the rehearsal's is merged over is the paper's (tests/rehearsal/test_run.py).
+ELSEWHERE = {"local", "rehearsal"}
+ENVIRONMENTS = sorted({path.name for path in (REPOSITORY / "conf").iterdir() if path.is_dir()} - ELSEWHERE)
 
 
 def parameters(environment: str) -> dict[str, Any]:

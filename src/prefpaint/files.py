@@ -121,8 +121,8 @@ def load_state(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        # To the CPU: written by one process's GPU, read by every process.
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # To the CPU: written by one process's GPU, read by every process. Mapped: all of them share its memory.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise PrefPaintError(f"{path}: is not a training state of this program; remove it to start afresh") from error
     return dict(state)

@@ -17,6 +17,7 @@ from prefpaint.pipelines.overoptimise import pipeline as overoptimise
 from prefpaint.pipelines.preferences import pipeline as preferences
 from prefpaint.pipelines.pretrain import pipeline as pretrain
 from prefpaint.pipelines.reconstruct import pipeline as reconstruct
+from prefpaint.pipelines.rehearse import pipeline as rehearse
 from prefpaint.pipelines.release import pipeline as release
 from prefpaint.pipelines.report import pipeline as report
 from prefpaint.pipelines.reward import pipeline as reward
@@ -24,11 +25,12 @@ from prefpaint.pipelines.seeds import pipeline as seeds
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stages in their order, all of them together, and seven that run only when named.
+    """The stages in their order, all of them together, and eight that run only when named.
 
     `pretrain` makes the embedded base model and `judge` what the simulated raters share, `seeds` repeats the training
     from other seeds, `ablate_reward`, `ablate_align` and `ablate_order` compare ways to train the reward model, to
-    align and to choose what is rated, `overoptimise` shows what trust is worth when a reward is raised too far.
+    align and to choose what is rated, `overoptimise` shows what trust is worth when a reward is raised too far,
+    `rehearse` tries every stage at the paper's true size.
     """
     stages = {
         "masks": masks.create_pipeline(),
@@ -54,4 +56,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ablate_order": ablate_order.create_pipeline(),
         "ablate_align": ablate_align.create_pipeline(),
         "overoptimise": overoptimise.create_pipeline(),
+        "rehearse": rehearse.create_pipeline(),
     }

@@ -62,6 +62,31 @@ def test_small_updates_survive_bfloat16(pipe: Any) -> None:
     assert rounded.float().mean() < 0.1 and (moved[1] != 0).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("make", [exact, half])
+def test_without_an_average_the_last_weights_are_kept_and_take_no_memory(pipe: Any, make: Any) -> None:
+    config = AlignConfig(lr=1e-2, average=0.0)
+    policy = Policy(make(pipe), config)
+    train(policy)
+    kept = {name: value.clone() for name, value in policy.averages_by_name().items()}
+    for average, master in zip(policy.averages, policy.masters, strict=True):
+        assert average.data_ptr() == master.data_ptr()
+    state = policy.state()
+    again = Policy(make(pipe), config)
+    again.restore(state)
+    for one in (policy, again):
+        made = one.finish(one.averages_by_name())
+        assert all(torch.equal(made.get_parameter(name), value) for name, value in kept.items())
+
+
+def test_a_copy_in_bfloat16_is_rounded_once_and_shares_nothing(pipe: Any) -> None:
+    digest = module_digest(pipe.unet)
+    network = half(pipe).network
+    for (name, ours), (other, given) in zip(network.named_parameters(), pipe.unet.named_parameters(), strict=True):
+        assert name == other and torch.equal(ours, given.bfloat16()) and ours.data_ptr() != given.data_ptr()
+        assert not ours.requires_grad
+    assert module_digest(pipe.unet) == digest
+
+
 def test_an_adapter_off_is_the_base_and_on_is_what_was_trained(pipe: Any) -> None:
     inpainter = exact(pipe)
     before, digest = paint(pipe.unet).detach(), module_digest(pipe.unet)

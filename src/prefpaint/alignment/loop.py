@@ -103,12 +103,7 @@ class Aligner:
         """
         config, policy = self.config, self.policy
         checkpoints = Checkpoints(workspace, self.identity(), config.keep_last)
-        saved = checkpoints.latest()
-        if saved is not None and len(saved["history"]) > config.iterations:
-            checkpoints.restart()
-        elif saved is not None:
-            policy.restore(saved["policy"])
-            self.history, self.watched = saved["history"], saved["watched"]
+        self._resume(checkpoints)
         # A finished run that is only read again has nothing to track.
         trackers = config.trackers if len(self.history) < config.iterations else ()
         settings = {**config.model_dump(mode="json"), **self.inputs}
@@ -138,6 +133,15 @@ class Aligner:
         made = policy.finish(checkpoints.load_best() if self.watched else policy.averages_by_name())
         policy.release()
         return Result(made, self.history, self.watched)
+
+    def _resume(self, checkpoints: Checkpoints) -> None:
+        """Continue from the last checkpoint, which is not kept in memory after that."""
+        saved = checkpoints.latest()
+        if saved is not None and len(saved["history"]) > self.config.iterations:
+            checkpoints.restart()
+        elif saved is not None:
+            self.policy.restore(saved["policy"])
+            self.history, self.watched = saved["history"], saved["watched"]
 
     def identity(self) -> dict[str, Any]:
         """What the weights depend on."""

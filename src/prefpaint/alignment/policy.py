@@ -32,7 +32,7 @@ class Policy:
         tune: "full" or "lora", the family's own where the configuration leaves it to it.
         network: what samples and is trained.
         masters: the trained weights, float32.
-        averages: the moving average of the masters over iterations.
+        averages: the moving average of the masters over iterations; where its decay is 0, in the masters' own memory.
         old: another one, whose decay the mode sets; empty where it needs none.
         anchor: the weights that the least trusted samples are pulled to, at first the base's; empty where it stays the
             base, and where trust is no gate.
@@ -55,7 +55,8 @@ class Policy:
         named = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
         self.names, self.weights = list(named), list(named.values())
         self.masters = [self._master(name, value) for name, value in named.items()]
-        self.averages = [value.detach().clone() for value in self.masters]
+        # Without an average they are the masters themselves, which saves their memory.
+        self.averages = [value.detach().clone() if config.average else value.detach() for value in self.masters]
         self.old = [value.detach().clone() for value in self.masters] if keeps_old else []
         moves = config.trust == "gate" and config.gate.refresh is not None
         self.anchor = [value.detach().clone() for value in self.masters] if moves else []
@@ -174,6 +175,8 @@ class Policy:
     @torch.no_grad()
     def average(self) -> None:
         """Move the averages towards the masters: a ← d a + (1 − d) w."""
+        if not self.config.average:
+            return
         for mean, value in zip(self.averages, self.masters, strict=True):
             mean.lerp_(value, 1 - self.config.average)
 
@@ -194,12 +197,16 @@ class Policy:
     def finish(self, weights: Mapping[str, Tensor]) -> Any:
         """A network of the checkpoint's own class with trained weights in it; an adapter is merged.
 
+        Nothing is trained after that: what the optimiser holds is given up, which is more than this takes.
+
         Args:
             weights: as `averages_by_name` gives them.
 
         Returns:
             In float32 on the CPU, without gradients.
         """
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
         made = copy.deepcopy(self.original).float().cpu().requires_grad_(False)
         if self.tune == "lora" and self.original is not self.base:
             made = self._adapt(made)

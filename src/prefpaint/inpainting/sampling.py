@@ -105,10 +105,19 @@ class Inpainter:
         self.check = FillCheck(self.family.checkpoint, self.family.network_name)
 
     def _ready(self, module: Any) -> Any:
-        module = module if self.dtype == torch.float32 else copy.deepcopy(module)
+        if self.dtype != torch.float32:
+            # Copied in the wanted precision at once: a float32 copy on the way would take twice the result's memory.
+            cast = {id(value): self._cast(value) for value in (*module.parameters(), *module.buffers())}
+            module = copy.deepcopy(module, cast)
         # Of torch's class: diffusers' own warns of modules to be kept in float32 even where there are none.
         torch.nn.Module.to(module, self.device, self.dtype)
         return module.to(memory_format=self._layout).eval().requires_grad_(False)
+
+    def _cast(self, value: Tensor) -> Tensor:
+        """A weight or a buffer of a network, in the working precision where it is a floating-point number."""
+        dtype = self.dtype if value.is_floating_point() else value.dtype
+        cast = value.detach().to(self.device, dtype, copy=True)
+        return torch.nn.Parameter(cast, value.requires_grad) if isinstance(value, torch.nn.Parameter) else cast
 
     @property
     def _layout(self) -> torch.memory_format:

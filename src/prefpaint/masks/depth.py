@@ -78,6 +78,7 @@ def checkpoint_depth(checkpoint: str) -> DepthEstimator:
         (partial(AutoImageProcessor.from_pretrained, backend="pil"),),
         use_safetensors=True,
     )
+    # On a GPU where there is one: a large model takes seconds a photograph on a CPU.
     model.to(distributed.device())
 
     def estimate(image: np.ndarray) -> np.ndarray:

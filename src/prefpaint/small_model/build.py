@@ -9,14 +9,23 @@ from prefpaint.small_model.config import SmallModelConfig
 TEXT_LENGTH = 8
 
 
-def _byte_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer whose vocabulary is the 256 bytes, with and without end-of-word, and no merges."""
+BYTE_WORDS = 2 * 256 + 2
+
+
+def byte_tokenizer(length: int = TEXT_LENGTH, size: int = BYTE_WORDS) -> CLIPTokenizer:
+    """A CLIP tokenizer whose vocabulary is the 256 bytes, with and without end-of-word, and no merges.
+
+    Args:
+        length: of a text, in tokens.
+        size: of the vocabulary, filled up with words that never occur; both ends of a text are its last.
+    """
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in visible]
     letters = [chr(byte) for byte in visible] + [chr(256 + i) for i in range(len(hidden))]
-    words = letters + [letter + "</w>" for letter in letters] + ["<|startoftext|>", "<|endoftext|>"]
+    words = letters + [letter + "</w>" for letter in letters]
+    words += [f"<|unused{number}|>" for number in range(size - BYTE_WORDS)] + ["<|startoftext|>", "<|endoftext|>"]
     vocab = {word: index for index, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=TEXT_LENGTH)
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=length)
 
 
 def build_small_pipeline(config: SmallModelConfig, size: int, seed: int) -> StableDiffusionInpaintPipeline:
@@ -60,7 +69,7 @@ def build_small_pipeline(config: SmallModelConfig, size: int, seed: int) -> Stab
             attention_head_dim=config.attention_heads,
             norm_num_groups=8,
         )
-        tokenizer = _byte_tokenizer()
+        tokenizer = byte_tokenizer()
         text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(tokenizer),
