@@ -39,6 +39,16 @@ def derive_seed(*parts: Any) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def sample_seeds(count: int, *parts: Any) -> list[int]:
+    """Seeds of several samples of one item. The first is the same for any count: that of the item itself.
+
+    Args:
+        count: how many, at least 1.
+        parts: of the item, see `derive_seed`.
+    """
+    return [derive_seed(*parts), *(derive_seed(*parts, sample) for sample in range(1, count))]
+
+
 def fingerprint(*parts: Any) -> str:
     """A short hexadecimal digest of configurations and inputs, to tell whether earlier work still fits.
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from prefpaint.applications.detail import carry_detail
 from prefpaint.applications.extend import extend, plan_layout
 from prefpaint.applications.extend_collection import (
     choose_pictures,
@@ -26,13 +27,14 @@ from prefpaint.applications.extend_collection import (
     originals_work,
 )
 from prefpaint.applications.extend_config import ExtendConfig
-from prefpaint.applications.matching import carry_on, match_colours, match_texture
+from prefpaint.applications.matching import carry_on, continue_colours, keep_colours, match_colours, match_texture
 from prefpaint.applications.seams import band_changes, seam_visibility
 from prefpaint.datasets import ImageFolderDataset
 from prefpaint.errors import PrefPaintError
 from prefpaint.images import ImageFolder, complete_folder
 from prefpaint.inpainting.checkpoint import load_pipeline
 from prefpaint.inpainting.config import SamplingConfig
+from prefpaint.inpainting.panorama import Window
 from prefpaint.inpainting.sampling import Inpainter
 from tests.conftest import Project
 from tests.tiny import write_tiny_chooser
@@ -118,6 +120,64 @@ def test_colours_and_texture_follow_what_is_known() -> None:
     assert abs(livened[:, 32:].std() - clutter.std()) < 0.25 * clutter.std() < abs(plain[:, 32:].std() - clutter.std())
     np.testing.assert_array_equal(livened[:, :32], clutter)
     np.testing.assert_array_equal(match_texture(true, hole), true)
+
+
+def test_colours_are_carried_outwards() -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[16:] = 200
+    box = Window(8, 32, 32, 32)
+    whole = continue_colours(image, box, (48, 96)).astype(int)
+    assert whole.shape == (48, 96, 3)
+    # The horizon goes on to both sides, and melts on the way.
+    for x in (31, 64):
+        assert whole[9, x].max() < 20 and whole[38, x].min() > 180
+    melting = [whole[25, x, 0] - whole[22, x, 0] for x in (64, 80, 95)]
+    assert melting[0] > melting[1] > melting[2] > 0
+    # Above and below the original, and in the corners, its edges go on.
+    assert whole[0, 40].max() < 20 and whole[-1, 40].min() > 180 and whole[0, 0].max() < 60
+    grey = np.full((8, 8, 3), 90, np.uint8)
+    np.testing.assert_array_equal(continue_colours(grey, Window(0, 200, 8, 8), (8, 500)), 90)
+
+
+def test_large_colours_are_kept_and_small_shapes_too() -> None:
+    rng = np.random.default_rng(0)
+    hole = np.zeros((32, 64), np.uint8)
+    hole[:, 32:] = 1
+    grain = rng.normal(0, 10, (32, 64, 3))
+    grey = np.clip(128 + grain, 0, 255).astype(np.uint8)
+    wanted = np.zeros_like(grey)
+    wanted[..., 0] = 180
+    kept = keep_colours(grey, wanted, hole, 8)
+    np.testing.assert_array_equal(kept[:, :32], grey[:, :32])
+    mean = kept[:, 32:].mean((0, 1))
+    assert mean[0] == pytest.approx(180, abs=2) and mean[1:].max() < 6
+    assert np.corrcoef(kept[:, 32:, 0].ravel(), grain[:, 32:, 0].ravel())[0, 1] > 0.95
+    # What is wanted already stays, but for rounding.
+    np.testing.assert_allclose(keep_colours(grey, grey, hole, 8), grey)
+
+
+def test_a_soft_fill_takes_on_the_detail_of_the_original() -> None:
+    """Above it is smooth, below it is grainy, and so it goes on."""
+    rng = np.random.default_rng(0)
+    box = Window(0, 64, 64, 64)
+    image = np.full((64, 192, 3), 60, np.uint8)
+    image[32:] = 160
+    image[32:, 64:128] = np.clip(160 + rng.normal(0, 20, (32, 64, 1)), 0, 255).astype(np.uint8)
+    found = carry_detail(image, box, 1)
+    np.testing.assert_array_equal(box.of(found), box.of(image))
+    below, above = found[40:, 136:], found[:24, 136:]
+    # A blend of few tiles has the grain's variance on average only.
+    assert below.std() == pytest.approx(image[40:, 64:128].std(), rel=0.3)
+    # Some of the tiles above reach below.
+    assert above.std() < 0.3 * below.std() and below.mean() == pytest.approx(160, abs=4)
+    np.testing.assert_array_equal(carry_detail(image, box, 1), found)
+    assert (carry_detail(image, box, 2) != found).any()
+    # A fill with as much detail of its own stays as it is.
+    grainy = np.clip(128 + rng.normal(0, 20, (64, 192, 3)), 0, 255).astype(np.uint8)
+    changed = np.abs(carry_detail(grainy, box, 1).astype(int) - grainy)
+    assert np.corrcoef(carry_detail(grainy, box, 1).ravel(), grainy.ravel())[0, 1] > 0.85 and changed.mean() < 8
+    flat = np.full((8, 24, 3), 7, np.uint8)
+    np.testing.assert_array_equal(carry_detail(flat, Window(0, 8, 8, 8), 1), flat)
 
 
 def clouds(width: int, seed: int) -> np.ndarray:

@@ -5,6 +5,7 @@ colours and shapes at the far ends follow from the original. Then all that is ne
 windows that are denoised together, starting from what is there (SDEdit, Meng et al. 2022).
 """
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from prefpaint.applications.detail import carry_detail
 from prefpaint.applications.extend_config import ExtendConfig
-from prefpaint.applications.matching import match_colours, match_texture
-from prefpaint.config import derive_seed
+from prefpaint.applications.matching import continue_colours, keep_colours, match_colours, match_texture
+from prefpaint.config import derive_seed, sample_seeds
 from prefpaint.errors import PrefPaintError, within_memory
 from prefpaint.inpainting.context import Choose
 from prefpaint.inpainting.panorama import Window, paint_canvas, plan_windows
@@ -26,6 +28,8 @@ from prefpaint.inpainting.sizes import painted_shape, resized_hole, resized_imag
 SMALLEST = 8
 # Share of the chain that is left out where a finer scale starts from a coarser one.
 KEPT = 0.6
+# Colours are kept at scales above this part of the original's short side.
+KEPT_COLOURS = 1 / 8
 # Bytes for each pixel of the wanted picture while it is put together: 180 measured for matching, and the pictures.
 BYTES = 200
 
@@ -190,6 +194,7 @@ def extend(
     hole = _hole(layout.height, layout.width, layout.original)
     framed = np.zeros((*hole.shape, 3), np.uint8)
     layout.original.of(framed)[:] = image
+    continued = continue_colours(image, layout.original, hole.shape)
     with within_memory(f"lower sampling.batch (now {inpainter.config.batch}) or extend.refinements"):
         canvas = resized_image(framed, hole, layout.canvases[0])
         painted = _paint_coarsely(inpainter, canvas, layout, seed, config.samples, choose)
@@ -197,10 +202,16 @@ def extend(
         for number, shape in enumerate(layout.canvases):
             known, missing = resized_image(framed, hole, shape), resized_hole(hole, shape)
             begun = np.where(missing[..., None] > 0, _resized(painted, shape), known)
+            spread = KEPT_COLOURS * math.sqrt(missing.size / hole.size) * min(height, width)
+            if number == 0:
+                begun = keep_colours(begun, _resized(continued, shape), missing, spread)
             noise = derive_seed("refined", seed, number)
             painted = paint_canvas(inpainter, begun, missing, noise, config.overlap, start)
             painted = match_colours(painted, known, missing)
+            # Windows that see nothing of the original would grey whatever they repaint.
+            painted = keep_colours(painted, begun, missing, spread)
     whole = match_colours(_resized(painted, hole.shape), framed, hole)
+    whole = carry_detail(whole, layout.original, derive_seed("detail", seed))
     return match_texture(whole, hole), layout
 
 
@@ -214,8 +225,7 @@ def _paint_coarsely(
         seen, hole = after.of(canvas), _hole(after.height, after.width, inner)
         shape = painted_shape(after.height, after.width, inpainter.family)
         known, missing = resized_image(seen, hole, shape), resized_hole(hole, shape)
-        first = derive_seed("stage", seed, number)
-        draws = [first, *(derive_seed("stage", seed, number, sample) for sample in range(1, samples))]
+        draws = sample_seeds(samples, "stage", seed, number)
         fills = np.stack([paint_canvas(inpainter, known, missing, noise, 0.5) for noise in draws])
         best = choose(paste_known(fills, known[None], missing[None]), missing, "") if choose and samples > 1 else 0
         seen[:] = match_colours(_resized(fills[best], hole.shape), seen, hole)

@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from prefpaint.applications import matching
+from prefpaint.applications import detail, matching
 from prefpaint.applications.best import Chooser
-from prefpaint.applications.extend import KEPT, extend, plan_layout, wanted_size
+from prefpaint.applications.extend import KEPT, KEPT_COLOURS, extend, plan_layout, wanted_size
 from prefpaint.applications.extend_config import ExtendConfig
 from prefpaint.applications.seams import Visibility, seam_visibility
 from prefpaint.config import derive_seed, fingerprint
@@ -72,6 +73,11 @@ def originals_work(prompts: pd.DataFrame, images: ImageFolder, config: ExtendCon
     return ImageWork(stamps, list(files), produce)
 
 
+def _constants(room: ModuleType) -> dict[str, Any]:
+    """The constants of a module by their names: pictures made with others are stale."""
+    return {name: value for name, value in vars(room).items() if name.isupper()}
+
+
 def extend_work(
     pipe: Any,
     originals: ImageFolder,
@@ -112,7 +118,7 @@ def extend_work(
         painting_digest(pipe, sampling),
         config.model_dump(mode="json", include={"seed", "width", "aspect", "height", "overlap", "refinements"}),
         [config.samples, module_digest(chooser.reward)] if chooser and config.samples > 1 else [],
-        [KEPT, matching.EDGE, matching.DETAIL, matching.BAND, matching.AVERAGED, matching.GAIN],
+        [KEPT, KEPT_COLOURS, *(_constants(room) for room in (detail, matching))],
     )
     stamps = {name: fingerprint(common, originals.checksum(name)) for name in names}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from prefpaint.config import derive_seed
+from prefpaint.config import sample_seeds
 from prefpaint.errors import PrefPaintError
 from prefpaint.inpainting.sizes import painted_shape, resized_hole, resized_image
 from prefpaint.photographs.crops import Box
@@ -277,8 +277,7 @@ def paint_patches(
         )
     canvas, missing = image.copy(), hole.copy()
     for number, one in enumerate(plan_contexts(hole, inpainter.family, context, coarsest)):
-        first = derive_seed("context", seed, number)
-        seeds = [first, *(derive_seed("context", seed, number, sample) for sample in range(1, samples))]
+        seeds = sample_seeds(samples, "context", seed, number)
         patch = _paint(inpainter, one, one.of(canvas), one.of(missing), seeds, text, choose)
         yield patch
         paste(canvas, patch)
