@@ -20,7 +20,7 @@ DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 # Kedro-Viz brings a command of its own.
-KEDRO = {str(command.name) for command in COMMANDS} | {"viz"}
+KEDRO = {str(command.name) for command in COMMANDS} | {"package", "viz"}
 
 
 def named(page: Path) -> str:
