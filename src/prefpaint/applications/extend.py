@@ -2,7 +2,8 @@
 
 From coarse to fine. First the picture doubles again and again, each time seen whole at the model's own size, so that
 colours and shapes at the far ends follow from the original. Then all that is new is painted over at a larger scale, by
-windows that are denoised together, starting from what is there (SDEdit, Meng et al. 2022).
+windows that are denoised together, starting from what is there (SDEdit, Meng et al. 2022). Large-scale colours and
+detail are carried on from the original: small models paint neither well.
 """
 
 import math
